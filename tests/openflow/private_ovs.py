@@ -135,3 +135,8 @@ class Switch:
 
     def ofctl(self, command, name, *arguments):
         return run("ovs-ofctl", "-O", "OpenFlow15", command, self.management(name), *arguments)
+
+    def bridge_ready(self, name):
+        """Wait for a bridge after a restart."""
+        self.vsctl("set", "bridge", name, "other_config:restarted=yes")
+        self._wait_for(self.management(name)[len("unix:"):])
