@@ -26,11 +26,13 @@
 #include <flowstream/openflow.h>
 
 #include "openflow/failure.h"
+#include "openflow/match.h"
 #include "openflow/switch.h"
 
 #define BUNDLE_ID 1
 #define BUNDLE_FLAGS (OFPBF_ATOMIC | OFPBF_ORDERED)
 #define SPACE_BITS 16
+#define MAX_MESSAGE (UINT16_MAX - 64) /* Leaves room for the bundle's own header. */
 
 /* A rule of another owner. */
 struct foreign {
@@ -188,8 +190,7 @@ take_foreign(void *aux, struct ofpbuf *part, char **error)
 
 static int parse_change(struct fs_switch *, const struct apply *, const struct fs_change *, struct ofputil_flow_mod *,
                         char **error);
-static int check_foreign(const struct apply *, const struct fs_change *, const struct ofpbuf *, enum ofputil_protocol,
-                         char **error);
+static int check_match(const struct apply *, const struct fs_change *, const struct ofputil_flow_mod *, char **error);
 static char *list_ports(const struct ofputil_port_map *);
 
 static int
@@ -203,15 +204,17 @@ encode_change(struct fs_switch *sw, struct apply *apply, size_t i, char **error)
     if (status) {
         return status;
     }
-    apply->messages[i] = ofputil_encode_flow_mod(&fm, protocol);
+    status = check_match(apply, change, &fm, error);
+    if (!status) {
+        apply->messages[i] = ofputil_encode_flow_mod(&fm, protocol);
+        if (apply->messages[i]->size > MAX_MESSAGE) {
+            status = openflow_fail(error, EINVAL, "rule '%s' is too long for a message", change->text);
+        }
+        ofpmsg_update_length(apply->messages[i]);
+    }
     minimatch_destroy(&fm.match);
     free(fm.ofpacts);
-
-    if (apply->messages[i]->size > UINT16_MAX - 64) {
-        return openflow_fail(error, EINVAL, "rule '%s' is too long for a message", change->text);
-    }
-    ofpmsg_update_length(apply->messages[i]);
-    return change->op == FS_CHANGE_ADD ? check_foreign(apply, change, apply->messages[i], protocol, error) : 0;
+    return status;
 }
 
 /* Stores in '*fm' what 'change' says; on success the caller frees its match and actions. */
@@ -272,33 +275,25 @@ list_ports(const struct ofputil_port_map *map)
     return ds_steal_cstr(&s);
 }
 
-/* Refuses an add in whose place is a rule of another owner.  The message is decoded again, so that its match has the same
- * normal form as those that came from the switch. */
+/* Refuses a change whose match would become wider on its way to the switch, and an add in whose place is a rule of another
+ * owner. */
 static int
-check_foreign(const struct apply *apply, const struct fs_change *change, const struct ofpbuf *message,
-              enum ofputil_protocol protocol, char **error)
+check_match(const struct apply *apply, const struct fs_change *change, const struct ofputil_flow_mod *fm, char **error)
 {
-    if (hmap_is_empty(&apply->foreign)) {
+    struct match said, match;
+    const struct foreign *f;
+    uint16_t priority = (uint16_t) fm->priority;
+
+    minimatch_expand(&fm->match, &said);
+    if (!match_as_sent(&said, &match)) {
+        return openflow_fail(error, EINVAL, "rule '%s': a field of the match needs its protocol beside it, such as tcp or arp",
+                             change->text);
+    }
+    if (change->op != FS_CHANGE_ADD) {
         return 0;
     }
-
-    struct ofputil_flow_mod fm;
-    struct ofpbuf actions;
-    ofpbuf_init(&actions, 64);
-    enum ofperr wrong = ofputil_decode_flow_mod(&fm, message->data, protocol, NULL, NULL, &actions, OFPP_MAX, 255);
-    ofpbuf_uninit(&actions);
-    if (wrong) {
-        return openflow_fail(error, EINVAL, "rule '%s': %s", change->text, ofperr_to_string(wrong));
-    }
-
-    struct match match;
-    minimatch_expand(&fm.match, &match);
-    minimatch_destroy(&fm.match);
-
-    const struct foreign *f;
-    uint16_t priority = (uint16_t) fm.priority;
-    HMAP_FOR_EACH_WITH_HASH (f, node, hash_rule(&match, fm.table_id, priority), &apply->foreign) {
-        if (f->table == fm.table_id && f->priority == priority && match_equal(&f->match, &match)) {
+    HMAP_FOR_EACH_WITH_HASH (f, node, hash_rule(&match, fm->table_id, priority), &apply->foreign) {
+        if (f->table == fm->table_id && f->priority == priority && match_equal(&f->match, &match)) {
             return openflow_fail(error, EEXIST, "rule '%s' would overwrite a rule of another owner (its cookie is 0x%" PRIx64
                                  ", its place table %d, priority %d)", change->text, f->cookie, f->table, f->priority);
         }

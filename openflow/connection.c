@@ -32,6 +32,7 @@
 #define DEFAULT_PORT 6653
 #define READ_SIZE (64 * 1024)
 #define RETRY_MS 10
+#define ERROR_TYPE 1 /* Hello, 0, or this is what every version of OpenFlow begins with. */
 
 static void init_buffers(struct connection *);
 static int open_socket(const char *target, int64_t deadline, int *fd, char **error);
@@ -266,7 +267,8 @@ next_message(struct connection *c, const struct ofp_header **message, char **err
     }
 
     size_t length = ntohs(oh->length);
-    if (length < sizeof *oh || (c->version && oh->version != c->version)) {
+    bool strange = c->version ? oh->version != c->version : oh->type > ERROR_TYPE;
+    if (length < sizeof *oh || strange) {
         return openflow_fail(error, EPROTO, "it does not speak OpenFlow: version %d, type %d, length %zu", oh->version,
                              oh->type, length);
     }
@@ -408,7 +410,7 @@ parse_tcp(const char *text, struct address *a, char **error)
     unsigned long port = DEFAULT_PORT;
     char *end;
 
-    if (length >= sizeof host) {
+    if (length >= sizeof host || (six && text[six + length] != ']')) {
         return openflow_fail(error, EINVAL, "a target is tcp:ADDRESS:PORT");
     }
     memcpy(host, text + six, length);

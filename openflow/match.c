@@ -3,6 +3,7 @@
  * Open vSwitch's parser is the judge.  It knows whole rules only, so a match is given to it with "actions=drop" behind; and
  * it must know the ports, so in_port=NAME is taken out before and looked at here.  No state is kept: any thread may call. */
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -10,12 +11,17 @@
 
 #include <openvswitch/dynamic-string.h>
 #include <openvswitch/match.h>
+#include <openvswitch/ofp-errors.h>
 #include <openvswitch/ofp-flow.h>
+#include <openvswitch/ofp-msgs.h>
+#include <openvswitch/ofpbuf.h>
+#include <packets.h>
 #include <util.h>
 
 #include <flowstream/openflow.h>
 
 #include "openflow/failure.h"
+#include "openflow/match.h"
 
 #define MAX_MATCH 4096
 #define MAX_PORT_NAME 15
@@ -29,11 +35,14 @@ struct word {
 
 static char *check_words(const char *match, size_t *offset);
 static char *check_port(const struct word *);
-static char *parse(const char *match, size_t length, struct match *);
+static void locate_error(const char *match, char **error, size_t *offset);
+static char *parse(const char *match, const struct word *last, const struct word *without, struct match *);
+static char *check_addresses(const char *match, size_t *offset);
+static char *check_lost(const char *match, const struct match *parsed, size_t *offset);
 static bool next_word(const char **cursor, struct word *);
 static bool key_is(const struct word *, const char *key);
 static bool find_key(const char *match, const char *key, struct word *);
-static char *port_of(const struct word *);
+static char *value_of(const struct word *);
 
 char *
 fs_match_check(const char *match, size_t *offset)
@@ -45,26 +54,35 @@ fs_match_check(const char *match, size_t *offset)
         return xasprintf("a match has at most %d characters", MAX_MATCH);
     }
     char *error = check_words(match, offset);
-    if (error) {
-        return error;
-    }
-    error = parse(match, strlen(match), &parsed);
     if (!error) {
-        return NULL;
-    }
-
-    /* The word that is wrong is the first with which the match becomes wrong. */
-    const char *cursor = match;
-    struct word word;
-    while (next_word(&cursor, &word)) {
-        char *early = parse(match, (size_t) (word.start - match) + word.length, &parsed);
-        if (early) {
-            free(error);
-            *offset = (size_t) (word.start - match);
-            return early;
+        error = parse(match, NULL, NULL, &parsed);
+        if (error) {
+            locate_error(match, &error, offset);
+        } else {
+            error = check_addresses(match, offset);
+            error = error ? error : check_lost(match, &parsed, offset);
         }
     }
     return error;
+}
+
+/* The word that is wrong is the first with which the match becomes wrong. */
+static void
+locate_error(const char *match, char **error, size_t *offset)
+{
+    const char *cursor = match;
+    struct word word;
+    struct match parsed;
+
+    while (next_word(&cursor, &word)) {
+        char *early = parse(match, &word, NULL, &parsed);
+        if (early) {
+            free(*error);
+            *error = early;
+            *offset = (size_t) (word.start - match);
+            return;
+        }
+    }
 }
 
 /* What Open vSwitch would let pass: words of a rule that are not of its match, and doubled ones. */
@@ -87,7 +105,7 @@ check_words(const char *match, size_t *offset)
             }
         }
         char *key = xmemdup0(word.start, word.key_length);
-        bool doubled = find_key(match, key, &other) && other.start != word.start;
+        bool doubled = find_key(match, key, &other) && other.start < word.start;
         char *error = doubled ? xasprintf("%s is given twice", key) : NULL;
         free(key);
         if (!error && key_is(&word, "in_port")) {
@@ -106,7 +124,7 @@ check_words(const char *match, size_t *offset)
 static char *
 check_port(const struct word *word)
 {
-    char *name = port_of(word);
+    char *name = value_of(word);
     size_t length = strlen(name);
     char *error = NULL;
 
@@ -123,17 +141,111 @@ check_port(const struct word *word)
     return error;
 }
 
+/* Open vSwitch reads 300.0.0.1 as 44.0.0.1. */
+static char *
+check_addresses(const char *match, size_t *offset)
+{
+    static const char *const keys[] = { "nw_src", "nw_dst", "ip_src", "ip_dst", "arp_spa", "arp_tpa", "tun_src", "tun_dst",
+                                        "ct_nw_src", "ct_nw_dst" };
+    struct word word;
+
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+        if (!find_key(match, keys[i], &word)) {
+            continue;
+        }
+        char *value = value_of(&word);
+        char *mask = strchr(value, '/');
+        struct in_addr a;
+        if (mask) {
+            *mask++ = '\0';
+        }
+        bool good = inet_pton(AF_INET, value, &a) == 1 && (!mask || !strchr(mask, '.') || inet_pton(AF_INET, mask, &a) == 1);
+        free(value);
+        if (!good) {
+            *offset = (size_t) (word.start - match);
+            return xasprintf("%s: not an IPv4 address", keys[i]);
+        }
+    }
+    return NULL;
+}
+
+/* Open vSwitch drops a field whose protocol is not given, and so makes the match wider.  Such a word changes what is parsed
+ * but not what is sent. */
+static char *
+check_lost(const char *match, const struct match *parsed, size_t *offset)
+{
+    const char *cursor = match;
+    struct match sent, other, other_sent;
+    struct word word;
+
+    if (match_as_sent(parsed, &sent)) {
+        return NULL;
+    }
+    *offset = 0;
+    while (next_word(&cursor, &word)) {
+        char *error = parse(match, NULL, &word, &other);
+        if (!error && !match_equal(&other, parsed)) {
+            match_as_sent(&other, &other_sent);
+            if (match_equal(&other_sent, &sent)) {
+                *offset = (size_t) (word.start - match);
+                return xasprintf("%.*s needs its protocol beside it, such as tcp or arp", (int) word.length, word.start);
+            }
+        }
+        free(error);
+    }
+    return xstrdup("Open vSwitch would ignore a part of this match");
+}
+
+/* Packs a match for the switch and unpacks it again, as the switch will. */
+bool
+match_as_sent(const struct match *match, struct match *sent)
+{
+    enum ofputil_protocol protocol = OFPUTIL_P_OF15_OXM;
+    struct ofputil_flow_mod fm = { .command = OFPFC_ADD, .buffer_id = UINT32_MAX, .out_port = OFPP_ANY, .out_group = OFPG_ANY };
+    struct ofpbuf actions;
+
+    minimatch_init(&fm.match, match);
+    struct ofpbuf *message = ofputil_encode_flow_mod(&fm, protocol);
+    minimatch_destroy(&fm.match);
+    ofpmsg_update_length(message);
+
+    ofpbuf_init(&actions, 0);
+    enum ofperr wrong = ofputil_decode_flow_mod(&fm, message->data, protocol, NULL, NULL, &actions, OFPP_MAX, 255);
+    if (wrong) {
+        match_init_catchall(sent);
+    } else {
+        minimatch_expand(&fm.match, sent);
+        minimatch_destroy(&fm.match);
+    }
+    ofpbuf_uninit(&actions);
+    ofpbuf_delete(message);
+
+    /* That a packet is of Ethernet is said on the wire and left out in the text, or the other way round. */
+    struct match said = *match, read = *sent;
+    match_set_default_packet_type(&said);
+    match_set_default_packet_type(&read);
+
+    /* That there is no VLAN tag is said on the wire without the bits that a tag would have. */
+    ovs_be16 tagged = htons(VLAN_CFI);
+    if (said.wc.masks.vlans[0].tci & tagged && !(said.flow.vlans[0].tci & tagged)
+        && read.wc.masks.vlans[0].tci & tagged && !(read.flow.vlans[0].tci & tagged)) {
+        said.wc.masks.vlans[0] = read.wc.masks.vlans[0];
+        said.flow.vlans[0] = read.flow.vlans[0];
+    }
+    return !wrong && match_equal(&said, &read);
+}
+
 char *
 fs_match_in_port(const char *match)
 {
     struct word word;
 
-    return find_key(match, "in_port", &word) ? port_of(&word) : NULL;
+    return find_key(match, "in_port", &word) ? value_of(&word) : NULL;
 }
 
-/* The owned value of a word in_port=VALUE, without quotes. */
+/* The owned value of a word KEY=VALUE, without quotes. */
 static char *
-port_of(const struct word *word)
+value_of(const struct word *word)
 {
     const char *value = word->start + word->key_length;
     size_t length = word->length - word->key_length;
@@ -149,9 +261,9 @@ port_of(const struct word *word)
     return xmemdup0(value, length);
 }
 
-/* Parses the first 'length' characters of 'match' without its in_port. */
+/* Parses 'match' but its in_port, up to the word 'last' (NULL: all) and without the word 'without'. */
 static char *
-parse(const char *match, size_t length, struct match *parsed)
+parse(const char *match, const struct word *last, const struct word *without, struct match *parsed)
 {
     struct ds rule = DS_EMPTY_INITIALIZER;
     struct ofputil_flow_mod fm;
@@ -159,8 +271,8 @@ parse(const char *match, size_t length, struct match *parsed)
     const char *cursor = match;
     struct word word;
 
-    while (next_word(&cursor, &word) && word.start < match + length) {
-        if (!key_is(&word, "in_port")) {
+    while (next_word(&cursor, &word) && (!last || word.start <= last->start)) {
+        if (!key_is(&word, "in_port") && !(without && word.start == without->start)) {
             ds_put_buffer(&rule, word.start, word.length);
             ds_put_char(&rule, ',');
         }
@@ -194,7 +306,7 @@ fs_match_overlap(const char *a, const char *b, bool *overlap, char **error)
         size_t offset;
         char *reason = fs_match_check(texts[i], &offset);
         if (!reason) {
-            reason = parse(texts[i], strlen(texts[i]), &matches[i]);
+            reason = parse(texts[i], NULL, NULL, &matches[i]);
         }
         if (reason) {
             openflow_fail(error, EINVAL, "match '%s', at character %zu: %s", texts[i], offset + 1, reason);

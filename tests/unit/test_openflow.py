@@ -82,8 +82,6 @@ def test_rules(tool, switch):
     rules = tool.rules()
     report(len(rules) == 2 and [r for r in rules if r[:3] == ["1", "7", hex(cookie(1, 1))] and r[3] == "ip,in_port=net0"
                                 and r[4] in ("output:h1-up", 'output:"h1-up"') and r[5] == "0"], "rules tell what was added", rules)
-    report("in_port=1" in switch.ofctl("dump-flows", "br0") or True, "")
-    results.pop()
     report(len(tool.rules(cookie(1, 2), 2 ** 64 - 1)) == 1, "rules of one cookie")
 
     thousand = [add("table=2,priority=%d,ip,nw_dst=10.0.0.%d actions=drop" % (i + 1, i % 250), cookie(2, i)) for i in range(1000)]
@@ -93,7 +91,6 @@ def test_rules(tool, switch):
     report(status == "EREMOTEIO" and "br0" in text and "group:77" in text and "OFPBAC_BAD_OUT_GROUP" in text,
            "one bad rule among 1,000: the switch's refusal names it", status, text)
     report(tool.rules(cookie(2), 0xffffffffffff0000) == [], "one bad rule among 1,000: nothing is applied")
-    bad[500] = add("table=255,priority=5,ip actions=goto_table:3", cookie(2, 500))
     bad[500] = add("table=254,priority=5,ip actions=meter:9,drop", cookie(2, 500))
     status, text, _ = tool.apply(*bad)
     report(status in ("EREMOTEIO", "EINVAL") and "meter:9" in text and tool.rules(cookie(2), 0xffffffffffff0000) == [],
@@ -104,6 +101,8 @@ def test_rules(tool, switch):
     status, text, ms = tool.apply(*thousand)
     report(status == "ok" and len(tool.rules(cookie(2), 0xffffffffffff0000)) == 1000, "1,000 rules in %.1f ms" % ms, status, text)
 
+    status, text, _ = tool.apply(add("tp_dst=80 actions=drop"))
+    report(status == "EINVAL" and "tp_dst=80" in text, "a match without its protocol is refused, not made wider", status, text)
     for name, rule in (("in_port", "in_port=nope actions=drop"), ("output", "ip actions=output:nope")):
         status, text, _ = tool.apply(add(rule))
         report(status == "ENODEV" and "nope" in text and "net0" in text and "h1-up" in text,
@@ -113,7 +112,7 @@ def test_rules(tool, switch):
 def test_owners(tool, switch):
     switch.ofctl("add-flow", "br0", "cookie=0x1234,table=3,priority=9,ip,in_port=1,nw_dst=1.2.3.0/24,actions=output:2")
     switch.ofctl("add-flow", "br0", "cookie=0xf104000000000001,table=3,priority=8,actions=drop")
-    before = switch.ofctl("dump-flows", "br0", "table=3").split("actions")[1:]
+    before = switch.ofctl("dump-flows", "br0", "table=3", "--no-stats")
     status, text, _ = tool.apply(add("table=3,priority=9,ip,nw_dst=1.2.3.0/24,in_port=net0 actions=drop"))
     report(status == "EEXIST" and "0x1234" in text, "an add in the place of a foreign rule is refused", status, text)
     status, text, _ = tool.apply(add("table=3,priority=8 actions=output:1"))
@@ -133,7 +132,7 @@ def test_owners(tool, switch):
     status, text, _ = tool.apply((DELETE_COOKIE, "", cookie(2), 0xffffffffffff0000))
     report(status == "ok" and len(tool.rules()) == n - 1000, "delete by cookie takes the allocation and no other rule", status, text)
     status, text, _ = tool.apply((DELETE_COOKIE, "", SPACE, ALL_OURS))
-    after = switch.ofctl("dump-flows", "br0", "table=3").split("actions")[1:]
+    after = switch.ofctl("dump-flows", "br0", "table=3", "--no-stats")
     report(status == "ok" and tool.rules() == [] and before == after, "foreign rules are untouched", before, after)
     report(tool.ask("hammer")[0] == "ok", "eight threads on one switch")
 
@@ -236,19 +235,20 @@ def test_strangers(tool):
 def test_matches(tool):
     good = ("", "ip", "in_port=net0", 'in_port="h1-up",tcp,tp_dst=80', "in_port=3 ip nw_dst=10.0.0.0/8", "dl_vlan=5,ip,nw_src=1.2.3.4",
             "ipv6,ipv6_dst=fe80::/10", "arp,arp_tpa=10.0.0.1", "udp,tp_src=0x400/0xfc00", "dl_src=00:00:00:00:00:00/01:00:00:00:00:00",
-            "dl_type=0x894f,nsh_spi=0x123", "tcp,tcp_flags=+syn-ack")
+            "dl_type=0x894f,nsh_spi=0x123", "tcp,tcp_flags=+syn-ack", "vlan_tci=0",
+            "dl_vlan=0xffff", "vlan_tci=0x1005/0x1fff", "icmp6,icmp_type=135,nd_target=fe80::1", "mpls,mpls_label=5", "ct_state=+trk,ip",
+            "metadata=5", "ip,nw_frag=no", "ip_dscp=4,ip", "reg0=1", "sctp6,tp_dst=1", "tun_id=5")
     for match in good:
         status, text, _ = tool.ask("match", match)
         report(status == "ok", "match '%s'" % match, text)
     bad = (("ip,priority=5", 3), ("table=1", 0), ("ip,cookie=1", 3), ("ip actions=drop", 3), ("ip,nw_dst=300.0.0.1", 3), ("foo", 0),
            ("tcp,tp_dst=99999", 4), ("tp_dst=80", 0), ("ip,nw_dst=1.2.3.4,nw_dst=1.2.3.5", 18), ("in_port=net0,in_port=net1", 13),
            ("in_port=", 0), ("in_port=a/b", 0), ("in_port=abcdefghijklmnopq", 0), ("ip,in_port=;rm", 3), ("ip,idle_timeout=3", 3),
-           ("ip,tcp_dst=1", 3), ("ip,nw_dst", 3), ("ip,(", 3), ("ip,=", 3), ("in_port=myaction", 0))
+           ("ip,tcp_dst=1", 3), ("ip,nw_src=1.2.3", 3), ("ip,nw_src=1.2.3.4/33", 3), ("icmp_type=3", 0), ("tcp_flags=+syn", 0), ("nsh_spi=5", 0), ("tp_dst=80,tcp,foo", 14), ("ip,nw_dst", 3), ("ip,(", 3), ("ip,=", 3), ("in_port=myaction", 0))
     for match, offset in bad:
         status, text, _ = tool.ask("match", match)
-        at = text.split(":")[0]
-        report(status == "EINVAL" and int(at) <= offset + len(match) and (match.find(",nw_dst=1.2.3.4,") >= 0 or int(at) == offset
-               or match.startswith("in_port=net0")), "match '%s' is refused at %s: %s" % (match, at, text.split(": ", 1)[1]), status, text)
+        at, _, why = text.partition(": ")
+        report(status == "EINVAL" and at == str(offset), "match '%s' is refused at %s: %s" % (match, at, why), status, text)
     for match, port in (("ip,in_port=net0", "net0"), ('in_port="h1-up"', "h1-up"), ("ip", "none"), ("ip in_port=7,tcp", "7")):
         status, text, _ = tool.ask("match", match)
         report(text == port, "in_port of '%s' is %s" % (match, port), status, text)
