@@ -133,8 +133,8 @@ class Switch:
     def management(self, name):
         return "unix:%s/%s.mgmt" % (self.folder, name)
 
-    def ofctl(self, command, name, *arguments):
-        return run("ovs-ofctl", "-O", "OpenFlow15", command, self.management(name), *arguments)
+    def ofctl(self, command, name, *arguments, version="OpenFlow15"):
+        return run("ovs-ofctl", "-O", version, command, self.management(name), *arguments)
 
     def bridge_ready(self, name):
         """Wait for a bridge after a restart: a killed daemon leaves its socket behind, so only an answer counts."""

@@ -137,6 +137,43 @@ def test_owners(tool, switch):
     report(tool.ask("hammer")[0] == "ok", "eight threads on one switch")
 
 
+def test_nsh_and_versions(tool, switch):
+    """The rules of docs/nsh-on-ovs.md, over each version of OpenFlow that a switch may speak."""
+    rules = (add("table=4,priority=100,in_port=net0,ip,actions=encap(nsh(md_type=2)),set_field:0x123->nsh_spi,set_field:255->nsh_si,"
+                 "encap(ethernet),set_field:02:f5:00:00:00:01->eth_dst,set_field:02:f5:00:00:00:02->eth_src,output:h1-up"),
+             add("table=4,priority=101,in_port=h1-up,dl_type=0x894f,nsh_spi=0x123 actions=output:net0"),
+             add("table=4,priority=102,in_port=h1-up,dl_type=0x894f,nsh_spi=0x124 actions=decap(),decap(),output:net0"))
+    for version, number in (("OpenFlow14", 5), ("OpenFlow15", 6)):
+        switch.vsctl("set", "bridge", "br0", "protocols=" + version)
+        tool.ask("switch", "br0", switch.management("br0"))
+        status, text, _ = tool.ask("probe", 2000)
+        report(status == "ok" and "|%d|" % number in text, "a switch that speaks %s only" % version, status, text)
+        status, text, _ = tool.apply(*rules)
+        report(status == "ok" and len(tool.rules()) == 3, "%s: the rules of NSH" % version, status, text)
+        status, text, _ = tool.apply(*rules)
+        report(status == "ok" and len(tool.rules()) == 3, "%s: applied again they change nothing" % version, status, text)
+        switch.ofctl("add-flow", "br0", "table=4,priority=1,dl_vlan=5,tcp,tp_dst=80,actions=drop", version=version)
+        switch.ofctl("add-flow", "br0", "table=4,priority=1,vlan_tci=0,actions=drop", version=version)
+        for match in ("dl_vlan=5,tcp,tp_dst=80", "vlan_tci=0"):
+            status, text, _ = tool.apply(add("table=4,priority=1,%s actions=drop" % match))
+            report(status == "EEXIST", "%s: foreign rule '%s' is seen" % (version, match), status, text)
+        for change, n in (((DELETE_STRICT, "table=4,priority=101,in_port=h1-up,dl_type=0x894f,nsh_spi=0x123", 0, 0), 2),
+                          ((DELETE_COOKIE, "in_port=net0", SPACE, ALL_OURS), 1), ((DELETE_COOKIE, "", SPACE, ALL_OURS), 0)):
+            status, text, _ = tool.apply(change)
+            report(status == "ok" and len(tool.rules()) == n, "%s: delete '%s'" % (version, change[1]), status, text, tool.rules())
+    switch.vsctl("set", "bridge", "br0", "protocols=OpenFlow13")
+    tool.ask("switch", "br0", switch.management("br0"))
+    status, text, _ = tool.ask("probe", 2000)
+    report(status == "EPROTO" and "1.4" in text, "a switch that speaks OpenFlow 1.3 only is told so", status, text)
+    switch.vsctl("clear", "bridge", "br0", "protocols")
+    tool.ask("switch", "br0", switch.management("br0"))
+
+    switch.vsctl("--", "del-port", "br0", "h1-up", "--", "add-port", "br0", "h1-up", "--", "set", "interface", "h1-up", "ofport_request=9")
+    status, text, _ = tool.apply(add("in_port=h1-up actions=drop"))
+    flows = switch.ofctl("dump-flows", "br0", "table=0")
+    report(status == "ok" and "in_port=9" in flows, "a port that came back with another number is found", status, text, flows)
+
+
 def test_death(tool, switch):
     tool.apply(add("ip actions=drop"))
     switch.daemon.send_signal(signal.SIGSTOP)
@@ -278,6 +315,7 @@ def main():
         tool.ask("switch", "br0", switch.management("br0"))
         test_rules(tool, switch)
         test_owners(tool, switch)
+        test_nsh_and_versions(tool, switch)
         test_death(tool, switch)
     report(tool.end() == 0, "the program ended well")
     print("1..%d" % len(results))
