@@ -1,8 +1,8 @@
 /* Changes of rules, as one atomic bundle.
  *
- * fs_switch_apply() goes three times to the switch:
+ * fs_switch_apply() goes up to four times to the switch:
  *
- *     1. for its ports, and for the rules of other owners if something is to be added;
+ *     1. for its ports, and with their numbers for the rules of other owners that could be in the way of an add;
  *     2. with the bundle: open, all changes, and a barrier, in one go.  An error here comes for one message only and does
  *        not close the bundle, so the commit has to wait until the barrier says that there was none;
  *     3. with the commit, or with a discard.
@@ -32,6 +32,8 @@
 #define BUNDLE_ID 1
 #define BUNDLE_FLAGS (OFPBF_ATOMIC | OFPBF_ORDERED)
 #define SPACE_BITS 16
+#define FEW_ADDS 16 /* As many questions as SPACE_BITS. */
+#define ALL_TABLES 0xff
 #define MAX_MESSAGE (UINT16_MAX - 64) /* Leaves room for the bundle's own header. */
 
 /* A rule of another owner. */
@@ -48,17 +50,21 @@ struct apply {
     size_t n;
     struct ofputil_port_map ports;
     struct hmap foreign;
-    struct ofpbuf **messages;     /* One for each change. */
+    struct ofputil_flow_mod *mods; /* The changes, parsed. */
+    size_t n_mods;                 /* How many of them are. */
+    struct ofpbuf **messages;      /* The changes as they are sent. */
 };
 
 static int check_cookies(const struct fs_switch *, const struct fs_change *, size_t n, char **error);
 static switch_operation apply_changes;
-static int look_around(struct fs_switch *, struct apply *, int64_t deadline, char **error);
-static int take_foreign(void *aux, struct ofpbuf *, char **error);
-static int encode_change(struct fs_switch *, struct apply *, size_t i, char **error);
+static int parse_changes(struct fs_switch *, struct apply *, char **error);
+static int look_for_foreign(struct fs_switch *, struct apply *, int64_t deadline, char **error);
+static int check_places(const struct apply *, char **error);
+static int encode_changes(struct fs_switch *, struct apply *, char **error);
 static int fill_bundle(struct fs_switch *, struct apply *, int64_t deadline, char **error);
 static int commit_bundle(struct fs_switch *, struct apply *, uint32_t first, int64_t deadline, char **error);
 static void forget(struct apply *);
+static void free_mod(struct ofputil_flow_mod *);
 
 int
 fs_switch_apply(struct fs_switch *sw, const struct fs_change *changes, size_t n, int deadline_ms, char **error)
@@ -75,12 +81,14 @@ fs_switch_apply(struct fs_switch *sw, const struct fs_change *changes, size_t n,
 
     ofputil_port_map_init(&apply.ports);
     hmap_init(&apply.foreign);
+    apply.mods = xcalloc(n, sizeof *apply.mods);
     apply.messages = xcalloc(n, sizeof *apply.messages);
     status = switch_run(sw, apply_changes, &apply, deadline_ms, error);
     forget(&apply);
     hmap_destroy(&apply.foreign);
     ofputil_port_map_destroy(&apply.ports);
     free(apply.messages);
+    free(apply.mods);
     return status;
 }
 
@@ -99,6 +107,16 @@ forget(struct apply *apply)
         ofpbuf_delete(apply->messages[i]);
         apply->messages[i] = NULL;
     }
+    while (apply->n_mods) {
+        free_mod(&apply->mods[--apply->n_mods]);
+    }
+}
+
+static void
+free_mod(struct ofputil_flow_mod *fm)
+{
+    minimatch_destroy(&fm->match);
+    free(fm->ofpacts);
 }
 
 static int
@@ -125,40 +143,73 @@ apply_changes(struct fs_switch *sw, void *aux, int64_t deadline, char **error)
     struct apply *apply = aux;
 
     forget(apply);
-    int status = look_around(sw, apply, deadline, error);
-    for (size_t i = 0; i < apply->n && !status; i++) {
-        status = encode_change(sw, apply, i, error);
-    }
+    struct switch_question ports = switch_ask_ports(sw, &apply->ports);
+    int status = switch_ask(sw, &ports, 1, deadline, error);
+    status = status ? status : parse_changes(sw, apply, error);
+    status = status ? status : look_for_foreign(sw, apply, deadline, error);
+    status = status ? status : check_places(apply, error);
+    status = status ? status : encode_changes(sw, apply, error);
     return status ? status : fill_bundle(sw, apply, deadline, error);
 }
 
-/* Step 1: what is there.  Cookies outside our space cannot be asked for at once, but by the first bit in which they differ
- * from it: 16 questions whose answers have no rule in common. */
+/* Foreign rules. */
+
+static void ask_by_place(const struct ofputil_flow_mod *, struct ofputil_flow_stats_request *);
+static void ask_by_cookie(unsigned bit, uint8_t table, struct ofputil_flow_stats_request *);
+static int take_foreign(void *aux, struct ofpbuf *, char **error);
+
+/* Reads the rules of other owners.  For a few adds it asks for what is in their places, which brings also what lies below
+ * them.  For many it asks for everything foreign, in their table if all are in one. */
 static int
-look_around(struct fs_switch *sw, struct apply *apply, int64_t deadline, char **error)
+look_for_foreign(struct fs_switch *sw, struct apply *apply, int64_t deadline, char **error)
 {
-    enum ofputil_protocol protocol = ofputil_protocol_from_ofp_version(sw->connection.version);
-    struct switch_question questions[1 + SPACE_BITS];
-    size_t n = 0;
-    bool adds = false;
+    struct ofputil_flow_stats_request requests[MAX(FEW_ADDS, SPACE_BITS)];
+    struct switch_question questions[ARRAY_SIZE(requests)];
+    size_t adds = 0, n = 0;
+    uint8_t table = 0;
 
     for (size_t i = 0; i < apply->n; i++) {
-        adds = adds || apply->changes[i].op == FS_CHANGE_ADD;
+        const struct ofputil_flow_mod *fm = &apply->mods[i];
+        if (fm->command == OFPFC_ADD) {
+            table = !adds || table == fm->table_id ? fm->table_id : ALL_TABLES;
+            if (adds++ < FEW_ADDS) {
+                ask_by_place(fm, &requests[n++]);
+            }
+        }
     }
-    questions[n++] = switch_ask_ports(sw, &apply->ports);
-    for (unsigned bit = 0; adds && bit < SPACE_BITS; bit++) {
-        uint64_t mask = ~(UINT64_MAX >> 1 >> bit);
-        uint64_t differs = UINT64_C(1) << (63 - bit);
-        struct ofputil_flow_stats_request request = {
-            .match = MATCH_CATCHALL_INITIALIZER, .cookie = htonll((fs_cookie(0, 0) ^ differs) & mask),
-            .cookie_mask = htonll(mask), .out_port = OFPP_ANY, .out_group = OFPG_ANY, .table_id = 0xff,
-        };
-        questions[n++] = (struct switch_question) {
-            .request = ofputil_encode_flow_stats_request(&request, protocol), .answer = OFPTYPE_FLOW_STATS_REPLY,
-            .reply = take_foreign, .aux = &apply->foreign,
+    if (adds > FEW_ADDS) {
+        for (n = 0; n < SPACE_BITS; n++) {
+            ask_by_cookie((unsigned) n, table, &requests[n]);
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        questions[i] = (struct switch_question) {
+            .request = ofputil_encode_flow_stats_request(&requests[i], ofputil_protocol_from_ofp_version(sw->connection.version)),
+            .answer = OFPTYPE_FLOW_STATS_REPLY, .reply = take_foreign, .aux = &apply->foreign,
         };
     }
-    return switch_ask(sw, questions, n, deadline, error);
+    return n ? switch_ask(sw, questions, n, deadline, error) : 0;
+}
+
+static void
+ask_by_place(const struct ofputil_flow_mod *fm, struct ofputil_flow_stats_request *request)
+{
+    *request = (struct ofputil_flow_stats_request) { .out_port = OFPP_ANY, .out_group = OFPG_ANY, .table_id = fm->table_id };
+    minimatch_expand(&fm->match, &request->match);
+}
+
+/* Cookies outside our space cannot be asked for at once, but by the first bit in which they differ from it: that makes
+ * SPACE_BITS questions whose answers have no rule in common. */
+static void
+ask_by_cookie(unsigned bit, uint8_t table, struct ofputil_flow_stats_request *request)
+{
+    uint64_t mask = ~(UINT64_MAX >> 1 >> bit);
+    uint64_t differs = UINT64_C(1) << (63 - bit);
+
+    *request = (struct ofputil_flow_stats_request) {
+        .match = MATCH_CATCHALL_INITIALIZER, .cookie = htonll((fs_cookie(0, 0) ^ differs) & mask),
+        .cookie_mask = htonll(mask), .out_port = OFPP_ANY, .out_group = OFPG_ANY, .table_id = table,
+    };
 }
 
 static uint32_t
@@ -177,6 +228,9 @@ take_foreign(void *aux, struct ofpbuf *part, char **error)
 
     ofpbuf_init(&actions, 64);
     while (!(status = ofputil_decode_flow_stats_reply(&stats, part, false, &actions))) {
+        if (fs_cookie_is_ours(ntohll(stats.cookie))) {
+            continue;
+        }
         struct foreign *f = xmalloc(sizeof *f);
         *f = (struct foreign) { .table = stats.table_id, .priority = stats.priority, .cookie = ntohll(stats.cookie),
                                 .match = stats.match };
@@ -186,35 +240,65 @@ take_foreign(void *aux, struct ofpbuf *part, char **error)
     return status == EOF ? 0 : openflow_fail(error, EPROTO, "its list of rules is malformed");
 }
 
+/* Refuses adds in whose places are rules of other owners. */
+static int
+check_places(const struct apply *apply, char **error)
+{
+    for (size_t i = 0; i < apply->n && !hmap_is_empty(&apply->foreign); i++) {
+        const struct ofputil_flow_mod *fm = &apply->mods[i];
+        uint16_t priority = (uint16_t) fm->priority;
+        const struct foreign *f;
+        struct match match;
+
+        if (fm->command != OFPFC_ADD) {
+            continue;
+        }
+        minimatch_expand(&fm->match, &match);
+        HMAP_FOR_EACH_WITH_HASH (f, node, hash_rule(&match, fm->table_id, priority), &apply->foreign) {
+            if (f->table == fm->table_id && f->priority == priority && match_equal(&f->match, &match)) {
+                return openflow_fail(error, EEXIST, "rule '%s' would overwrite a rule of another owner (its cookie is 0x%" PRIx64
+                                     ", its place table %d, priority %d)", apply->changes[i].text, f->cookie, f->table,
+                                     f->priority);
+            }
+        }
+    }
+    return 0;
+}
+
 /* From texts to messages. */
 
 static int parse_change(struct fs_switch *, const struct apply *, const struct fs_change *, struct ofputil_flow_mod *,
                         char **error);
-static int check_match(const struct apply *, const struct fs_change *, const struct ofputil_flow_mod *, char **error);
+static int normalize_match(const char *text, struct ofputil_flow_mod *, char **error);
 static char *list_ports(const struct ofputil_port_map *);
 
 static int
-encode_change(struct fs_switch *sw, struct apply *apply, size_t i, char **error)
+parse_changes(struct fs_switch *sw, struct apply *apply, char **error)
 {
-    const struct fs_change *change = &apply->changes[i];
-    enum ofputil_protocol protocol = ofputil_protocol_from_ofp_version(sw->connection.version);
-    struct ofputil_flow_mod fm;
-
-    int status = parse_change(sw, apply, change, &fm, error);
-    if (status) {
-        return status;
-    }
-    status = check_match(apply, change, &fm, error);
-    if (!status) {
-        apply->messages[i] = ofputil_encode_flow_mod(&fm, protocol);
-        if (apply->messages[i]->size > MAX_MESSAGE) {
-            status = openflow_fail(error, EINVAL, "rule '%s' is too long for a message", change->text);
+    for (size_t i = 0; i < apply->n; i++) {
+        int status = parse_change(sw, apply, &apply->changes[i], &apply->mods[i], error);
+        if (status) {
+            return status;
         }
-        ofpmsg_update_length(apply->messages[i]);
+        apply->n_mods++;
     }
-    minimatch_destroy(&fm.match);
-    free(fm.ofpacts);
-    return status;
+    return 0;
+}
+
+static int
+encode_changes(struct fs_switch *sw, struct apply *apply, char **error)
+{
+    enum ofputil_protocol protocol = ofputil_protocol_from_ofp_version(sw->connection.version);
+
+    for (size_t i = 0; i < apply->n; i++) {
+        struct ofpbuf *message = ofputil_encode_flow_mod(&apply->mods[i], protocol);
+        apply->messages[i] = message;
+        if (message->size > MAX_MESSAGE) {
+            return openflow_fail(error, EINVAL, "rule '%s' is too long for a message", apply->changes[i].text);
+        }
+        ofpmsg_update_length(message);
+    }
+    return 0;
 }
 
 /* Stores in '*fm' what 'change' says; on success the caller frees its match and actions. */
@@ -244,17 +328,34 @@ parse_change(struct fs_switch *sw, const struct apply *apply, const struct fs_ch
     } else if (fm->cookie || fm->cookie_mask || fm->new_cookie) {
         status = openflow_fail(error, EINVAL, "rule '%s' has a cookie in its text", text);
     }
+    status = status ? status : normalize_match(text, fm, error);
     if (status) {
-        minimatch_destroy(&fm->match);
-        free(fm->ofpacts);
+        free_mod(fm);
     } else if (change->op == FS_CHANGE_ADD) {
         fm->new_cookie = htonll(change->cookie);
-        fm->table_id = fm->table_id == 0xff ? 0 : fm->table_id;
+        fm->table_id = fm->table_id == ALL_TABLES ? 0 : fm->table_id;
     } else {
         fm->cookie = htonll(change->cookie_mask ? change->cookie & change->cookie_mask : fs_cookie(0, 0));
         fm->cookie_mask = htonll(change->cookie_mask ? change->cookie_mask : FS_COOKIE_SPACE_MASK);
     }
     return status;
+}
+
+/* Gives the match the form that the switch will give it, so that it can be compared with others; refuses it if it becomes
+ * wider by that. */
+static int
+normalize_match(const char *text, struct ofputil_flow_mod *fm, char **error)
+{
+    struct match said, sent;
+
+    minimatch_expand(&fm->match, &said);
+    if (!match_as_sent(&said, &sent)) {
+        return openflow_fail(error, EINVAL, "rule '%s': a field of the match needs its protocol beside it, such as tcp or arp",
+                             text);
+    }
+    minimatch_destroy(&fm->match);
+    minimatch_init(&fm->match, &sent);
+    return 0;
 }
 
 /* "; the ports are a, b, c". */
@@ -273,32 +374,6 @@ list_ports(const struct ofputil_port_map *map)
         ds_put_cstr(&s, "; the switch has no ports");
     }
     return ds_steal_cstr(&s);
-}
-
-/* Refuses a change whose match would become wider on its way to the switch, and an add in whose place is a rule of another
- * owner. */
-static int
-check_match(const struct apply *apply, const struct fs_change *change, const struct ofputil_flow_mod *fm, char **error)
-{
-    struct match said, match;
-    const struct foreign *f;
-    uint16_t priority = (uint16_t) fm->priority;
-
-    minimatch_expand(&fm->match, &said);
-    if (!match_as_sent(&said, &match)) {
-        return openflow_fail(error, EINVAL, "rule '%s': a field of the match needs its protocol beside it, such as tcp or arp",
-                             change->text);
-    }
-    if (change->op != FS_CHANGE_ADD) {
-        return 0;
-    }
-    HMAP_FOR_EACH_WITH_HASH (f, node, hash_rule(&match, fm->table_id, priority), &apply->foreign) {
-        if (f->table == fm->table_id && f->priority == priority && match_equal(&f->match, &match)) {
-            return openflow_fail(error, EEXIST, "rule '%s' would overwrite a rule of another owner (its cookie is 0x%" PRIx64
-                                 ", its place table %d, priority %d)", change->text, f->cookie, f->table, f->priority);
-        }
-    }
-    return 0;
 }
 
 /* Steps 2 and 3. */

@@ -117,6 +117,13 @@ def test_owners(tool, switch):
     report(status == "EEXIST" and "0x1234" in text, "an add in the place of a foreign rule is refused", status, text)
     status, text, _ = tool.apply(add("table=3,priority=8 actions=output:1"))
     report(status == "EEXIST" and "0xf104" in text, "also where cookies differ in one bit, and for the empty match", status, text)
+    for place, number in (("priority=9,ip,nw_dst=1.2.3.0/24,in_port=net0", "0x1234"), ("priority=8", "0xf104")):
+        for table in (3, 4):    # All adds in one table, and in several.
+            many = [add("table=%d,priority=%d,ip actions=drop" % (table, 100 + i)) for i in range(40)]
+            many[30] = add("table=3,%s actions=drop" % place)
+            status, text, _ = tool.apply(*many)
+            report(status == "EEXIST" and number in text and tool.rules(cookie(1, 1), 2 ** 64 - 1)[1:] == [],
+                   "also among many adds (cookie %s, table %d)" % (number, table), status, text)
     status, text, _ = tool.apply(add("table=3,priority=10,ip,nw_dst=1.2.3.0/24,in_port=net0 actions=drop", cookie(3)),
                                  (DELETE_STRICT, "table=3,priority=9,ip,nw_dst=1.2.3.0/24,in_port=net0", 0, 0))
     report(status == "ok" and len(tool.rules(cookie(3), 2 ** 64 - 1)) == 1, "beside it, all is free", status, text)
