@@ -220,7 +220,7 @@ send_some(struct connection *c)
                 continue;
             }
             c->lost = c->lost || errno != EAGAIN;
-            return errno;
+            return errno == EPIPE ? ECONNRESET : errno;
         }
         c->sent += (size_t) n;
     }

@@ -1,7 +1,8 @@
 #ifndef OPENFLOW_CONNECTION_H
 #define OPENFLOW_CONNECTION_H
 
-/* One OpenFlow connection: bytes to messages and back, always by a deadline.  Not thread-safe; the switch has the lock. */
+/* One OpenFlow connection: bytes to messages and back, always by a deadline.  Not thread-safe: switch.c gives
+ * the switch, and with it its connection, to one thread at a time. */
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* A switch: whose turn it is, whether the connection lives, and plain questions to it.
  *
  * fs_switch_apply() is in apply.c, fs_switch_rules() in rules.c and fs_switch_ports() in ports.c; all of them run through
- * switch_run() here, which takes the lock, opens or revives the connection and completes the error messages. */
+ * switch_run() here, which waits for its turn, opens or revives the connection and completes the error messages. */
 
 #include "openflow/switch.h"
 
@@ -23,8 +23,9 @@
 /* An answer larger than this is not of a switch that means well. */
 #define MAX_ANSWER ((size_t) 512 * 1024 * 1024)
 
-static int lock_by(struct fs_switch *, int64_t deadline, char **error);
-static int run_locked(struct fs_switch *, switch_operation *, void *aux, int64_t deadline, char **error);
+static int take_turn(struct fs_switch *, int64_t deadline, char **error);
+static void end_turn(struct fs_switch *);
+static int run_connected(struct fs_switch *, switch_operation *, void *aux, int64_t deadline, char **error);
 
 struct fs_switch *
 fs_switch_new(const char *name, const char *target)
@@ -34,6 +35,11 @@ fs_switch_new(const char *name, const char *target)
     sw->name = xstrdup(name);
     sw->target = xstrdup(target);
     pthread_mutex_init(&sw->lock, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&sw->idle, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     connection_init(&sw->connection);
     return sw;
 }
@@ -43,6 +49,7 @@ fs_switch_destroy(struct fs_switch *sw)
 {
     if (sw) {
         connection_close(&sw->connection);
+        pthread_cond_destroy(&sw->idle);
         pthread_mutex_destroy(&sw->lock);
         free(sw->target);
         free(sw->name);
@@ -62,10 +69,10 @@ switch_run(struct fs_switch *sw, switch_operation *operation, void *aux, int dea
     int64_t deadline = connection_now() + deadline_ms;
     char *reason = NULL;
 
-    int status = lock_by(sw, deadline, &reason);
+    int status = take_turn(sw, deadline, &reason);
     if (!status) {
-        status = run_locked(sw, operation, aux, deadline, &reason);
-        pthread_mutex_unlock(&sw->lock);
+        status = run_connected(sw, operation, aux, deadline, &reason);
+        end_turn(sw);
     }
 
     if (error) {
@@ -81,17 +88,35 @@ switch_run(struct fs_switch *sw, switch_operation *operation, void *aux, int dea
 }
 
 static int
-lock_by(struct fs_switch *sw, int64_t deadline, char **error)
+take_turn(struct fs_switch *sw, int64_t deadline, char **error)
 {
     struct timespec t = { .tv_sec = deadline / 1000, .tv_nsec = deadline % 1000 * 1000000 };
-    int status = pthread_mutex_clocklock(&sw->lock, CLOCK_MONOTONIC, &t);
+    int status = 0;
 
+    pthread_mutex_lock(&sw->lock);
+    while (sw->busy && !status) {
+        status = pthread_cond_timedwait(&sw->idle, &sw->lock, &t);
+    }
+    if (!sw->busy) {
+        sw->busy = true;
+        status = 0;
+    }
+    pthread_mutex_unlock(&sw->lock);
     return status ? openflow_fail(error, status, "earlier requests to it are not done") : 0;
+}
+
+static void
+end_turn(struct fs_switch *sw)
+{
+    pthread_mutex_lock(&sw->lock);
+    sw->busy = false;
+    pthread_cond_signal(&sw->idle);
+    pthread_mutex_unlock(&sw->lock);
 }
 
 /* A kept connection may be dead without our knowing: an operation that finds out so is done once more. */
 static int
-run_locked(struct fs_switch *sw, switch_operation *operation, void *aux, int64_t deadline, char **error)
+run_connected(struct fs_switch *sw, switch_operation *operation, void *aux, int64_t deadline, char **error)
 {
     struct connection *c = &sw->connection;
     int status;

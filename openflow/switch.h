@@ -1,7 +1,7 @@
 #ifndef OPENFLOW_SWITCH_H
 #define OPENFLOW_SWITCH_H
 
-/* What the operations on a switch (apply.c, rules.c, ports.c) share: the lock, the connection, questions and answers. */
+/* What the operations on a switch (apply.c, rules.c, ports.c) share: turns, the connection, questions and answers. */
 
 #include <pthread.h>
 #include <stddef.h>
@@ -15,11 +15,13 @@
 struct fs_switch {
     char *name;
     char *target;
-    pthread_mutex_t lock;         /* Guards the rest. */
+    pthread_mutex_t lock;         /* Guards 'busy'. */
+    pthread_cond_t idle;          /* Signalled when 'busy' becomes false; on the monotonic clock. */
+    bool busy;                    /* Some thread has its turn: it alone uses the connection. */
     struct connection connection;
 };
 
-/* Something that a caller wants of a switch, done while the lock is held and the connection open.  It may be done twice, if
+/* Something that a caller wants of a switch, done while it has its turn and the connection is open.  It may be done twice, if
  * a kept connection turns out to be dead, and must then begin afresh. */
 typedef int switch_operation(struct fs_switch *, void *aux, int64_t deadline, char **error);
 

@@ -6,6 +6,8 @@ Drives the program openflow-tool (OPENFLOW_TOOL, else beside this script's build
 
 import glob
 import os
+import random
+import select
 import signal
 import socket
 import subprocess
@@ -276,6 +278,46 @@ def test_strangers(tool):
         report(status == expected and target in text, "target %.30s" % target, status, text)
 
 
+def corrupt(target, seed):
+    """Passes bytes between us and a real switch, and changes some of the switch's."""
+    source = random.Random(seed)
+
+    def behave(connection):
+        switch = socket.socket(socket.AF_UNIX)
+        switch.connect(target[len("unix:"):])
+        first = True
+        while True:
+            ready = select.select([connection, switch], [], [])[0]
+            for one in ready:
+                data = bytearray(one.recv(65536))
+                if not data:
+                    connection.close()
+                    switch.close()
+                    return
+                if one is switch and not first:
+                    for _ in range(source.randrange(1, 4)):
+                        at = source.randrange(len(data))
+                        if at > 7 or source.random() < 0.1:     # Mostly not in the first header, to get further.
+                            data[at] = source.randrange(256)
+                first = first and one is not switch
+                (connection if one is switch else switch).sendall(data)
+    return behave
+
+
+def test_corruption(tool, switch):
+    tool.apply(*[add("table=5,priority=%d,tcp,in_port=net0,nw_dst=10.0.0.%d actions=set_field:1->reg0,output:h1-up" % (i + 1, i)) for i in range(50)])
+    ends, late = {}, 0
+    for seed in range(60):
+        tool.ask("switch", "corrupt", serve(corrupt(switch.management("br0"), seed)))
+        for question in (("probe", 100), ("ports", 100), ("rules", SPACE, ALL_OURS, 100)):
+            status, _, ms = tool.ask(*question)
+            ends[status] = ends.get(status, 0) + 1
+            late += ms > 300
+    report(len(ends) > 1 and not late, "180 answers of which some bytes are wrong: %s" % ends, late)
+    tool.ask("switch", "br0", switch.management("br0"))
+    report(tool.apply((DELETE_COOKIE, "", SPACE, ALL_OURS))[0] == "ok", "and the switch itself is well")
+
+
 def test_matches(tool):
     good = ("", "ip", "in_port=net0", 'in_port="h1-up",tcp,tp_dst=80', "in_port=3 ip nw_dst=10.0.0.0/8", "dl_vlan=5,ip,nw_src=1.2.3.4",
             "ipv6,ipv6_dst=fe80::/10", "arp,arp_tpa=10.0.0.1", "udp,tp_src=0x400/0xfc00", "dl_src=00:00:00:00:00:00/01:00:00:00:00:00",
@@ -323,6 +365,7 @@ def main():
         test_rules(tool, switch)
         test_owners(tool, switch)
         test_nsh_and_versions(tool, switch)
+        test_corruption(tool, switch)
         test_death(tool, switch)
     report(tool.end() == 0, "the program ended well")
     print("1..%d" % len(results))
