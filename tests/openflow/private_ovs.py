@@ -27,6 +27,10 @@ def missing():
     command = ["unshare", "-n", "true"] if os.geteuid() == 0 else ["unshare", "-r", "-n", "true"]
     if subprocess.run(command, capture_output=True).returncode:
         return "no network namespace can be made here"
+    try:
+        os.close(os.open("/dev/net/tun", os.O_RDWR))
+    except OSError as e:
+        return "/dev/net/tun cannot be opened (%s)" % e.strerror
     return None
 
 

@@ -327,10 +327,12 @@ def test_matches(tool):
     for match in good:
         status, text, _ = tool.ask("match", match)
         report(status == "ok", "match '%s'" % match, text)
-    bad = (("ip,priority=5", 3), ("table=1", 0), ("ip,cookie=1", 3), ("ip actions=drop", 3), ("ip,nw_dst=300.0.0.1", 3), ("foo", 0),
-           ("tcp,tp_dst=99999", 4), ("tp_dst=80", 0), ("ip,nw_dst=1.2.3.4,nw_dst=1.2.3.5", 18), ("in_port=net0,in_port=net1", 13),
-           ("in_port=", 0), ("in_port=a/b", 0), ("in_port=abcdefghijklmnopq", 0), ("ip,in_port=;rm", 3), ("ip,idle_timeout=3", 3),
-           ("ip,tcp_dst=1", 3), ("ip,nw_src=1.2.3", 3), ("ip,nw_src=1.2.3.4/33", 3), ("icmp_type=3", 0), ("tcp_flags=+syn", 0), ("nsh_spi=5", 0), ("tp_dst=80,tcp,foo", 14), ("ip,nw_dst", 3), ("ip,(", 3), ("ip,=", 3), ("in_port=myaction", 0))
+    bad = (("ip,priority=5", 3), ("table=1", 0), ("ip,cookie=1", 3), ("ip actions=drop", 3), ("ip,idle_timeout=3", 3),
+           ("ip,nw_dst=300.0.0.1", 3), ("ip,nw_src=1.2.3", 3), ("ip,nw_src=1.2.3.4/33", 3), ("ip,nw_dst", 3), ("foo", 0),
+           ("tcp,tp_dst=99999", 4), ("tp_dst=80", 0), ("ip,tcp_dst=1", 3), ("icmp_type=3", 0), ("tcp_flags=+syn", 0),
+           ("nsh_spi=5", 0), ("tp_dst=80,tcp,foo", 14), ("ip,(", 3), ("ip,=", 3), ("ip,nw_dst=1.2.3.4,nw_dst=1.2.3.5", 18),
+           ("in_port=net0,in_port=net1", 13), ("in_port=", 0), ("in_port=a/b", 0), ("in_port=abcdefghijklmnopq", 0),
+           ("ip,in_port=;rm", 3), ("in_port=myaction", 0))
     for match, offset in bad:
         status, text, _ = tool.ask("match", match)
         at, _, why = text.partition(": ")
