@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "alloc/load.h"
 #include "alloc/memory.h"
@@ -31,6 +32,7 @@ struct greedy {
     uint64_t random;
     int pointer;     /* into platform->rack_servers */
     int racks_max, trials_max;
+    double deadline; /* of the monotonic clock, in seconds */
     char *reason;    /* why the service at hand breaks a limit, or NULL */
     bool quiet;      /* nobody will read a reason */
 };
@@ -281,15 +283,17 @@ explain(struct greedy *g, int node)
     if (!out) {
         return;
     }
-    fprintf(out, "service \"%s\": no server can take module \"%s\" within its limits\n", service_id(g, node),
+    fprintf(out, "service \"%s\": no server can take module \"%s\" within its limits:", service_id(g, node),
             g->services->nodes[node].id);
     for (int server = 0; server < listed; server++) {
-        fprintf(out, "  %s: ", g->platform->nodes[g->platform->servers[server].node].id);
+        fprintf(out, "\n  %s: ", g->platform->nodes[g->platform->servers[server].node].id);
         explain_server(g, node, server, out);
-        putc('\n', out);
+    }
+    if (!n) {
+        fputs("\n  the platform has no server", out);
     }
     if (listed < n) {
-        fprintf(out, "  and %d more servers\n", n - listed);
+        fprintf(out, "\n  and %d more servers", n - listed);
     }
     fclose(out);
 }
@@ -378,6 +382,50 @@ spread(struct greedy *g, const struct fs_service *service)
     return true;
 }
 
+static double
+now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
+}
+
+/* The first server with room for module NODE from the pointer on, or else the first where it may run; -1 if there is none. */
+static int
+next_room(const struct greedy *g, int node)
+{
+    int n = g->platform->n_servers, best = -1;
+
+    for (int i = 0; i < n; i++) {
+        int place = (g->pointer + i) % n, server = g->platform->rack_servers[place];
+        if (is_allowed(g, node, server)) {
+            if (has_room(g, node, server)) {
+                return place;
+            }
+            best = best < 0 ? place : best;
+        }
+    }
+    return best;
+}
+
+/* Places the modules of SERVICE when time is over: looks at cpu and memory alone. */
+static bool
+hurry(struct greedy *g, const struct fs_service *service)
+{
+    for (int m = service->first_node; m < service->first_node + service->n_nodes; m++) {
+        if (g->services->nodes[m].kind == FS_SERVICE_PM) {
+            int place = next_room(g, m);
+            if (place < 0) {
+                return false;
+            }
+            put(g, m, g->platform->rack_servers[place]);
+            g->pointer = place;
+        }
+    }
+    return true;
+}
+
 /* Places SERVICE once.  Returns false if some module may run nowhere. */
 static bool
 place_once(struct greedy *g, int service)
@@ -387,8 +435,11 @@ place_once(struct greedy *g, int service)
 
     place_ports(g, v);
     if (compare_costs(cost_of(g, service), before) > 0 && !g->reason && !g->quiet) {
-        g->reason = alloc_format("service \"%s\": its sources and sinks alone need more than the links between them give\n",
+        g->reason = alloc_format("service \"%s\": its sources and sinks alone need more than the links between them give",
                                  v->id);
+    }
+    if (now() > g->deadline) {
+        return hurry(g, v) || spread(g, v);
     }
     return (g->platform->n_servers && try_racks(g, v)) || spread(g, v);
 }
@@ -405,7 +456,7 @@ place_service(struct greedy *g, int service)
             take_service(g, v);
             return false;
         }
-        if (!g->reason || i == attempts) {
+        if (!g->reason || i == attempts || now() > g->deadline) {
             return true;
         }
         take_service(g, v);
@@ -424,6 +475,7 @@ start(struct greedy *g, enum fs_greedy form)
 
     g->random = o->seed * UINT64_C(0x9e3779b97f4a7c15) ^ UINT64_C(0x2545f4914f6cdd1d);
     g->random = g->random ? g->random : 1;
+    g->deadline = o->seconds > 0 ? now() + o->seconds : 1e300;
     g->racks_max = flat ? g->platform->n_racks : RACKS_TRIED;
     g->trials_max = flat ? n : TRIALS;
     g->pointer = o->pointer && *o->pointer >= 0 && *o->pointer < n ? *o->pointer : 0;

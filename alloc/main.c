@@ -63,8 +63,9 @@ print_help(void)
     }
     puts("  --paths pair|link     one way for all links between a pair of nodes (default), or one a link\n"
          "  --seed N              of the random choices (default 1); equal seeds give equal solutions\n"
-         "  --time-limit SECONDS, --steps N, --threads N\n"
-         "                        limits of searches that improve a solution; the greedy ones end by themselves\n"
+         "  --time-limit SECONDS  after so long the rest is placed in haste (default: no limit)\n"
+         "  --steps N, --threads N\n"
+         "                        for searches that improve a solution; the greedy ones need neither\n"
          "  --help, --version\n"
          "\n"
          "Prints one JSON object: what the solution exceeds (cpu in cores, mem in MB, bandwidth in Mbit/s, delay in\n"
@@ -225,7 +226,9 @@ print_report(const struct settings *settings, const struct fs_services *services
 static int
 solve(const struct settings *settings, const struct fs_platform *platform, const struct fs_services *services)
 {
-    struct fs_place_options options = { .seed = settings->seed, .form = settings->algorithm->form };
+    struct fs_place_options options = {
+        .seed = settings->seed, .form = settings->algorithm->form, .seconds = settings->seconds,
+    };
     struct fs_load *load = fs_load_create(platform, settings->per_link ? FS_PATHS_LINK : FS_PATHS_PAIR);
     struct fs_solution *solution;
     struct fs_report report;

@@ -40,7 +40,8 @@ struct fs_services_builder {
     struct fs_services *services;
     struct alloc_names service_names;
     const char *file;   /* for messages; NULL when a program builds */
-    int line;           /* of what is being added */
+    int line;           /* of what is being added, */
+    int first_line;     /* and of the open service */
     bool open;          /* between begin and end */
 
     struct alloc_names node_names;   /* of the open service */
@@ -145,6 +146,7 @@ fs_services_begin(struct fs_services_builder *b, const char *id, const char *typ
         .first_node = s->n_nodes, .first_link = s->n_links, .first_path = s->n_paths,
     };
     alloc_names_clear(&b->node_names);
+    b->first_line = b->line;
     b->open = true;
     return 0;
 }
@@ -384,7 +386,7 @@ resolve_links(struct fs_services_builder *b, struct fs_service *service, char **
 
 /* Takes away nodes that nothing unseen leads to until none is left, or what is left goes in circles. */
 static int
-check_acyclic(const struct fs_services_builder *b, const struct fs_service *service, char **error)
+check_acyclic(struct fs_services_builder *b, const struct fs_service *service, char **error)
 {
     const struct fs_services *s = b->services;
     size_t n = (size_t) service->n_nodes;
@@ -411,6 +413,7 @@ check_acyclic(const struct fs_services_builder *b, const struct fs_service *serv
     }
     for (int i = 0; i < service->n_nodes && done < service->n_nodes && !result; i++) {
         if (before[i]) {
+            b->line = b->first_line;
             result = complain(b, error, "the links go in a circle at or before \"%s\"", s->nodes[base + i].id);
         }
     }

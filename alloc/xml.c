@@ -13,6 +13,7 @@
 #include <libxml/xmlreader.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,10 +22,14 @@
 
 #define N_VALUES 16
 
+/* Nothing but the file, and line numbers that go beyond 65,535. */
+#define OPTIONS (XML_PARSE_NONET | XML_PARSE_BIG_LINES)
+
 struct alloc_xml {
     const char *name;
     xmlTextReader *reader;
     char *error;                /* the first one, or NULL */
+    int line;                   /* of the current node */
     xmlChar *values[N_VALUES];  /* attributes asked for of the current element */
     int n_values;
 };
@@ -34,6 +39,29 @@ note_error(struct alloc_xml *xml, int line, const char *text)
 {
     if (!xml->error) {
         xml->error = alloc_format("%s:%d: %s", xml->name, line, text);
+    }
+}
+
+int
+alloc_xml_line(const struct alloc_xml *xml)
+{
+    return xml->line;
+}
+
+/* Notes the line of the node that the reader stands on.  Elements of libxml2 cannot count beyond 65,534, but texts can: an
+ * element further down has the line where the text before it ended.  (The parser's own line is some elements ahead.) */
+static void
+note_line(struct alloc_xml *xml)
+{
+    const xmlNode *node = xmlTextReaderCurrentNode(xml->reader);
+
+    if (!node) {
+        return;
+    }
+    if (node->line < UINT16_MAX) {
+        xml->line = node->line;
+    } else if (node->type == XML_TEXT_NODE && node->psvi) {
+        xml->line = (int) (intptr_t) node->psvi;
     }
 }
 
@@ -48,14 +76,16 @@ on_complaint(void *xml_, xmlError *complaint)
     while (n && text[n - 1] == '\n') {
         text[--n] = '\0';
     }
-    note_error(xml, complaint->domain == XML_FROM_PARSER ? complaint->line : alloc_xml_line(xml), text);
+    int line = complaint->line;
+    if (complaint->domain != XML_FROM_PARSER && (line <= 0 || line >= UINT16_MAX)) {
+        note_line(xml);
+        line = xml->line;
+    }
+    if (strstr(text, "failed to validate attributes")) {
+        note_error(xml, line, "an attribute of this element is missing or wrong");
+    }
+    note_error(xml, line, text);
     free(text);
-}
-
-int
-alloc_xml_line(const struct alloc_xml *xml)
-{
-    return xmlTextReaderGetParserLineNumber(xml->reader);
 }
 
 int
@@ -131,6 +161,7 @@ show(struct alloc_xml *xml, alloc_xml_element *element, void *aux)
 {
     int type = xmlTextReaderNodeType(xml->reader), error = 0;
 
+    note_line(xml);
     if (type != XML_READER_TYPE_ELEMENT && type != XML_READER_TYPE_END_ELEMENT) {
         return 0;
     }
@@ -188,7 +219,7 @@ open_source(const struct alloc_xml_source *source, FILE **file, xmlTextReader **
 {
     *file = NULL;
     if (source->text) {
-        *reader = xmlReaderForMemory(source->text, (int) source->size, source->name, NULL, XML_PARSE_NONET);
+        *reader = xmlReaderForMemory(source->text, (int) source->size, source->name, NULL, OPTIONS);
         return 0;
     }
     *file = fopen(source->name, "re");
@@ -197,7 +228,7 @@ open_source(const struct alloc_xml_source *source, FILE **file, xmlTextReader **
         *error = alloc_format("%s: %s", source->name, strerror(failure));
         return failure;
     }
-    *reader = xmlReaderForFd(fileno(*file), source->name, NULL, XML_PARSE_NONET);
+    *reader = xmlReaderForFd(fileno(*file), source->name, NULL, OPTIONS);
     return 0;
 }
 
