@@ -7,8 +7,13 @@
 #include "flowstream/alloc.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "alloc/memory.h"
+#include "alloc/routes.h"
+
+/* More than any delay that is worth adding up: there is no way. */
+#define NEVER (INT64_MAX / 4)
 
 static double
 plain(fs_amount amount)
@@ -111,6 +116,194 @@ prove_by_ports(const struct fs_platform *p, const struct fs_services *v, bool ou
     return proof;
 }
 
+/* ---- Delays. ---- */
+
+/* The least delays that any placement has to reckon with. */
+struct nearest {
+    const struct fs_platform *platform;
+    const struct fs_services *services;
+    struct routes *routes;
+    fs_amount *from_io, *to_io;  /* by node: from an I/O node to the nearest server, and back; -1: not known yet */
+    fs_amount inside, apart;     /* between modules on one server, and on two */
+    fs_amount cpu, mem;          /* the most that a server has */
+};
+
+static fs_amount
+smaller(fs_amount a, fs_amount b)
+{
+    return a < b ? a : b;
+}
+
+/* Every way between two servers is a link between them, or has a link out of a server and one into a server. */
+static fs_amount
+least_apart(const struct fs_platform *p)
+{
+    fs_amount direct = NEVER, out = NEVER, in = NEVER;
+
+    for (int a = 0; a < p->n_arcs; a++) {
+        const struct fs_arc *arc = &p->arcs[a];
+        bool from = p->nodes[arc->from].kind == FS_NODE_SERVER, to = p->nodes[arc->to].kind == FS_NODE_SERVER;
+        fs_amount *least = from && to ? &direct : from ? &out : to ? &in : NULL;
+        if (least) {
+            *least = smaller(*least, arc->delay);
+        }
+    }
+    return smaller(direct, smaller(out + in, NEVER));
+}
+
+static void
+start_nearest(struct nearest *near, const struct fs_platform *p, const struct fs_services *v)
+{
+    size_t n = (size_t) p->n_nodes;
+
+    *near = (struct nearest) {
+        .platform = p, .services = v, .routes = routes_create(p), .inside = NEVER, .apart = least_apart(p),
+        .from_io = alloc_zeroed(n, sizeof *near->from_io), .to_io = alloc_zeroed(n, sizeof *near->to_io),
+    };
+    memset(near->from_io, 0xff, n * sizeof *near->from_io);
+    memset(near->to_io, 0xff, n * sizeof *near->to_io);
+    for (int i = 0; i < p->n_servers; i++) {
+        near->inside = smaller(near->inside, p->servers[i].delay);
+        near->cpu = p->servers[i].cpu > near->cpu ? p->servers[i].cpu : near->cpu;
+        near->mem = p->servers[i].mem > near->mem ? p->servers[i].mem : near->mem;
+    }
+}
+
+static void
+end_nearest(struct nearest *near)
+{
+    routes_destroy(near->routes);
+    free(near->from_io);
+    free(near->to_io);
+}
+
+/* The least delay between I/O node IO and a server, in the direction that OUT says. */
+static fs_amount
+least_at_io(struct nearest *near, int io, bool out)
+{
+    fs_amount *known = out ? &near->from_io[io] : &near->to_io[io];
+
+    if (*known < 0) {
+        *known = NEVER;
+        for (int i = 0; i < near->platform->n_servers; i++) {
+            int server = near->platform->servers[i].node;
+            fs_amount delay = routes_delay(near->routes, out ? io : server, out ? server : io);
+            *known = delay < 0 ? *known : smaller(*known, delay);
+        }
+    }
+    return *known;
+}
+
+/* The least delay of service link LINK whatever is where.  (A source joined to a sink may be on its very port.) */
+static fs_amount
+least_of_link(struct nearest *near, int link)
+{
+    const struct fs_services *v = near->services;
+    const struct fs_service_node *from = &v->nodes[v->links[link].from], *to = &v->nodes[v->links[link].to];
+    fs_amount least = NEVER;
+
+    if (from->kind == FS_SERVICE_PM && to->kind == FS_SERVICE_PM) {
+        return smaller(near->inside, near->apart);
+    }
+    if (from->kind != FS_SERVICE_PM && to->kind != FS_SERVICE_PM) {
+        return 0;
+    }
+    const struct fs_service_node *port = from->kind == FS_SERVICE_PM ? to : from;
+    for (int i = 0; i < port->n_io; i++) {
+        least = smaller(least, least_at_io(near, v->ios[port->first_io + i], port == from));
+    }
+    return least;
+}
+
+static fs_amount
+least_of_path(struct nearest *near, int path)
+{
+    const struct fs_service_path *p = &near->services->paths[path];
+    fs_amount least = 0;
+
+    for (int i = 0; i < p->n_links; i++) {
+        least = smaller(NEVER, least + least_of_link(near, near->services->path_links[p->first_link + i]));
+    }
+    return least;
+}
+
+/* Marks the modules on PATH (numbered from FIRST_NODE) in MARKS; returns whether one of them was marked before. */
+static bool
+mark_modules(const struct fs_services *v, int path, int first_node, bool *marks)
+{
+    const struct fs_service_path *p = &v->paths[path];
+    bool met = false;
+
+    for (int i = 0; i < p->n_links; i++) {
+        int to = v->links[v->path_links[p->first_link + i]].to;
+        if (v->nodes[to].kind == FS_SERVICE_PM) {
+            met |= marks[to - first_node];
+            marks[to - first_node] = true;
+        }
+    }
+    return met;
+}
+
+/* Whether the modules of SERVICE's bounded paths are too large for one server, though the paths hang together.  If so,
+ * one of the paths must lead from a server to another.  Says yes only where each path meets those before it. */
+static bool
+must_part(const struct nearest *near, const struct fs_service *service)
+{
+    const struct fs_services *v = near->services;
+    bool *marks = alloc_zeroed((size_t) service->n_nodes, sizeof *marks), together = true;
+    fs_amount cpu = 0, mem = 0;
+
+    for (int i = 0; i < service->n_paths; i++) {
+        together &= mark_modules(v, service->first_path + i, service->first_node, marks) || i == 0;
+    }
+    for (int n = 0; n < service->n_nodes; n++) {
+        cpu += marks[n] ? v->nodes[service->first_node + n].cpu : 0;
+        mem += marks[n] ? v->nodes[service->first_node + n].mem : 0;
+    }
+    free(marks);
+    return together && (cpu > near->cpu || mem > near->mem);
+}
+
+static char *
+prove_by_path(struct nearest *near, const struct fs_service *service)
+{
+    fs_amount parting = near->apart > near->inside ? near->apart - near->inside : 0, least_over = NEVER;
+
+    for (int i = service->first_path; i < service->first_path + service->n_paths; i++) {
+        fs_amount least = least_of_path(near, i), bound = near->services->paths[i].bound;
+        if (least == NEVER) {
+            return alloc_format("no server can be reached on a path of service \"%s\"", service->id);
+        }
+        if (least > bound) {
+            return alloc_format("a path of service \"%s\" has a delay of at least %.10g wherever modules are, its bound is "
+                                "%.10g", service->id, plain(least), plain(bound));
+        }
+        least_over = smaller(least_over, least + parting - bound);
+    }
+    if (service->n_paths && least_over > 0 && must_part(near, service)) {
+        return alloc_format("service \"%s\" is too large for one server, and if it takes more, one of its paths exceeds its "
+                            "bound by at least %.10g", service->id, plain(least_over));
+    }
+    return NULL;
+}
+
+static char *
+prove_by_delay(const struct fs_platform *p, const struct fs_services *v)
+{
+    struct nearest near;
+    char *proof = NULL;
+
+    if (!p->n_servers || !v->n_paths) {
+        return NULL;
+    }
+    start_nearest(&near, p, v);
+    for (int i = 0; i < v->n_services && !proof; i++) {
+        proof = prove_by_path(&near, &v->services[i]);
+    }
+    end_nearest(&near);
+    return proof;
+}
+
 char *
 fs_prove_infeasible(const struct fs_platform *p, const struct fs_services *v)
 {
@@ -118,5 +311,6 @@ fs_prove_infeasible(const struct fs_platform *p, const struct fs_services *v)
 
     proof = proof ? proof : prove_by_one_module(p, v);
     proof = proof ? proof : prove_by_ports(p, v, true);
-    return proof ? proof : prove_by_ports(p, v, false);
+    proof = proof ? proof : prove_by_ports(p, v, false);
+    return proof ? proof : prove_by_delay(p, v);
 }

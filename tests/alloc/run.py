@@ -85,6 +85,7 @@ REFUSED = [
 PROVEN = [
     ("more cores than there are", ('cpu="1"', 'cpu="9"'), "ask for 9 cores"),
     ("more memory than there is", ('mem="2"', 'mem="2049"'), "ask for 2049 MB"),
+    ("a bound below the shortest way", ('bound="4"', 'bound="3"'), "a delay of at least 4"),
     ("more traffic than a port takes", ('to="x" bandwidth="10"', 'to="x" bandwidth="1001"'), 'must come from "n0"'),
 ]
 
@@ -193,7 +194,18 @@ def instances(bench):
         judged(bench, ("large", "100", "--scale", "0.1", "--vary", "0.2", "--seed", seed))
     judged(bench, ("large", "320", "--scale", "0.1", "--vary", "0.2"), "--algorithm", "greedy-racks")
     judged(bench, ("large", "30", "--scale", "0.1", "--delay", "9"))
+    proofs_of_delay(bench)
     repeatable(bench)
+
+
+def proofs_of_delay(bench):
+    """The large platform's bounds: 10 cannot be met, since a type of service needs two servers, and 11 can."""
+    for bound, status in (("9", 3), ("10", 3), ("11", 0)):
+        bench.script("make_instance.py", "large", "5", "--scale", "0.1", "--delay", bound,
+                     "--platform", bench.p, "--services", bench.s)
+        got = bench.run()
+        report(got.returncode == status and ("proof" in json.loads(got.stdout)) == (status == 3),
+               f"a bound of {bound}: exit {status}", got)
 
 
 def repeatable(bench):
