@@ -287,7 +287,9 @@ connect_chain(struct check *check, const struct syntax_statement *statement, con
     const struct syntax_element *elements = &check->tree->elements[statement->first];
     const uint32_t *nodes = &node_of[statement->first];
     reject_port(check, &elements[0].input, "input", "at the beginning of a chain");
-    reject_port(check, &elements[statement->n - 1].output, "output", "at the end of a chain");
+    if (!statement->broken) {
+        reject_port(check, &elements[statement->n - 1].output, "output", "at the end of a chain");
+    }
     for (size_t i = 0; i < statement->n; i++) {
         if (elements[i].listed) {
             diagnostics_error(check->diagnostics, elements[i].name_span, "only one name can be declared within a chain");
@@ -321,7 +323,7 @@ connect_all(struct check *check, const uint32_t *node_of)
             }
             continue;
         }
-        for (size_t i = statement->first; i < statement->first + statement->n; i++) {
+        for (size_t i = statement->first; i < statement->first + statement->n && !statement->broken; i++) {
             check_single(check, &check->tree->elements[i], node_of[i]);
         }
     }

@@ -90,8 +90,7 @@ static void
 write_comment(struct formatter *formatter, const struct token *token)
 {
     bool own_line = !formatter->line_begun || formatter->line_ends > 0 || (formatter->break_due && formatter->last == TOKEN_COMMENT);
-    bool fresh = !formatter->out.length;
-    if (own_line && !fresh) {
+    if (own_line) {
         new_line(formatter);
     }
     bool between = !formatter->statement_begun;
@@ -153,7 +152,7 @@ format_one(struct formatter *formatter)
     case TOKEN_STATEMENT_END: end_statement(formatter, token); break;
     case TOKEN_LINE_END: formatter->line_ends++; break;
     default:
-        if (formatter->break_due && formatter->out.length) {
+        if (formatter->break_due) {
             new_line(formatter);
         }
         write_token(formatter, token);

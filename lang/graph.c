@@ -71,7 +71,7 @@ report_circle(struct check *check, const struct walk *walk, size_t start, uint32
     uint32_t first = walk->stack[start];
     struct fs_diagnostic *error = diagnostics_error(check->diagnostics, check->spans[link].to, "traffic would go round in a circle: %s%s", names,
                                                     check->nodes[first].name);
-    diagnostics_note(check->diagnostics, error, &check->facts[first].span, "the circle begins at '%s', declared here", check->nodes[first].name);
+    diagnostics_note(check->diagnostics, error, &check->facts[first].span, "the circle begins at '%s'", check->nodes[first].name);
 }
 
 static void

@@ -134,12 +134,17 @@ check_bytes(struct job *job)
     for (size_t i = 0; i < job->size;) {
         size_t length = utf8_length(job->text + i, job->size - i);
         struct span span = { (uint32_t) i, 1 };
-        if (job->text[i] == '\0') {
+        unsigned char c = (unsigned char) job->text[i];
+        if (c == '\0') {
             diagnostics_error(job->diagnostics, span, "the text has a NUL byte");
             return false;
         }
+        if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7f) {
+            diagnostics_error(job->diagnostics, span, "the text has a control character: byte 0x%02x", c);
+            return false;
+        }
         if (length == 0) {
-            diagnostics_error(job->diagnostics, span, "the text is not UTF-8: byte 0x%02x", (unsigned char) job->text[i]);
+            diagnostics_error(job->diagnostics, span, "the text is not UTF-8: byte 0x%02x", c);
             return false;
         }
         i += length;

@@ -47,6 +47,12 @@ peek(const struct lexer *lexer, uint32_t ahead)
 }
 
 static bool
+is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+static bool
 is_name_start(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
@@ -109,7 +115,7 @@ read_line_comment(struct lexer *lexer, uint32_t start)
         lexer->at++;
     }
     uint32_t end = lexer->at;
-    while (lexer->text[lexer->at - 1] == ' ' || lexer->text[lexer->at - 1] == '\t') {
+    while (is_space(lexer->text[lexer->at - 1])) {
         lexer->at--;
     }
     push(lexer, TOKEN_COMMENT, start);
@@ -178,7 +184,7 @@ read_header_value(struct lexer *lexer)
     bool after_space = true;
     while (!at_line_end(lexer) && peek(lexer, 0) != ';' && !(after_space && at_comment(lexer))) {
         char c = peek(lexer, 0);
-        after_space = c == ' ' || c == '\t';
+        after_space = is_space(c);
         lexer->at++;
         end = after_space ? end : lexer->at;
     }

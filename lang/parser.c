@@ -205,11 +205,21 @@ parse_chain(struct parser *parser)
 
     statement.n = tree->n_elements - statement.first;
     statement.chain = arrow;
+    if (arrow && statement.n && tree->elements[tree->n_elements - 1].args.broken) {
+        tree->incomplete = true; /* the rest of the chain may be within a string that was not closed */
+    }
+    statement.broken = true;
     if (!good) {
         give_up(parser, start);
     } else if (parser->token->kind != TOKEN_STATEMENT_END && parser->token != parser->end) {
+        struct syntax_element *only = &tree->elements[statement.first];
+        if (statement.n == 1 && only->kind == SYNTAX_REFERENCE) {
+            only->kind = SYNTAX_MENTION; /* perhaps a declaration gone wrong */
+        }
         complain_behind_element(parser);
         give_up(parser, parser->token);
+    } else {
+        statement.broken = false;
     }
     tree->statements =
         arena_grow(parser->arena, tree->statements, tree->n_statements, &tree->statements_capacity, sizeof *tree->statements);
@@ -355,7 +365,7 @@ parse_element_body(struct parser *parser, struct syntax_element *element)
     if (parser->token->kind != TOKEN_NAME) {
         struct fs_diagnostic *error = complain(parser, "a module");
         if (error && parser->token->kind == TOKEN_ARROW) {
-            diagnostics_note(parser->diagnostics, error, NULL, "a chain begins with a module: 'a -> b'");
+            diagnostics_note(parser->diagnostics, error, NULL, "'->' stands between two modules: 'a -> b'");
         }
         return false;
     }

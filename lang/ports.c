@@ -32,8 +32,13 @@ report_twice(struct check *check, uint32_t node, uint32_t port, struct span span
 {
     struct fs_diagnostic *error =
         diagnostics_error(check->diagnostics, span, "output %u of '%s' is connected twice", port, check->nodes[node].name);
-    diagnostics_note(check->diagnostics, error, first, "it is first connected here; each further output has a number of its own: %s[%u]",
-                     check->nodes[node].name, port + 1);
+    if (check->facts[node].type->max_outputs == 1) {
+        diagnostics_note(check->diagnostics, error, first, "it is first connected here; a %s has one output only, a Mirror may have several",
+                         check->nodes[node].type);
+    } else {
+        diagnostics_note(check->diagnostics, error, first, "it is first connected here; each further output has a number of its own: %s[%u]",
+                         check->nodes[node].name, port + 1);
+    }
 }
 
 /* Enter the links of one side in 'users'. */
@@ -78,8 +83,8 @@ report_missing(struct check *check, uint32_t node, struct side *side)
     } else if (side->n == 0) {
         diagnostics_error(check->diagnostics, span, "nothing is connected to the output of '%s'", name);
     } else {
-        diagnostics_error(check->diagnostics, span, "'%s' has %u connected %ss, but a %s needs %u", name, side->n, side->direction,
-                          check->nodes[node].type, side->minimum);
+        diagnostics_error(check->diagnostics, span, "'%s' has %u connected %s%s, but a %s needs %u", name, side->n, side->direction,
+                          side->n == 1 ? "" : "s", check->nodes[node].type, side->minimum);
     }
     side->sound = false;
 }

@@ -50,6 +50,7 @@ struct syntax_element {
 struct syntax_statement {
     size_t first, n; /* elements */
     bool chain;      /* connects them */
+    bool broken;     /* there was more, which could not be parsed */
 };
 
 struct syntax_tree {

@@ -1,1 +1,3 @@
 # tests
+check_PROGRAMS =
+include tests/unit/local-lang.mk
