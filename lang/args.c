@@ -18,19 +18,20 @@ static void check_module(struct check *, uint32_t node);
 void
 check_args(struct check *check)
 {
-    const struct syntax_args *checked = NULL; /* several names with one string: one mistake */
+    const struct syntax_args *refused = NULL; /* several names with one string: one mistake */
     for (size_t i = 0; i < check->n_nodes; i++) {
         const struct node_facts *facts = &check->facts[i];
-        bool again = checked && facts->args && checked->span.offset == facts->args->span.offset;
-        if (!facts->type || facts->args->broken || (again && fs_diagnostics_errors(check->diagnostics))) {
+        bool again = refused && facts->args && refused->span.offset == facts->args->span.offset;
+        if (!facts->type || facts->args->broken || again) {
             continue;
         }
-        checked = facts->args;
+        size_t errors = fs_diagnostics_errors(check->diagnostics);
         switch (check->nodes[i].kind) {
         case FS_NODE_FROM_NET: check_from_net(check, (uint32_t) i); break;
         case FS_NODE_TO_NET: check_to_net(check, (uint32_t) i); break;
         case FS_NODE_MODULE: check_module(check, (uint32_t) i); break;
         }
+        refused = fs_diagnostics_errors(check->diagnostics) > errors ? facts->args : refused;
     }
 }
 

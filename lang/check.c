@@ -69,6 +69,11 @@ check_most_ports(const struct check *check, uint32_t type_maximum)
 static void
 report_unknown_type(struct check *check, const struct syntax_element *element)
 {
+    struct fs_diagnostic *error =
+        diagnostics_error(check->diagnostics, element->type_span, "unknown module type '%.64s'", element->type);
+    if (!diagnostics_wanted(check->diagnostics)) {
+        return;
+    }
     struct suggestion suggestion;
     char *list = arena_copy(check->arena, "FromNet, ToNet", strlen("FromNet, ToNet"));
     suggest_begin(&suggestion, element->type);
@@ -80,7 +85,6 @@ report_unknown_type(struct check *check, const struct syntax_element *element)
             list = arena_printf(check->arena, "%s, %s", list, i < MOST_LISTED ? check->env->types[i].name : "...");
         }
     }
-    struct fs_diagnostic *error = diagnostics_error(check->diagnostics, element->type_span, "unknown module type '%.64s'", element->type);
     diagnostics_suggest(check->diagnostics, error, suggestion.best);
     diagnostics_note(check->diagnostics, error, NULL, "the types are: %s", list);
 }

@@ -153,6 +153,14 @@ test_out_of_memory(void)
 {
     bool good = true;
     long enough = -1;
+    allocations_left = 0;
+    void *volatile probe = calloc(1, 1);
+    allocations_left = -1;
+    if (probe) {
+        free(probe);
+        printf("ok %d - memory runs out # SKIP something else, such as valgrind, has put its own calloc() first\n", ++n_tests);
+        return;
+    }
     for (long n = 0; enough < 0 && n < 10000; n++) {
         struct fs_request *request;
         struct fs_diagnostics *diagnostics;
