@@ -1,5 +1,5 @@
-/* The arena: chunks of growing size from malloc(), handed out front to back and freed together.  Everything that the parser and the
- * checker make lives in one; only texts that leave the library are malloc()ed one by one (text.c). */
+/* The arena: chunks of growing size from malloc(), handed out front to back and freed together.  Everything that the
+ * parser and the checker make lives in one; only texts that leave the library are malloc()ed one by one (text.c). */
 #include "config.h"
 
 #include "lang/arena.h"

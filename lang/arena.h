@@ -1,7 +1,8 @@
 /* Memory that is freed as a whole: a request, or a list of diagnostics, owns one arena each.
  *
- * Running out of memory is answered in one place: an arena jumps to the 'jmp_buf' that it was given, so nothing in this folder tests what it
- * allocates.  Whoever calls a function that allocates must therefore hold nothing that only it could free. */
+ * Running out of memory is answered in one place: an arena jumps to the 'jmp_buf' that it was given, so nothing in this
+ * folder tests what it allocates.  Whoever calls a function that allocates must therefore hold nothing that only it
+ * could free. */
 #ifndef LANG_ARENA_H
 #define LANG_ARENA_H 1
 
@@ -22,8 +23,8 @@ void *arena_alloc(struct arena *, size_t size);
 /* An array of 'n' elements of 'size' bytes, all zeros. */
 void *arena_array(struct arena *, size_t n, size_t size);
 
-/* Make room for one more than 'n' elements in a growing array with room for '*capacity' elements of 'size' bytes.  Returns the array, which
- * may have moved. */
+/* Make room for one more than 'n' elements in a growing array with room for '*capacity' elements of 'size' bytes.
+ * Returns the array, which may have moved. */
 void *arena_grow(struct arena *, void *array, size_t n, size_t *capacity, size_t size);
 
 /* A copy of 'length' bytes with a NUL behind them. */

@@ -1,5 +1,5 @@
-/* The checker, about the strings in parentheses: the match of a FromNet, the ports of a ToNet, and, through the surroundings that the caller
- * gave, the arguments of the module types. */
+/* The checker, about the strings in parentheses: the match of a FromNet, the ports of a ToNet, and, through the
+ * surroundings that the caller gave, the arguments of the module types. */
 #include "config.h"
 
 #include "lang/check.h"
@@ -62,12 +62,13 @@ check_port_name(struct check *check, const struct syntax_args *args, const char 
         }
         suggest_offer(&suggestion, check->env->ports[i]);
     }
-    struct fs_diagnostic *error =
-        diagnostics_error(check->diagnostics, span_in_args(check, args, start, strlen(name)), "the network has no port '%.64s'", name);
+    struct fs_diagnostic *error = diagnostics_error(check->diagnostics, span_in_args(check, args, start, strlen(name)),
+                                                    "the network has no port '%.64s'", name);
     diagnostics_suggest(check->diagnostics, error, suggestion.best);
 }
 
-/* Move a callback's message into 'copy', since what follows may leave its function by a jump, and nobody would free it then. */
+/* Move a callback's message into 'copy', since what follows may leave its function by a jump, and nobody would free it
+ * then. */
 static void
 take_message(char *message, char copy[static LONGEST_MESSAGE])
 {
@@ -107,7 +108,9 @@ extract_in_port(struct check *check, uint32_t node)
         size_t start = part.offset + strlen(key), length = part.length - strlen(key);
         struct span span = span_in_args(check, check->facts[node].args, part.offset, part.length);
         if (length == 0 || check->nodes[node].in_port) {
-            diagnostics_error(check->diagnostics, span, length ? "the match of '%s' names a second in_port" : "the match of '%s' has an empty in_port",
+            diagnostics_error(check->diagnostics, span,
+                              length ? "the match of '%s' names a second in_port"
+                                     : "the match of '%s' has an empty in_port",
                               check->nodes[node].name);
             continue;
         }
@@ -122,8 +125,9 @@ check_from_net(struct check *check, uint32_t node)
     const struct syntax_args *args = check->facts[node].args;
     check->nodes[node].match = args->value;
     if (args->value[strspn(args->value, " \t\n")] == '\0') {
-        struct fs_diagnostic *error = diagnostics_error(check->diagnostics, args->span, "'%s' needs a match that says which traffic comes in",
-                                                        check->nodes[node].name);
+        struct fs_diagnostic *error =
+            diagnostics_error(check->diagnostics, args->span, "'%s' needs a match that says which traffic comes in",
+                              check->nodes[node].name);
         diagnostics_note(check->diagnostics, error, NULL, "for example FromNet(\"in_port=net0,ip,nw_src=10.0.0.0/8\")");
         return;
     }
@@ -136,7 +140,8 @@ check_from_net(struct check *check, uint32_t node)
         size_t part = strcspn(args->value + offset, ", \t\n");
         char message[LONGEST_MESSAGE];
         take_message(wrong, message);
-        diagnostics_error(check->diagnostics, span_in_args(check, args, offset, part), "bad match of '%s': %s", check->nodes[node].name, message);
+        diagnostics_error(check->diagnostics, span_in_args(check, args, offset, part), "bad match of '%s': %s",
+                          check->nodes[node].name, message);
     }
 }
 
@@ -147,13 +152,14 @@ add_to_net_port(struct check *check, uint32_t node, struct span part, const char
     const struct syntax_args *args = check->facts[node].args;
     const char *name = arena_copy(check->arena, args->value + part.offset, part.length);
     if (part.length == 0) {
-        diagnostics_error(check->diagnostics, args->span, "'%s' has an empty name between its network ports", check->nodes[node].name);
+        diagnostics_error(check->diagnostics, args->span, "'%s' has an empty name between its network ports",
+                          check->nodes[node].name);
         return;
     }
     for (uint32_t i = 0; i < *n; i++) {
         if (!strcmp(ports[i], name)) {
-            diagnostics_error(check->diagnostics, span_in_args(check, args, part.offset, part.length), "'%s' names the network port '%.64s' twice",
-                              check->nodes[node].name, name);
+            diagnostics_error(check->diagnostics, span_in_args(check, args, part.offset, part.length),
+                              "'%s' names the network port '%.64s' twice", check->nodes[node].name, name);
             return;
         }
     }
@@ -166,9 +172,11 @@ check_to_net(struct check *check, uint32_t node)
 {
     const struct syntax_args *args = check->facts[node].args;
     if (args->value[0] == '\0') {
-        struct fs_diagnostic *error = diagnostics_error(check->diagnostics, args->span, "'%s' needs the network port that traffic leaves by",
-                                                        check->nodes[node].name);
-        diagnostics_note(check->diagnostics, error, NULL, "for example ToNet(\"net1\"), or ToNet(\"net1|tun1\") to let the platform choose");
+        struct fs_diagnostic *error =
+            diagnostics_error(check->diagnostics, args->span, "'%s' needs the network port that traffic leaves by",
+                              check->nodes[node].name);
+        diagnostics_note(check->diagnostics, error, NULL,
+                         "for example ToNet(\"net1\"), or ToNet(\"net1|tun1\") to let the platform choose");
         return;
     }
     uint32_t n_parts = 1, n = 0;
@@ -176,8 +184,8 @@ check_to_net(struct check *check, uint32_t node)
         n_parts += *p == '|';
     }
     if (n_parts > check->limits.ports) {
-        diagnostics_error(check->diagnostics, args->span, "'%s' names %u network ports, more than %u", check->nodes[node].name, n_parts,
-                          check->limits.ports);
+        diagnostics_error(check->diagnostics, args->span, "'%s' names %u network ports, more than %u",
+                          check->nodes[node].name, n_parts, check->limits.ports);
         return;
     }
     const char **ports = arena_array(check->arena, n_parts, sizeof *ports);
@@ -203,6 +211,7 @@ check_module(struct check *check, uint32_t node)
     if (wrong) {
         char message[LONGEST_MESSAGE];
         take_message(wrong, message);
-        diagnostics_error(check->diagnostics, facts->args->span, "bad argument of '%s': %s", check->nodes[node].name, message);
+        diagnostics_error(check->diagnostics, facts->args->span, "bad argument of '%s': %s", check->nodes[node].name,
+                          message);
     }
 }

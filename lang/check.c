@@ -1,7 +1,8 @@
-/* The first half of the checker: who is who.  Declarations become nodes, names in connections are looked up, connections become links.
+/* The first half of the checker: who is who.  Declarations become nodes, names in connections are looked up,
+ * connections become links.
  *
- * A name that nobody declared becomes a ghost, a node without a type: so it is reported once, and nothing else is said about what is
- * connected to it.  Names may be used before they are declared. */
+ * A name that nobody declared becomes a ghost, a node without a type: so it is reported once, and nothing else is said
+ * about what is connected to it.  Names may be used before they are declared. */
 #include "config.h"
 
 #include "lang/check.h"
@@ -91,7 +92,8 @@ report_unknown_type(struct check *check, const struct syntax_element *element)
 
 /* Append a node; its kind follows from its type. */
 static uint32_t
-add_node(struct check *check, const char *name, const char *type_name, struct span span, const struct fs_lang_type *type)
+add_node(struct check *check, const char *name, const char *type_name, struct span span,
+         const struct fs_lang_type *type)
 {
     check->nodes = arena_grow(check->arena, check->nodes, check->n_nodes, &check->nodes_capacity, sizeof *check->nodes);
     check->facts = arena_grow(check->arena, check->facts, check->n_nodes, &check->facts_capacity, sizeof *check->facts);
@@ -120,13 +122,16 @@ invent_name(struct check *check, struct table *counts, const char *type)
 static void
 report_second_declaration(struct check *check, const struct syntax_element *element, uint32_t first)
 {
-    struct fs_diagnostic *error = diagnostics_error(check->diagnostics, element->name_span, "'%s' is declared twice", element->name);
-    diagnostics_note(check->diagnostics, error, &check->facts[first].span, "'%s' is first declared here", element->name);
+    struct fs_diagnostic *error =
+        diagnostics_error(check->diagnostics, element->name_span, "'%s' is declared twice", element->name);
+    diagnostics_note(check->diagnostics, error, &check->facts[first].span, "'%s' is first declared here",
+                     element->name);
 }
 
 /* Make the node of a declaration or of an unnamed module. */
 static uint32_t
-declare(struct check *check, const struct syntax_element *element, struct table *counts, const struct fs_lang_type *type)
+declare(struct check *check, const struct syntax_element *element, struct table *counts,
+        const struct fs_lang_type *type)
 {
     bool named = element->kind == SYNTAX_DECLARATION;
     struct span span = named ? element->name_span : element->type_span;
@@ -137,7 +142,8 @@ declare(struct check *check, const struct syntax_element *element, struct table 
             return first;
         }
         if (span.length > LONGEST_NAME) {
-            diagnostics_error(check->diagnostics, span, "this name is %u bytes long, more than %u", span.length, LONGEST_NAME);
+            diagnostics_error(check->diagnostics, span, "this name is %u bytes long, more than %u", span.length,
+                              LONGEST_NAME);
         }
     }
     const char *name = named ? element->name : invent_name(check, counts, element->type);
@@ -167,7 +173,8 @@ declare_all(struct check *check, uint32_t *node_of)
             report_unknown_type(check, element);
         }
         if (check->n_nodes == check->limits.modules) {
-            diagnostics_error(check->diagnostics, element->type_span, "the request has more than %zu modules", check->limits.modules);
+            diagnostics_error(check->diagnostics, element->type_span, "the request has more than %zu modules",
+                              check->limits.modules);
             return false;
         }
         node_of[i] = declare(check, element, &counts, type);
@@ -179,9 +186,11 @@ declare_all(struct check *check, uint32_t *node_of)
 static void
 report_undeclared(struct check *check, const struct syntax_element *element)
 {
-    struct fs_diagnostic *error = diagnostics_error(check->diagnostics, element->name_span, "'%.64s' is not declared", element->name);
+    struct fs_diagnostic *error =
+        diagnostics_error(check->diagnostics, element->name_span, "'%.64s' is not declared", element->name);
     if (check_find_type(check, element->name)) {
-        diagnostics_note(check->diagnostics, error, NULL, "%s is a type: a module without a name is written %s(\"...\")", element->name, element->name);
+        diagnostics_note(check->diagnostics, error, NULL,
+                         "%s is a type: a module without a name is written %s(\"...\")", element->name, element->name);
         return;
     }
     struct suggestion suggestion;
@@ -217,7 +226,8 @@ static void
 reject_port(struct check *check, const struct syntax_port *port, const char *what, const char *where)
 {
     if (port->span.length) {
-        diagnostics_error(check->diagnostics, port->span, "%s port %u %s is connected to nothing", what, port->number, where);
+        diagnostics_error(check->diagnostics, port->span, "%s port %u %s is connected to nothing", what, port->number,
+                          where);
     }
 }
 
@@ -228,8 +238,8 @@ check_single(struct check *check, const struct syntax_element *element, uint32_t
     reject_port(check, &element->input, "input", "of a module without '->' before it");
     reject_port(check, &element->output, "output", "of a module without '->' behind it");
     if (element->kind == SYNTAX_REFERENCE && check->facts[node].type) {
-        diagnostics_error(check->diagnostics, element->name_span, "'%s' stands alone: a connection is written '%s -> ...'", element->name,
-                          element->name);
+        diagnostics_error(check->diagnostics, element->name_span,
+                          "'%s' stands alone: a connection is written '%s -> ...'", element->name, element->name);
         check->facts[node].used = true;
     }
 }
@@ -247,13 +257,14 @@ check_port_exists(struct check *check, uint32_t node, const struct syntax_port *
     }
     struct span span = port->span.length ? port->span : check->facts[node].span;
     if (most == 0) {
-        diagnostics_error(check->diagnostics, span, "'%s' has no %ss: it is a %s", check->nodes[node].name, direction, type->name);
+        diagnostics_error(check->diagnostics, span, "'%s' has no %ss: it is a %s", check->nodes[node].name, direction,
+                          type->name);
     } else if (most == maximum) {
-        diagnostics_error(check->diagnostics, span, "'%s' has no %s %u: a %s has %u %s%s", check->nodes[node].name, direction, port->number,
-                          type->name, most, direction, most == 1 ? "" : "s");
+        diagnostics_error(check->diagnostics, span, "'%s' has no %s %u: a %s has %u %s%s", check->nodes[node].name,
+                          direction, port->number, type->name, most, direction, most == 1 ? "" : "s");
     } else {
-        diagnostics_error(check->diagnostics, span, "%s %u of '%s' is beyond the limit of %u ports", direction, port->number,
-                          check->nodes[node].name, check->limits.ports);
+        diagnostics_error(check->diagnostics, span, "%s %u of '%s' is beyond the limit of %u ports", direction,
+                          port->number, check->nodes[node].name, check->limits.ports);
     }
     return false;
 }
@@ -266,7 +277,8 @@ place_of(const struct syntax_element *element, const struct syntax_port *port)
 
 /* One arrow. */
 static void
-connect(struct check *check, const struct syntax_element *from, uint32_t from_node, const struct syntax_element *to, uint32_t to_node)
+connect(struct check *check, const struct syntax_element *from, uint32_t from_node, const struct syntax_element *to,
+        uint32_t to_node)
 {
     struct syntax_port output = from->output, input = to->input;
     struct link_spans spans = { place_of(from, &output), place_of(to, &input) };
@@ -296,12 +308,13 @@ connect_chain(struct check *check, const struct syntax_statement *statement, con
     }
     for (size_t i = 0; i < statement->n; i++) {
         if (elements[i].listed) {
-            diagnostics_error(check->diagnostics, elements[i].name_span, "only one name can be declared within a chain");
+            diagnostics_error(check->diagnostics, elements[i].name_span,
+                              "only one name can be declared within a chain");
             check->facts[nodes[i]].used = true;
         } else if (i > 0 && !elements[i - 1].listed) {
             if (check->n_links == check->limits.links) {
-                diagnostics_error(check->diagnostics, place_of(&elements[i], &elements[i].input), "the request has more than %zu connections",
-                                  check->limits.links);
+                diagnostics_error(check->diagnostics, place_of(&elements[i], &elements[i].input),
+                                  "the request has more than %zu connections", check->limits.links);
                 return false;
             }
             connect(check, &elements[i - 1], nodes[i - 1], &elements[i], nodes[i]);

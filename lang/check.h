@@ -19,7 +19,8 @@ struct link_spans {
     struct span from, to;
 };
 
-/* The links of each node, in the order of the text: those of node i are by_node[first[i]] ... by_node[first[i + 1] - 1]. */
+/* The links of each node, in the order of the text: those of node i are by_node[first[i]] ... by_node[first[i + 1] -
+ * 1]. */
 struct link_index {
     uint32_t *first;
     uint32_t *by_node;
@@ -38,7 +39,7 @@ struct check {
     struct fs_node *nodes;
     struct node_facts *facts;
     size_t n_nodes, nodes_capacity, facts_capacity;
-    size_t n_ghosts;   /* nodes that are only talked of: whatever is missing may be meant by them */
+    size_t n_ghosts; /* nodes that are only talked of: whatever is missing may be meant by them */
     struct fs_link *links;
     struct link_spans *spans;
     size_t n_links;

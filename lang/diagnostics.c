@@ -1,7 +1,7 @@
 /* The list of what is wrong with a text, and how people and programs get to read it.
  *
- * The parser and the checker add entries in whatever order they find them; the list keeps a copy of the source, so that it outlives its
- * caller's, shows the lines that it speaks of, and is sorted by place at the end. */
+ * The parser and the checker add entries in whatever order they find them; the list keeps a copy of the source, so that
+ * it outlives its caller's, shows the lines that it speaks of, and is sorted by place at the end. */
 #include "config.h"
 
 #include "lang/diagnostics.h"
@@ -95,7 +95,8 @@ diagnostics_suggest(struct fs_diagnostics *list, struct fs_diagnostic *entry, co
 }
 
 void
-diagnostics_note(struct fs_diagnostics *list, struct fs_diagnostic *entry, const struct span *span, const char *format, ...)
+diagnostics_note(struct fs_diagnostics *list, struct fs_diagnostic *entry, const struct span *span, const char *format,
+                 ...)
 {
     if (entry == &list->forgotten) {
         return;
@@ -226,7 +227,8 @@ add(struct fs_diagnostics *list, enum fs_severity severity, struct span span, ch
     entry->message = message;
     diagnostics_locate(list, span.offset, &entry->line, &entry->column);
     entry->length = visible_length(list, span, entry->line);
-    list->entries = arena_grow(&list->arena, list->entries, list->n_entries, &list->capacity, sizeof(struct fs_diagnostic *));
+    list->entries =
+        arena_grow(&list->arena, list->entries, list->n_entries, &list->capacity, sizeof(struct fs_diagnostic *));
     list->entries[list->n_entries++] = entry;
     return entry;
 }
@@ -261,11 +263,13 @@ clean(char *message)
     }
 }
 
-/* Entries are made one after the other in one arena, but their addresses say nothing; equal places are told apart by their messages. */
+/* Entries are made one after the other in one arena, but their addresses say nothing; equal places are told apart by
+ * their messages. */
 static int
 compare_places(const void *a_, const void *b_)
 {
-    const struct fs_diagnostic *a = *(const struct fs_diagnostic *const *) a_, *b = *(const struct fs_diagnostic *const *) b_;
+    const struct fs_diagnostic *a = *(const struct fs_diagnostic *const *) a_,
+                               *b = *(const struct fs_diagnostic *const *) b_;
     return a->line != b->line       ? (a->line < b->line ? -1 : 1)
            : a->column != b->column ? (a->column < b->column ? -1 : 1)
                                     : strcmp(a->message, b->message);
@@ -278,8 +282,8 @@ write_source(struct text *text, const char *source, uint32_t start, uint32_t end
     for (uint32_t i = start; i < end;) {
         unsigned char c = (unsigned char) source[i];
         size_t length = utf8_length(source + i, end - i);
-        bool control = (c < 0x20 && c != '\t') || c == 0x7f || length == 0 ||
-                       (c == 0xc2 && (unsigned char) source[i + 1] < 0xa0);
+        bool control =
+            (c < 0x20 && c != '\t') || c == 0x7f || length == 0 || (c == 0xc2 && (unsigned char) source[i + 1] < 0xa0);
         if (control) {
             text_puts(text, "?");
         } else {
@@ -289,7 +293,8 @@ write_source(struct text *text, const char *source, uint32_t start, uint32_t end
     }
 }
 
-/* As many columns as 'start' to 'end' takes on a terminal, filled with 'fill'; tabs stay tabs where 'fill' is a space. */
+/* As many columns as 'start' to 'end' takes on a terminal, filled with 'fill'; tabs stay tabs where 'fill' is a space.
+ */
 static void
 write_columns(struct text *text, const char *source, uint32_t start, uint32_t end, char fill)
 {
@@ -311,8 +316,8 @@ whole_character(const char *source, uint32_t at, uint32_t end)
 }
 
 static void
-write_marked_line(struct text *text, const struct fs_diagnostics *list, uint32_t line, uint32_t column, uint32_t length, const char *green,
-                  const char *plain)
+write_marked_line(struct text *text, const struct fs_diagnostics *list, uint32_t line, uint32_t column, uint32_t length,
+                  const char *green, const char *plain)
 {
     uint32_t start = list->line_starts[line - 1], end = line_end(list, line), at = start + column - 1;
     if (at > end) {
@@ -337,18 +342,20 @@ static void
 write_entry(struct text *text, const struct fs_diagnostics *list, const struct fs_diagnostic *entry, bool colour)
 {
     const char *bold = colour ? "\33[1m" : "", *plain = colour ? "\33[0m" : "", *green = colour ? "\33[1;32m" : "";
-    const char *red = colour ? "\33[1;31m" : "", *magenta = colour ? "\33[1;35m" : "", *cyan = colour ? "\33[1;36m" : "";
+    const char *red = colour ? "\33[1;31m" : "", *magenta = colour ? "\33[1;35m" : "",
+               *cyan = colour ? "\33[1;36m" : "";
     bool error = entry->severity == FS_SEVERITY_ERROR;
 
-    text_printf(text, "%s%s:%u:%u: %s%s:%s %s%s", bold, list->file_name, entry->line, entry->column, error ? red : magenta,
-                error ? "error" : "warning", plain, bold, entry->message);
+    text_printf(text, "%s%s:%u:%u: %s%s:%s %s%s", bold, list->file_name, entry->line, entry->column,
+                error ? red : magenta, error ? "error" : "warning", plain, bold, entry->message);
     if (entry->suggestion) {
         text_printf(text, "; did you mean '%s'?", entry->suggestion);
     }
     text_printf(text, "%s\n", plain);
     write_marked_line(text, list, entry->line, entry->column, entry->length, green, plain);
     if (entry->note && entry->note_line) {
-        text_printf(text, "%s%s:%u:%u: %snote:%s %s\n", bold, list->file_name, entry->note_line, entry->note_column, cyan, plain, entry->note);
+        text_printf(text, "%s%s:%u:%u: %snote:%s %s\n", bold, list->file_name, entry->note_line, entry->note_column,
+                    cyan, plain, entry->note);
         write_marked_line(text, list, entry->note_line, entry->note_column, entry->note_length, green, plain);
     } else if (entry->note) {
         text_printf(text, "%s%s: %snote:%s %s\n", bold, list->file_name, cyan, plain, entry->note);
@@ -360,8 +367,9 @@ write_json(struct text *text, const struct fs_diagnostics *list, const struct fs
 {
     text_puts(text, "{\"file\": ");
     text_json_string(text, list->file_name);
-    text_printf(text, ", \"line\": %u, \"column\": %u, \"length\": %u, \"severity\": \"%s\", \"message\": ", entry->line, entry->column,
-                entry->length, entry->severity == FS_SEVERITY_ERROR ? "error" : "warning");
+    text_printf(text,
+                ", \"line\": %u, \"column\": %u, \"length\": %u, \"severity\": \"%s\", \"message\": ", entry->line,
+                entry->column, entry->length, entry->severity == FS_SEVERITY_ERROR ? "error" : "warning");
     text_json_string(text, entry->message);
     if (entry->suggestion) {
         text_puts(text, ", \"suggestion\": ");
@@ -371,7 +379,8 @@ write_json(struct text *text, const struct fs_diagnostics *list, const struct fs
         text_puts(text, ", \"note\": {\"message\": ");
         text_json_string(text, entry->note);
         if (entry->note_line) {
-            text_printf(text, ", \"line\": %u, \"column\": %u, \"length\": %u", entry->note_line, entry->note_column, entry->note_length);
+            text_printf(text, ", \"line\": %u, \"column\": %u, \"length\": %u", entry->note_line, entry->note_column,
+                        entry->note_length);
         }
         text_puts(text, "}");
     }

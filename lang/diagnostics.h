@@ -17,9 +17,11 @@ struct span {
 struct fs_diagnostics *diagnostics_create(jmp_buf *out_of_memory);
 
 /* Say which text the list speaks of (it is copied), and how many entries to keep. */
-void diagnostics_set_source(struct fs_diagnostics *, const char *file_name, const char *text, size_t size, size_t limit);
+void diagnostics_set_source(struct fs_diagnostics *, const char *file_name, const char *text, size_t size,
+                            size_t limit);
 
-/* Add an entry.  The result may be given to the two functions below; entries beyond the limit are counted and forgotten. */
+/* Add an entry.  The result may be given to the two functions below; entries beyond the limit are counted and
+ * forgotten. */
 struct fs_diagnostic *diagnostics_error(struct fs_diagnostics *, struct span, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 struct fs_diagnostic *diagnostics_warning(struct fs_diagnostics *, struct span, const char *format, ...)

@@ -11,7 +11,8 @@ struct fs_request_document {
     struct tokens tokens;
 };
 
-/* format.c: the canonical form of 'text', malloc()ed; NULL: out of memory.  The tokens must make sense to the parser. */
+/* format.c: the canonical form of 'text', malloc()ed; NULL: out of memory.  The tokens must make sense to the parser.
+ */
 char *format_tokens(const char *text, struct tokens);
 
 #endif

@@ -1,8 +1,8 @@
 /* The formatter: tokens to canonical text.
  *
- * It works on the tokens, not on the tree, and so keeps every comment.  One statement a line; one empty line where there are any; a chain
- * that was broken over lines goes on with an indented "->" on each.  Comments stay behind what they stand behind: only those on both sides
- * of a line break at an arrow come to stand before the arrow. */
+ * It works on the tokens, not on the tree, and so keeps every comment.  One statement a line; one empty line where
+ * there are any; a chain that was broken over lines goes on with an indented "->" on each.  Comments stay behind what
+ * they stand behind: only those on both sides of a line break at an arrow come to stand before the arrow. */
 #include "config.h"
 
 #include "lang/document.h"
@@ -15,11 +15,11 @@ struct formatter {
     const char *source;
     const struct token *token; /* to be written next */
     struct text out;
-    enum token_kind last;    /* what was written last */
-    bool statement_begun;    /* further lines are indented */
-    bool line_begun;         /* the line has something on it */
-    bool break_due;          /* nothing but a comment may come on this line */
-    unsigned int line_ends;  /* in the source since what was written last */
+    enum token_kind last;   /* what was written last */
+    bool statement_begun;   /* further lines are indented */
+    bool line_begun;        /* the line has something on it */
+    bool break_due;         /* nothing but a comment may come on this line */
+    unsigned int line_ends; /* in the source since what was written last */
 };
 
 static void format_one(struct formatter *);
@@ -89,7 +89,8 @@ is_line_comment(const struct formatter *formatter, const struct token *token)
 static void
 write_comment(struct formatter *formatter, const struct token *token)
 {
-    bool own_line = !formatter->line_begun || formatter->line_ends > 0 || (formatter->break_due && formatter->last == TOKEN_COMMENT);
+    bool own_line = !formatter->line_begun || formatter->line_ends > 0 ||
+                    (formatter->break_due && formatter->last == TOKEN_COMMENT);
     if (own_line) {
         new_line(formatter);
     }
@@ -100,7 +101,8 @@ write_comment(struct formatter *formatter, const struct token *token)
     }
 }
 
-/* Is there a line end between here and the next token that is neither line end nor comment?  '*next' becomes that token. */
+/* Is there a line end between here and the next token that is neither line end nor comment?  '*next' becomes that
+ * token. */
 static bool
 line_ends_before(const struct token *token, const struct token **next)
 {

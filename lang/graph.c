@@ -1,7 +1,7 @@
 /* The checker, about the graph as a whole: no packet can go round in circles, traffic has a way in and a way out.
  *
- * That every module is reached needs no search: each input is connected (ports.c), and without circles a way back from there can end at
- * a FromNet only. */
+ * That every module is reached needs no search: each input is connected (ports.c), and without circles a way back from
+ * there can end at a FromNet only. */
 #include "config.h"
 
 #include "lang/check.h"
@@ -48,7 +48,8 @@ check_ways(struct check *check)
         diagnostics_error(check->diagnostics, start, "the request has no FromNet: no traffic comes in");
     }
     if (!out) {
-        diagnostics_error(check->diagnostics, start, "the request has no ToNet and no module that may keep its traffic: nothing gets out");
+        diagnostics_error(check->diagnostics, start,
+                          "the request has no ToNet and no module that may keep its traffic: nothing gets out");
     }
 }
 
@@ -69,9 +70,11 @@ report_circle(struct check *check, const struct walk *walk, size_t start, uint32
         names = arena_printf(check->arena, "%s... %zu more ... -> ", names, length - MOST_NAMED);
     }
     uint32_t first = walk->stack[start];
-    struct fs_diagnostic *error = diagnostics_error(check->diagnostics, check->spans[link].to, "traffic would go round in a circle: %s%s", names,
-                                                    check->nodes[first].name);
-    diagnostics_note(check->diagnostics, error, &check->facts[first].span, "the circle begins at '%s'", check->nodes[first].name);
+    struct fs_diagnostic *error =
+        diagnostics_error(check->diagnostics, check->spans[link].to, "traffic would go round in a circle: %s%s", names,
+                          check->nodes[first].name);
+    diagnostics_note(check->diagnostics, error, &check->facts[first].span, "the circle begins at '%s'",
+                     check->nodes[first].name);
 }
 
 static void
@@ -95,7 +98,8 @@ step(struct check *check, struct walk *walk)
     uint32_t link = check->outgoing.by_node[walk->next[node]++], to = check->links[link].to;
     if (walk->position[to] == 0) {
         enter(check, walk, to);
-    } else if (walk->position[to] != DONE && !(walk->reported[to] && walk->reported[node]) && diagnostics_wanted(check->diagnostics)) {
+    } else if (walk->position[to] != DONE && !(walk->reported[to] && walk->reported[node]) &&
+               diagnostics_wanted(check->diagnostics)) {
         report_circle(check, walk, walk->position[to] - 1, link);
     }
 }

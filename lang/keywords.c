@@ -1,5 +1,5 @@
-/* The headers: a table with one row each (keywords.def), and the function that checks the value of each row.  A row without its function
- * does not compile. */
+/* The headers: a table with one row each (keywords.def), and the function that checks the value of each row.  A row
+ * without its function does not compile. */
 #include "config.h"
 
 #include "lang/keywords.h"
@@ -49,7 +49,8 @@ keywords_check(struct arena *arena, const struct syntax_tree *tree, struct fs_di
             continue;
         }
         if (first[k]) {
-            struct fs_diagnostic *error = diagnostics_error(diagnostics, header->key_span, "header '%s' is given twice", header->key);
+            struct fs_diagnostic *error =
+                diagnostics_error(diagnostics, header->key_span, "header '%s' is given twice", header->key);
             diagnostics_note(diagnostics, error, &first[k]->key_span, "it is first given here");
         } else {
             first[k] = header;
@@ -85,7 +86,8 @@ report_unknown(const struct syntax_header *header, struct fs_diagnostics *diagno
     for (size_t k = 0; k < N_KEYWORDS; k++) {
         suggest_offer(&suggestion, keywords[k].key);
     }
-    struct fs_diagnostic *error = diagnostics_error(diagnostics, header->key_span, "unknown header '%.64s'", header->key);
+    struct fs_diagnostic *error =
+        diagnostics_error(diagnostics, header->key_span, "unknown header '%.64s'", header->key);
     diagnostics_suggest(diagnostics, error, suggestion.best);
     diagnostics_note(diagnostics, error, NULL, "the headers are:%s", list);
 }
@@ -131,5 +133,7 @@ parse_priority(struct arena *arena, const char *value)
 {
     size_t digits = strspn(value, "0123456789");
     bool good = digits > 0 && digits < 10 && !value[digits] && strtol(value, NULL, 10) <= HIGHEST_PRIORITY;
-    return good ? NULL : arena_printf(arena, "expected a whole number from 0 to %d, but found '%.40s'", HIGHEST_PRIORITY, value);
+    return good ? NULL
+                : arena_printf(arena, "expected a whole number from 0 to %d, but found '%.40s'", HIGHEST_PRIORITY,
+                               value);
 }

@@ -2,7 +2,8 @@
  *
  *     text -> lexer.c -> parser.c -> keywords.c, check.c, ports.c, args.c, graph.c -> struct fs_request
  *
- * A request and a list of diagnostics own an arena each.  Every allocation that fails jumps back to run(), which gives up as a whole. */
+ * A request and a list of diagnostics own an arena each.  Every allocation that fails jumps back to run(), which gives
+ * up as a whole. */
 #include "config.h"
 
 #include "flowstream/lang.h"
@@ -42,11 +43,13 @@ static void parse_and_check(struct job *);
 static struct fs_lang_limits complete_limits(const struct fs_lang_limits *);
 
 int
-fs_lang_check(const char *text, size_t size, const char *file_name, const struct fs_lang_env *env, struct fs_request **request,
-              struct fs_diagnostics **diagnostics)
+fs_lang_check(const char *text, size_t size, const char *file_name, const struct fs_lang_env *env,
+              struct fs_request **request, struct fs_diagnostics **diagnostics)
 {
     assert(env);
-    struct job job = { .text = text, .size = size, .file_name = file_name, .env = env, .limits = complete_limits(&env->limits) };
+    struct job job = {
+        .text = text, .size = size, .file_name = file_name, .env = env, .limits = complete_limits(&env->limits)
+    };
     int error = run(&job);
     *request = job.request;
     *diagnostics = job.diagnostics;
@@ -54,11 +57,13 @@ fs_lang_check(const char *text, size_t size, const char *file_name, const struct
 }
 
 int
-fs_lang_format(const char *text, size_t size, const char *file_name, const struct fs_lang_limits *limits, char **formatted,
-               struct fs_diagnostics **diagnostics)
+fs_lang_format(const char *text, size_t size, const char *file_name, const struct fs_lang_limits *limits,
+               char **formatted, struct fs_diagnostics **diagnostics)
 {
     struct fs_lang_limits none = { .text = 0 };
-    struct job job = { .text = text, .size = size, .file_name = file_name, .limits = complete_limits(limits ? limits : &none) };
+    struct job job = {
+        .text = text, .size = size, .file_name = file_name, .limits = complete_limits(limits ? limits : &none)
+    };
     int error = run(&job);
     *formatted = error ? NULL : fs_request_format(job.request);
     fs_request_destroy(job.request);
@@ -183,7 +188,8 @@ parse_and_check(struct job *job)
     diagnostics_set_source(job->diagnostics, job->file_name, job->text, fits ? job->size : 0, job->limits.messages);
     if (!fits) {
         struct span start = { 0, 0 };
-        diagnostics_error(job->diagnostics, start, "the text has %zu bytes, more than %zu", job->size, job->limits.text);
+        diagnostics_error(job->diagnostics, start, "the text has %zu bytes, more than %zu", job->size,
+                          job->limits.text);
         return;
     }
     if (!check_bytes(job)) {

@@ -1,6 +1,7 @@
-/* The lexer: characters to tokens, in one pass without looking back, then one pass over the tokens that decides which line ends end a
- * statement.  It knows nothing of grammar but two things: KEY= at the beginning of a statement is followed by a value up to the end of the
- * line, and a chain goes on where a line ends or the next one begins with "->".
+/* The lexer: characters to tokens, in one pass without looking back, then one pass over the tokens that decides which
+ * line ends end a statement.  It knows nothing of grammar but two things: KEY= at the beginning of a statement is
+ * followed by a value up to the end of the line, and a chain goes on where a line ends or the next one begins with
+ * "->".
  *
  * The parser (parser.c) and the formatter (format.c) read the tokens. */
 #include "config.h"
@@ -28,7 +29,9 @@ static void join_lines(struct tokens *);
 struct tokens
 lexer_run(struct arena *arena, const char *text, size_t size, struct fs_diagnostics *diagnostics)
 {
-    struct lexer lexer = { .arena = arena, .diagnostics = diagnostics, .text = text, .size = (uint32_t) size, .last = TOKEN_STATEMENT_END };
+    struct lexer lexer = {
+        .arena = arena, .diagnostics = diagnostics, .text = text, .size = (uint32_t) size, .last = TOKEN_STATEMENT_END
+    };
     if (size >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) {
         lexer.at = 3; /* a byte order mark, as some editors put it */
     }
@@ -163,11 +166,13 @@ read_string(struct lexer *lexer, uint32_t start)
         return;
     }
     struct span span = { start, lexer->at - start };
-    struct fs_diagnostic *error = diagnostics_error(lexer->diagnostics, span, "string is not closed before the end of its line");
+    struct fs_diagnostic *error =
+        diagnostics_error(lexer->diagnostics, span, "string is not closed before the end of its line");
     if (span.length == 1) {
         diagnostics_note(lexer->diagnostics, error, NULL, "the empty string is written \"\"");
     } else {
-        diagnostics_note(lexer->diagnostics, error, NULL, "a backslash at the end of a line continues the string on the next");
+        diagnostics_note(lexer->diagnostics, error, NULL,
+                         "a backslash at the end of a line continues the string on the next");
     }
     push(lexer, TOKEN_BROKEN_STRING, start);
 }
@@ -257,13 +262,15 @@ read_bad(struct lexer *lexer, uint32_t start)
     } while (!is_ascii_space_or_known(lexer));
     struct span span = { start, lexer->at - start };
     const char *bad = lexer->text + start;
-    struct fs_diagnostic *error = diagnostics_error(lexer->diagnostics, span, "unexpected '%.*s'", (int) (span.length < 40 ? span.length : 40), bad);
+    struct fs_diagnostic *error = diagnostics_error(lexer->diagnostics, span, "unexpected '%.*s'",
+                                                    (int) (span.length < 40 ? span.length : 40), bad);
     if (span.length == 1 && *bad == ':') {
         diagnostics_suggest(lexer->diagnostics, error, "::");
     } else if (span.length == 1 && (*bad == '-' || *bad == '>')) {
         diagnostics_suggest(lexer->diagnostics, error, "->");
     } else if (*bad == '=') {
-        diagnostics_note(lexer->diagnostics, error, NULL, "only a header, KEY=value at the beginning of a line, has a '='");
+        diagnostics_note(lexer->diagnostics, error, NULL,
+                         "only a header, KEY=value at the beginning of a line, has a '='");
     }
     push(lexer, TOKEN_BAD, start);
 }
@@ -366,9 +373,10 @@ lexer_decode_string(struct arena *arena, const char *text, struct span span, str
             *to++ = (char) c;
         } else if (c == -2) {
             struct span escape = { start, 1 + (uint32_t) utf8_length(text + start + 1, end - start - 1) };
-            struct fs_diagnostic *error =
-                diagnostics_error(diagnostics, escape, "unknown escape '%.*s' in a string", (int) escape.length, text + start);
-            diagnostics_note(diagnostics, error, NULL, "the escapes are \\\" \\\\ \\n \\t and a backslash at the end of a line");
+            struct fs_diagnostic *error = diagnostics_error(diagnostics, escape, "unknown escape '%.*s' in a string",
+                                                            (int) escape.length, text + start);
+            diagnostics_note(diagnostics, error, NULL,
+                             "the escapes are \\\" \\\\ \\n \\t and a backslash at the end of a line");
         }
     }
     *to = '\0';

@@ -1,4 +1,5 @@
-/* From text to tokens.  Comments and line ends are tokens as well, because the formatter keeps them; the parser steps over them. */
+/* From text to tokens.  Comments and line ends are tokens as well, because the formatter keeps them; the parser steps
+ * over them. */
 #ifndef LANG_LEXER_H
 #define LANG_LEXER_H 1
 
@@ -19,13 +20,13 @@ enum token_kind {
     TOKEN_ARROW,         /* -> */
     TOKEN_COLONS,        /* :: */
     TOKEN_COMMA,
-    TOKEN_OPEN,          /* ( */
+    TOKEN_OPEN, /* ( */
     TOKEN_CLOSE,
-    TOKEN_OPEN_PORT,     /* [ */
+    TOKEN_OPEN_PORT, /* [ */
     TOKEN_CLOSE_PORT,
-    TOKEN_EQUALS,        /* of a header */
-    TOKEN_VALUE,         /* of a header, without quotes */
-    TOKEN_BAD            /* nothing that the language knows; reported */
+    TOKEN_EQUALS, /* of a header */
+    TOKEN_VALUE,  /* of a header, without quotes */
+    TOKEN_BAD     /* nothing that the language knows; reported */
 };
 
 struct token {

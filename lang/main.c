@@ -1,5 +1,5 @@
-/* flowstream-lang: the allocation language on files, for people who write requests and for editors.  It reads the command line and the file;
- * the library does the work. */
+/* flowstream-lang: the allocation language on files, for people who write requests and for editors.  It reads the
+ * command line and the file; the library does the work. */
 #include "config.h"
 
 #include <errno.h>
@@ -66,7 +66,8 @@ usage_error(const char *reason, const char *what)
     return EXIT_USAGE;
 }
 
-/* Fill '*options'.  Returns EXIT_USAGE after a message, -1 to go on, or EXIT_DONE when everything was asked and answered. */
+/* Fill '*options'.  Returns EXIT_USAGE after a message, -1 to go on, or EXIT_DONE when everything was asked and
+ * answered. */
 static int
 parse_options(int argc, char **argv, struct options *options)
 {
@@ -169,7 +170,8 @@ report(int error, struct fs_diagnostics *diagnostics, bool json)
 
 /* Check the text; with a 'writer', print what it makes of the request. */
 static int
-check_and_write(const struct options *options, const char *text, size_t size, char *(*writer)(const struct fs_request *), const char *end)
+check_and_write(const struct options *options, const char *text, size_t size,
+                char *(*writer)(const struct fs_request *), const char *end)
 {
     struct installed_types *types = NULL;
     struct fs_lang_env env;

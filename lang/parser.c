@@ -8,8 +8,8 @@
  *     type        = Name [ "(" [ string ] ")" ]
  *     port        = "[" number "]"
  *
- * Nothing nests, so nothing recurses.  A statement that makes no sense is reported once and left; the names in it are remembered, so that
- * the checker does not call them undeclared or unused on top. */
+ * Nothing nests, so nothing recurses.  A statement that makes no sense is reported once and left; the names in it are
+ * remembered, so that the checker does not call them undeclared or unused on top. */
 #include "config.h"
 
 #include "lang/syntax.h"
@@ -50,7 +50,8 @@ advance(struct parser *parser)
 }
 
 void
-parser_run(struct arena *arena, const char *text, struct tokens tokens, struct fs_diagnostics *diagnostics, struct syntax_tree *tree)
+parser_run(struct arena *arena, const char *text, struct tokens tokens, struct fs_diagnostics *diagnostics,
+           struct syntax_tree *tree)
 {
     struct parser parser = { arena, text, tokens.array, tokens.array + tokens.n - 1, diagnostics, tree };
     skip_trivia(&parser);
@@ -85,7 +86,8 @@ complain(struct parser *parser, const char *expected)
     if (parser->token->kind == TOKEN_BAD || parser->token->kind == TOKEN_BROKEN_STRING) {
         return NULL;
     }
-    return diagnostics_error(parser->diagnostics, parser->token->span, "expected %s, but found %s", expected, describe(parser));
+    return diagnostics_error(parser->diagnostics, parser->token->span, "expected %s, but found %s", expected,
+                             describe(parser));
 }
 
 static bool
@@ -131,9 +133,9 @@ give_up(struct parser *parser, const struct token *token)
     parser->token = token;
     while (parser->token->kind != TOKEN_STATEMENT_END && parser->token != parser->end) {
         if (parser->token->kind == TOKEN_NAME && before != TOKEN_COLONS && following(parser) != TOKEN_OPEN) {
-            struct syntax_element mention = {
-                .kind = SYNTAX_MENTION, .name = copy_token(parser, parser->token), .name_span = parser->token->span
-            };
+            struct syntax_element mention = { .kind = SYNTAX_MENTION,
+                                              .name = copy_token(parser, parser->token),
+                                              .name_span = parser->token->span };
             push_element(parser, &mention);
         }
         before = parser->token->kind;
@@ -168,8 +170,8 @@ parse_header(struct parser *parser)
         header.value = header.broken ? "" : copy_token(parser, value);
     }
     if (tree->n_statements) {
-        struct fs_diagnostic *error =
-            diagnostics_error(parser->diagnostics, header.key_span, "header '%s' stands behind the first declaration", header.key);
+        struct fs_diagnostic *error = diagnostics_error(parser->diagnostics, header.key_span,
+                                                        "header '%s' stands behind the first declaration", header.key);
         diagnostics_note(parser->diagnostics, error, NULL, "headers, KEY=value, come first in a request");
     }
     advance(parser);
@@ -177,7 +179,8 @@ parse_header(struct parser *parser)
         complain(parser, "the end of the line behind the value");
         give_up(parser, parser->token);
     }
-    tree->headers = arena_grow(parser->arena, tree->headers, tree->n_headers, &tree->headers_capacity, sizeof *tree->headers);
+    tree->headers =
+        arena_grow(parser->arena, tree->headers, tree->n_headers, &tree->headers_capacity, sizeof *tree->headers);
     tree->headers[tree->n_headers++] = header;
 }
 
@@ -187,7 +190,8 @@ complain_behind_element(struct parser *parser)
 {
     struct fs_diagnostic *error = complain(parser, "'->' or the end of the statement");
     if (error && parser->token->kind == TOKEN_OPEN_PORT) {
-        diagnostics_note(parser->diagnostics, error, NULL, "one port before and one behind a module: '-> [0]name[0] ->'");
+        diagnostics_note(parser->diagnostics, error, NULL,
+                         "one port before and one behind a module: '-> [0]name[0] ->'");
     }
 }
 
@@ -221,8 +225,8 @@ parse_chain(struct parser *parser)
     } else {
         statement.broken = false;
     }
-    tree->statements =
-        arena_grow(parser->arena, tree->statements, tree->n_statements, &tree->statements_capacity, sizeof *tree->statements);
+    tree->statements = arena_grow(parser->arena, tree->statements, tree->n_statements, &tree->statements_capacity,
+                                  sizeof *tree->statements);
     tree->statements[tree->n_statements++] = statement;
 }
 
@@ -232,12 +236,14 @@ parse_port_number(struct parser *parser, uint32_t *number)
 {
     const char *digits = copy_token(parser, parser->token);
     if (digits[strspn(digits, "0123456789")] != '\0') {
-        diagnostics_error(parser->diagnostics, parser->token->span, "'%.40s' is no port number: ports are 0, 1, 2, ...", digits);
+        diagnostics_error(parser->diagnostics, parser->token->span, "'%.40s' is no port number: ports are 0, 1, 2, ...",
+                          digits);
         return false;
     }
     errno = 0;
     unsigned long long value = strtoull(digits, NULL, 10);
-    *number = errno || value > UINT32_MAX ? UINT32_MAX : (uint32_t) value; /* far out of any type's range, which is reported then */
+    *number = errno || value > UINT32_MAX ? UINT32_MAX
+                                          : (uint32_t) value; /* far out of any type's range, which is reported then */
     return true;
 }
 
@@ -388,7 +394,8 @@ static bool
 parse_element(struct parser *parser)
 {
     struct syntax_element element = { .kind = SYNTAX_REFERENCE };
-    if (!parse_port(parser, &element.input) || !parse_element_body(parser, &element) || !parse_port(parser, &element.output)) {
+    if (!parse_port(parser, &element.input) || !parse_element_body(parser, &element) ||
+        !parse_port(parser, &element.output)) {
         return false;
     }
     push_element(parser, &element);

@@ -1,5 +1,5 @@
-/* The checker, about ports: outputs are connected once each and without gaps, inputs at least once each, as many of both as the type
- * needs.  How often a port may be used at all was checked when the links were made (check.c). */
+/* The checker, about ports: outputs are connected once each and without gaps, inputs at least once each, as many of
+ * both as the type needs.  How often a port may be used at all was checked when the links were made (check.c). */
 #include "config.h"
 
 #include "lang/check.h"
@@ -30,13 +30,15 @@ check_ports(struct check *check)
 static void
 report_twice(struct check *check, uint32_t node, uint32_t port, struct span span, const struct span *first)
 {
-    struct fs_diagnostic *error =
-        diagnostics_error(check->diagnostics, span, "output %u of '%s' is connected twice", port, check->nodes[node].name);
+    struct fs_diagnostic *error = diagnostics_error(check->diagnostics, span, "output %u of '%s' is connected twice",
+                                                    port, check->nodes[node].name);
     if (check->facts[node].type->max_outputs == 1) {
-        diagnostics_note(check->diagnostics, error, first, "it is first connected here; a %s has one output only, a Mirror may have several",
+        diagnostics_note(check->diagnostics, error, first,
+                         "it is first connected here; a %s has one output only, a Mirror may have several",
                          check->nodes[node].type);
     } else {
-        diagnostics_note(check->diagnostics, error, first, "it is first connected here; each further output has a number of its own: %s[%u]",
+        diagnostics_note(check->diagnostics, error, first,
+                         "it is first connected here; each further output has a number of its own: %s[%u]",
                          check->nodes[node].name, port + 1);
     }
 }
@@ -47,7 +49,8 @@ count_ports(struct check *check, uint32_t node, struct side *side, uint32_t *use
 {
     const struct link_index *index = side->output ? &check->outgoing : &check->incoming;
     for (uint32_t i = index->first[node]; i < index->first[node + 1]; i++) {
-        uint32_t link = index->by_node[i], port = side->output ? check->links[link].from_port : check->links[link].to_port;
+        uint32_t link = index->by_node[i],
+                 port = side->output ? check->links[link].from_port : check->links[link].to_port;
         side->n = port >= side->n ? port + 1 : side->n;
         if (users[port] == 0) {
             users[port] = link + 1;
@@ -66,8 +69,9 @@ report_gaps(struct check *check, uint32_t node, struct side *side, const uint32_
     const struct link_spans *last = &check->spans[users[side->n - 1] - 1];
     for (uint32_t port = 0; port < side->n; port++) {
         if (users[port] == 0) {
-            diagnostics_error(check->diagnostics, side->output ? last->from : last->to, "%s %u of '%s' is connected, but %s %u is not",
-                              side->direction, side->n - 1, check->nodes[node].name, side->direction, port);
+            diagnostics_error(check->diagnostics, side->output ? last->from : last->to,
+                              "%s %u of '%s' is connected, but %s %u is not", side->direction, side->n - 1,
+                              check->nodes[node].name, side->direction, port);
             side->sound = false;
         }
     }
@@ -79,12 +83,13 @@ report_missing(struct check *check, uint32_t node, struct side *side)
     const char *name = check->nodes[node].name;
     struct span span = check->facts[node].span;
     if (!side->output && side->n == 0) {
-        diagnostics_error(check->diagnostics, span, "no FromNet leads to '%s': nothing is connected to its input", name);
+        diagnostics_error(check->diagnostics, span, "no FromNet leads to '%s': nothing is connected to its input",
+                          name);
     } else if (side->n == 0) {
         diagnostics_error(check->diagnostics, span, "nothing is connected to the output of '%s'", name);
     } else {
-        diagnostics_error(check->diagnostics, span, "'%s' has %u connected %s%s, but a %s needs %u", name, side->n, side->direction,
-                          side->n == 1 ? "" : "s", check->nodes[node].type, side->minimum);
+        diagnostics_error(check->diagnostics, span, "'%s' has %u connected %s%s, but a %s needs %u", name, side->n,
+                          side->direction, side->n == 1 ? "" : "s", check->nodes[node].type, side->minimum);
     }
     side->sound = false;
 }
@@ -92,7 +97,8 @@ report_missing(struct check *check, uint32_t node, struct side *side)
 static void
 check_side(struct check *check, uint32_t node, struct side *side, uint32_t *users)
 {
-    bool complete = side->sound && !check->tree->incomplete; /* else what is missing may be in what was not understood */
+    bool complete =
+        side->sound && !check->tree->incomplete; /* else what is missing may be in what was not understood */
     count_ports(check, node, side, users);
     if (complete && side->n_distinct < side->n) {
         report_gaps(check, node, side, users);
@@ -111,12 +117,15 @@ check_node(struct check *check, uint32_t node, uint32_t *users)
     if (!facts->used) {
         facts->inputs_sound = facts->outputs_sound = false;
         if (!check->tree->incomplete) {
-            diagnostics_error(check->diagnostics, facts->span, "'%s' is declared, but not connected to anything", check->nodes[node].name);
+            diagnostics_error(check->diagnostics, facts->span, "'%s' is declared, but not connected to anything",
+                              check->nodes[node].name);
         }
         return;
     }
     struct side input = { .direction = "input", .minimum = facts->type->min_inputs, .sound = facts->inputs_sound };
-    struct side output = { .output = true, .direction = "output", .minimum = facts->type->min_outputs, .sound = facts->outputs_sound };
+    struct side output = {
+        .output = true, .direction = "output", .minimum = facts->type->min_outputs, .sound = facts->outputs_sound
+    };
     check_side(check, node, &input, users);
     check_side(check, node, &output, users);
     facts->inputs_sound = input.sound;

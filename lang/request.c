@@ -10,7 +10,9 @@
 #include "lang/document.h"
 #include "lang/text.h"
 
-static const char *const kind_names[] = { [FS_NODE_FROM_NET] = "from_net", [FS_NODE_TO_NET] = "to_net", [FS_NODE_MODULE] = "module" };
+static const char *const kind_names[] = {
+    [FS_NODE_FROM_NET] = "from_net", [FS_NODE_TO_NET] = "to_net", [FS_NODE_MODULE] = "module"
+};
 
 static void write_node(struct text *, const struct fs_node *);
 static void write_graph_node(struct text *, const struct fs_node *);
@@ -72,8 +74,9 @@ fs_request_json(const struct fs_request *request)
     text_puts(&text, "], \"links\": [");
     for (size_t i = 0; i < request->n_links; i++) {
         const struct fs_link *link = &request->links[i];
-        text_printf(&text, "%s{\"from\": \"%s\", \"from_port\": %" PRIu32 ", \"to\": \"%s\", \"to_port\": %" PRIu32 "}", i ? ", " : "",
-                    request->nodes[link->from].name, link->from_port, request->nodes[link->to].name, link->to_port);
+        text_printf(&text, "%s{\"from\": \"%s\", \"from_port\": %" PRIu32 ", \"to\": \"%s\", \"to_port\": %" PRIu32 "}",
+                    i ? ", " : "", request->nodes[link->from].name, link->from_port, request->nodes[link->to].name,
+                    link->to_port);
     }
     text_puts(&text, "]}");
     return text_take(&text);
@@ -89,8 +92,8 @@ fs_request_dot(const struct fs_request *request)
     }
     for (size_t i = 0; i < request->n_links; i++) {
         const struct fs_link *link = &request->links[i];
-        text_printf(&text, "    \"%s\" -> \"%s\" [taillabel=\"%" PRIu32 "\", headlabel=\"%" PRIu32 "\"];\n", request->nodes[link->from].name,
-                    request->nodes[link->to].name, link->from_port, link->to_port);
+        text_printf(&text, "    \"%s\" -> \"%s\" [taillabel=\"%" PRIu32 "\", headlabel=\"%" PRIu32 "\"];\n",
+                    request->nodes[link->from].name, request->nodes[link->to].name, link->from_port, link->to_port);
     }
     text_puts(&text, "}\n");
     return text_take(&text);
@@ -116,8 +119,8 @@ write_node(struct text *text, const struct fs_node *node)
     write_member(text, "type", node->type);
     text_puts(text, ", ");
     write_member(text, "args", node->args);
-    text_printf(text, ", \"kind\": \"%s\", \"inputs\": %" PRIu32 ", \"outputs\": %" PRIu32, kind_names[node->kind], node->n_inputs,
-                node->n_outputs);
+    text_printf(text, ", \"kind\": \"%s\", \"inputs\": %" PRIu32 ", \"outputs\": %" PRIu32, kind_names[node->kind],
+                node->n_inputs, node->n_outputs);
     if (node->kind == FS_NODE_FROM_NET) {
         text_puts(text, ", ");
         write_member(text, "match", node->match);
@@ -153,7 +156,8 @@ write_label(struct text *text, const char *string)
 static void
 write_graph_node(struct text *text, const struct fs_node *node)
 {
-    text_printf(text, "    \"%s\" [shape=%s, label=\"%s\\n%s", node->name, node->kind == FS_NODE_MODULE ? "box" : "ellipse", node->name, node->type);
+    text_printf(text, "    \"%s\" [shape=%s, label=\"%s\\n%s", node->name,
+                node->kind == FS_NODE_MODULE ? "box" : "ellipse", node->name, node->type);
     if (node->args[0]) {
         text_puts(text, "\\n");
         write_label(text, node->args);

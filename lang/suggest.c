@@ -1,5 +1,5 @@
-/* The nearest name by edit distance, case put aside; for messages only.  The work is bounded: long names and names beyond the first few
- * thousand are not looked at. */
+/* The nearest name by edit distance, case put aside; for messages only.  The work is bounded: long names and names
+ * beyond the first few thousand are not looked at. */
 #include "config.h"
 
 #include "lang/suggest.h"
@@ -30,7 +30,8 @@ minimum(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* How many letters to put in, take out, or change to get from 'a' to 'b', two neighbours changed over counting as one. */
+/* How many letters to put in, take out, or change to get from 'a' to 'b', two neighbours changed over counting as one.
+ */
 static size_t
 distance(const char *a, size_t a_length, const char *b, size_t b_length)
 {
@@ -61,7 +62,8 @@ suggest_offer(struct suggestion *suggestion, const char *candidate)
 {
     size_t length = strlen(candidate), wanted_length = strlen(suggestion->wanted);
     size_t difference = length > wanted_length ? length - wanted_length : wanted_length - length;
-    if (suggestion->n_offered++ > MOST_OFFERED || length > LONGEST || wanted_length > LONGEST || difference >= suggestion->best_distance) {
+    if (suggestion->n_offered++ > MOST_OFFERED || length > LONGEST || wanted_length > LONGEST ||
+        difference >= suggestion->best_distance) {
         return;
     }
     size_t found = distance(suggestion->wanted, wanted_length, candidate, length);

@@ -27,7 +27,7 @@ struct syntax_args {
 
 /* [n] before or behind a module */
 struct syntax_port {
-    uint32_t number; /* 0 where none is written */
+    uint32_t number;  /* 0 where none is written */
     struct span span; /* length 0: none is written */
 };
 
@@ -63,7 +63,8 @@ struct syntax_tree {
     bool incomplete; /* connections are lost in statements that could not be parsed */
 };
 
-/* Parse the tokens of 'text' into a tree in the arena.  Mistakes are reported; parsing goes on with the next statement. */
+/* Parse the tokens of 'text' into a tree in the arena.  Mistakes are reported; parsing goes on with the next statement.
+ */
 void parser_run(struct arena *, const char *text, struct tokens, struct fs_diagnostics *, struct syntax_tree *);
 
 #endif

@@ -1,5 +1,5 @@
-/* The hash table of names (table.h): open addressing, at most half full.  The checker has one for the names of modules, one for the names
- * of types. */
+/* The hash table of names (table.h): open addressing, at most half full.  The checker has one for the names of modules,
+ * one for the names of types. */
 #include "config.h"
 
 #include "lang/table.h"
@@ -18,7 +18,8 @@ table_init(struct table *table, struct arena *arena)
 {
     *table = (struct table) { .arena = arena };
     if (getrandom(&table->key, sizeof table->key, GRND_NONBLOCK) != (ssize_t) sizeof table->key) {
-        table->key = (uint64_t) (uintptr_t) table * 0x9e3779b97f4a7c15u; /* early in boot: the address is chance enough */
+        table->key =
+            (uint64_t) (uintptr_t) table * 0x9e3779b97f4a7c15u; /* early in boot: the address is chance enough */
     }
 }
 

@@ -1,4 +1,5 @@
-/* A hash table from names to numbers, in an arena.  Its hash is keyed by chance, so that nobody can write a request whose names all meet. */
+/* A hash table from names to numbers, in an arena.  Its hash is keyed by chance, so that nobody can write a request
+ * whose names all meet. */
 #ifndef LANG_TABLE_H
 #define LANG_TABLE_H 1
 

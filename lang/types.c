@@ -1,5 +1,6 @@
-/* What flowstream-lang knows of the world: the descriptors of the module types, loaded from their objects (module.h), and the check of
- * matches from libflowstream-openflow.so, if that is there.  Both are trusted files of the installation, as the program itself is. */
+/* What flowstream-lang knows of the world: the descriptors of the module types, loaded from their objects (module.h),
+ * and the check of matches from libflowstream-openflow.so, if that is there.  Both are trusted files of the
+ * installation, as the program itself is. */
 #include "config.h"
 
 #include "lang/types.h"
@@ -32,8 +33,7 @@ static char *check_match(void *aux, const char *match, size_t *offset);
 static char *check_args(void *aux, const char *type, const char *args, uint32_t n_outputs);
 
 /* An error message for the caller; without memory there is none. */
-static int __attribute__((format(printf, 3, 4)))
-fail(char **error, int number, const char *format, ...)
+static int __attribute__((format(printf, 3, 4))) fail(char **error, int number, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -49,9 +49,11 @@ types_load(const char *path, struct installed_types **result, struct fs_lang_env
 {
     struct installed_types *types = calloc(1, sizeof *types);
     char *folder = path ? strdup(path) : find_folder("lib/flowstream/types");
-    int number = !types || !folder ? fail(error, ENOMEM, "cannot find the module types: %s", strerror(errno)) : load_folder(types, folder, error);
+    int number = !types || !folder ? fail(error, ENOMEM, "cannot find the module types: %s", strerror(errno))
+                                   : load_folder(types, folder, error);
     if (!number && types->n == 0) {
-        number = fail(error, ENOENT, "no module types in %s: build or install them, or name their folder with --types DIR", folder);
+        number = fail(error, ENOENT,
+                      "no module types in %s: build or install them, or name their folder with --types DIR", folder);
     }
     free(folder);
     if (number) {
@@ -125,11 +127,13 @@ load_object(struct installed_types *types, const char *path, char **error)
         return fail(error, EINVAL, "cannot load module type: %s", dlerror());
     }
     const struct fs_module_type *type = dlsym(object, "fs_module_type_v1");
-    if (!type || type->magic != FS_MODULE_MAGIC || type->abi != FS_MODULE_ABI || !type->name || !type->configure || !type->destroy) {
+    if (!type || type->magic != FS_MODULE_MAGIC || type->abi != FS_MODULE_ABI || !type->name || !type->configure ||
+        !type->destroy) {
         dlclose(object);
         return fail(error, EINVAL, "%s is no module type of this version", path);
     }
-    types->types[types->n] = (struct fs_lang_type) { type->name, type->min_inputs, type->max_inputs, type->min_outputs, type->max_outputs };
+    types->types[types->n] =
+        (struct fs_lang_type) { type->name, type->min_inputs, type->max_inputs, type->min_outputs, type->max_outputs };
     types->descriptors[types->n] = type;
     types->objects[types->n++] = object;
     return 0;
@@ -149,7 +153,8 @@ load_folder(struct installed_types *types, const char *path, char **error)
     int n = scandir(path, &entries, is_object, alphasort), number = 0;
     if (n < 0) {
         number = errno;
-        return fail(error, number, "cannot read the module types in %s: %s; --types DIR names another folder", path, strerror(number));
+        return fail(error, number, "cannot read the module types in %s: %s; --types DIR names another folder", path,
+                    strerror(number));
     }
     for (int i = 0; i < n; i++) {
         char *file = NULL;

@@ -6,8 +6,9 @@
 
 struct installed_types;
 
-/* Read the descriptors of the types in the folder 'path', or, where it is NULL, in ../lib/flowstream/types beside this program.  Fills the types
- * and callbacks of '*env', which borrows from '*types' until types_destroy().  Returns 0 or a positive errno with a malloc()ed '*error'. */
+/* Read the descriptors of the types in the folder 'path', or, where it is NULL, in ../lib/flowstream/types beside this
+ * program.  Fills the types and callbacks of '*env', which borrows from '*types' until types_destroy().  Returns 0 or a
+ * positive errno with a malloc()ed '*error'. */
 int types_load(const char *path, struct installed_types **types, struct fs_lang_env *env, char **error);
 
 /* Accepts NULL. */

@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* The bytes of the character at 'bytes', of which 'left' (at least 1) may be read; 0 where it is not UTF-8: overlong forms, surrogates and
- * what lies beyond U+10FFFF are not. */
+/* The bytes of the character at 'bytes', of which 'left' (at least 1) may be read; 0 where it is not UTF-8: overlong
+ * forms, surrogates and what lies beyond U+10FFFF are not. */
 static inline size_t
 utf8_length(const char *bytes, size_t left)
 {
@@ -13,7 +13,10 @@ utf8_length(const char *bytes, size_t left)
     if (b[0] < 0x80) {
         return 1;
     }
-    size_t length = b[0] >= 0xc2 && b[0] <= 0xdf ? 2 : b[0] >= 0xe0 && b[0] <= 0xef ? 3 : b[0] >= 0xf0 && b[0] <= 0xf4 ? 4 : 0;
+    size_t length = b[0] >= 0xc2 && b[0] <= 0xdf   ? 2
+                    : b[0] >= 0xe0 && b[0] <= 0xef ? 3
+                    : b[0] >= 0xf0 && b[0] <= 0xf4 ? 4
+                                                   : 0;
     if (length == 0 || length > left) {
         return 0;
     }
@@ -22,7 +25,8 @@ utf8_length(const char *bytes, size_t left)
             return 0;
         }
     }
-    if ((b[0] == 0xe0 && b[1] < 0xa0) || (b[0] == 0xed && b[1] > 0x9f) || (b[0] == 0xf0 && b[1] < 0x90) || (b[0] == 0xf4 && b[1] > 0x8f)) {
+    if ((b[0] == 0xe0 && b[1] < 0xa0) || (b[0] == 0xed && b[1] > 0x9f) || (b[0] == 0xf0 && b[1] < 0x90) ||
+        (b[0] == 0xf4 && b[1] > 0x8f)) {
         return 0;
     }
     return length;

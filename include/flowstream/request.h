@@ -1,7 +1,8 @@
 /* The model of one checked allocation request: what a tenant asked for, free of syntax.
  *
- * fs_lang_check() (lang.h) makes it; the allocator, the switches and the module hosts read it.  A request owns every string and array
- * that it points to, does not change once made, and may be read by several threads at once.  What it promises to its readers:
+ * fs_lang_check() (lang.h) makes it; the allocator, the switches and the module hosts read it.  A request owns every
+ * string and array that it points to, does not change once made, and may be read by several threads at once.  What it
+ * promises to its readers:
  *
  *   - 'links' name nodes by their index in 'nodes', and form no cycle;
  *   - outputs 0 ... n_outputs - 1 of each node are connected once each, inputs 0 ... n_inputs - 1 at least once each;
@@ -29,16 +30,16 @@ struct fs_header {
 
 /* One element of the request: a module, a FromNet or a ToNet. */
 struct fs_node {
-    const char *name;             /* unique; "Type@N" where the request gave none */
-    const char *type;             /* "FromNet", "ToNet" or the name of a module type */
-    const char *args;             /* the argument string with its escapes decoded; "" for none */
+    const char *name; /* unique; "Type@N" where the request gave none */
+    const char *type; /* "FromNet", "ToNet" or the name of a module type */
+    const char *args; /* the argument string with its escapes decoded; "" for none */
     enum fs_node_kind kind;
     uint32_t n_inputs, n_outputs; /* connected ports */
     uint32_t line, column;        /* of the declaration */
 
-    const char *match;            /* FromNet: which traffic; else NULL */
-    const char *in_port;          /* FromNet: the network port that 'match' names, or NULL for all */
-    const char *const *ports;     /* ToNet: the network ports of which one is to be picked; else NULL */
+    const char *match;        /* FromNet: which traffic; else NULL */
+    const char *in_port;      /* FromNet: the network port that 'match' names, or NULL for all */
+    const char *const *ports; /* ToNet: the network ports of which one is to be picked; else NULL */
     uint32_t n_ports;
 };
 
@@ -70,12 +71,14 @@ FS_API const char *fs_request_header(const struct fs_request *request, const cha
 /* The node called 'name', or NULL.  Owned by the request.  Looks at one node after the other. */
 FS_API const struct fs_node *fs_request_node(const struct fs_request *request, const char *name);
 
-/* The request as text again, comments kept, in its canonical form: one statement a line, one way of spacing, a broken chain goes on
- * with an indented "->".  Formatting that text gives the same text.  The caller frees it.  NULL: out of memory. */
+/* The request as text again, comments kept, in its canonical form: one statement a line, one way of spacing, a broken
+ * chain goes on with an indented "->".  Formatting that text gives the same text.  The caller frees it.  NULL: out of
+ * memory. */
 FS_API char *fs_request_format(const struct fs_request *request);
 
-/* The request as one JSON object on one line: {"headers": {KEY: value}, "modules": [...], "links": [...]}, without positions, so that
- * two requests that mean the same in the same order give the same text.  The caller frees it.  NULL: out of memory. */
+/* The request as one JSON object on one line: {"headers": {KEY: value}, "modules": [...], "links": [...]}, without
+ * positions, so that two requests that mean the same in the same order give the same text.  The caller frees it.  NULL:
+ * out of memory. */
 FS_API char *fs_request_json(const struct fs_request *request);
 
 /* The request as a directed graph in the language of Graphviz.  The caller frees it.  NULL: out of memory. */

@@ -13,8 +13,12 @@
 #include "flowstream/lang.h"
 
 static const struct fs_lang_type types[] = {
-    { "Counter", 1, 1, 1, 1 },    { "Mirror", 1, 1, 1, UINT32_MAX }, { "Classifier", 1, 1, 1, UINT32_MAX },
-    { "Firewall", 1, 1, 1, 1 },   { "Sink", 1, 1, 0, 0 },            { "Join", 2, UINT32_MAX, 1, 1 },
+    { "Counter", 1, 1, 1, 1 },
+    { "Mirror", 1, 1, 1, UINT32_MAX },
+    { "Classifier", 1, 1, 1, UINT32_MAX },
+    { "Firewall", 1, 1, 1, 1 },
+    { "Sink", 1, 1, 0, 0 },
+    { "Join", 2, UINT32_MAX, 1, 1 },
 };
 static const char *const ports[] = { "net0", "net1", "tun1", "mon0" };
 
@@ -39,11 +43,13 @@ check_args(void *aux, const char *type, const char *args, uint32_t n_outputs)
 static struct fs_request *
 check(const char *text, size_t size)
 {
-    const struct fs_lang_env env = { types, 6, check_match, check_args, NULL, (size & 1) ? ports : NULL, 4, { .text = 0 } };
+    const struct fs_lang_env env = { types,        6, check_match, check_args, NULL, (size & 1) ? ports : NULL, 4,
+                                     { .text = 0 } };
     struct fs_request *request;
     struct fs_diagnostics *diagnostics;
     int error = fs_lang_check(text, size, "fuzz", &env, &request, &diagnostics);
-    if (!diagnostics || (error == 0) != (request != NULL) || (error == 0) != (fs_diagnostics_errors(diagnostics) == 0)) {
+    if (!diagnostics || (error == 0) != (request != NULL) ||
+        (error == 0) != (fs_diagnostics_errors(diagnostics) == 0)) {
         abort();
     }
     char *shown = fs_diagnostics_text(diagnostics, true), *json = fs_diagnostics_json(diagnostics);
@@ -74,7 +80,8 @@ check_links(const struct fs_request *request)
 {
     for (size_t i = 0; i < request->n_links; i++) {
         const struct fs_link *link = &request->links[i];
-        if (link->from >= request->n_nodes || link->to >= request->n_nodes || link->from_port >= request->nodes[link->from].n_outputs ||
+        if (link->from >= request->n_nodes || link->to >= request->n_nodes ||
+            link->from_port >= request->nodes[link->from].n_outputs ||
             link->to_port >= request->nodes[link->to].n_inputs) {
             abort();
         }
@@ -90,7 +97,8 @@ demand_equal(const char *a, const char *b, const char *what)
     }
 }
 
-/* 'text' is checked and formatted in one environment: the parity of its size chooses it, so the formatted text gets a space if need be. */
+/* 'text' is checked and formatted in one environment: the parity of its size chooses it, so the formatted text gets a
+ * space if need be. */
 static void
 demand_same_meaning(const struct fs_request *request, size_t parity)
 {

@@ -1,6 +1,7 @@
-/* Stand-ins for module types, so that the tests of the language depend on nothing but the language: this file is compiled once for each, with
- * the name and the numbers of ports given on the command line.  They move no packets; an argument with "bad" in it is refused, and so is a
- * list that has not one part for each output where STUB_LIST is set. */
+/* Stand-ins for module types, so that the tests of the language depend on nothing but the language: this file is
+ * compiled once for each, with the name and the numbers of ports given on the command line.  They move no packets; an
+ * argument with "bad" in it is refused, and so is a list that has not one part for each output where STUB_LIST is set.
+ */
 #include "config.h"
 
 #include "flowstream/module.h"

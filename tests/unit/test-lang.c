@@ -1,5 +1,6 @@
-/* Unit tests of libflowstream-lang beyond what the cases in tests/lang show: the model, the callbacks, the limits, speed, and what happens when
- * memory runs out at each allocation.  For the last, this program puts its own calloc() and realloc() before the C library's. */
+/* Unit tests of libflowstream-lang beyond what the cases in tests/lang show: the model, the callbacks, the limits,
+ * speed, and what happens when memory runs out at each allocation.  For the last, this program puts its own calloc()
+ * and realloc() before the C library's. */
 #include "config.h"
 
 #include <dlfcn.h>
@@ -77,9 +78,13 @@ check_args(void *aux, const char *type, const char *args, uint32_t n_outputs)
 }
 
 static int calls;
-static const struct fs_lang_env environment = {
-    .types = types, .n_types = 3, .check_match = check_match, .check_args = check_args, .aux = &calls, .ports = ports, .n_ports = 3
-};
+static const struct fs_lang_env environment = { .types = types,
+                                                .n_types = 3,
+                                                .check_match = check_match,
+                                                .check_args = check_args,
+                                                .aux = &calls,
+                                                .ports = ports,
+                                                .n_ports = 3 };
 
 static const char good_text[] = "NAME=x\n"
                                 "f :: FromNet(\"ip,in_port=net0\")\n"
@@ -97,10 +102,16 @@ test_model(void)
     ok(calls == 4, "each match and argument is checked once");
     const struct fs_node *from = fs_request_node(request, "f"), *to = fs_request_node(request, "ToNet@1");
     const struct fs_node *counter = fs_request_node(request, "Counter@1");
-    ok(from && from->kind == FS_NODE_FROM_NET && !strcmp(from->in_port, "net0") && !strcmp(from->match, "ip,in_port=net0"), "a FromNet");
-    ok(to && to->kind == FS_NODE_TO_NET && to->n_ports == 2 && !strcmp(to->ports[1], "tun1") && to->line == 4 && to->column == 11, "a ToNet");
-    ok(counter && !strcmp(counter->args, "a\"") && counter->n_inputs == 1 && counter->n_outputs == 1, "an unnamed module");
-    ok(!fs_request_node(request, "g") && !fs_request_header(request, "BASESYS") && !strcmp(fs_request_header(request, "NAME"), "x"),
+    ok(from && from->kind == FS_NODE_FROM_NET && !strcmp(from->in_port, "net0") &&
+           !strcmp(from->match, "ip,in_port=net0"),
+       "a FromNet");
+    ok(to && to->kind == FS_NODE_TO_NET && to->n_ports == 2 && !strcmp(to->ports[1], "tun1") && to->line == 4 &&
+           to->column == 11,
+       "a ToNet");
+    ok(counter && !strcmp(counter->args, "a\"") && counter->n_inputs == 1 && counter->n_outputs == 1,
+       "an unnamed module");
+    ok(!fs_request_node(request, "g") && !fs_request_header(request, "BASESYS") &&
+           !strcmp(fs_request_header(request, "NAME"), "x"),
        "looking things up");
     ok(request->n_links == 4 && request->links[2].from_port == 1 && request->links[2].line == 4, "links");
     fs_request_destroy(request);
@@ -111,8 +122,8 @@ test_model(void)
 
 /* What is said first of 'text' in the surroundings above with 'limits'. */
 static void
-expect(const char *name, const char *text, struct fs_lang_limits limits, uint32_t line, uint32_t column, uint32_t length, const char *message,
-       const char *suggestion)
+expect(const char *name, const char *text, struct fs_lang_limits limits, uint32_t line, uint32_t column,
+       uint32_t length, const char *message, const char *suggestion)
 {
     struct fs_lang_env env = environment;
     struct fs_request *request;
@@ -120,7 +131,8 @@ expect(const char *name, const char *text, struct fs_lang_limits limits, uint32_
     env.limits = limits;
     int error = fs_lang_check(text, strlen(text), "bad", &env, &request, &diagnostics);
     const struct fs_diagnostic *first = error == EINVAL && !request ? fs_diagnostics_get(diagnostics, 0) : NULL;
-    bool good = first && first->line == line && first->column == column && first->length == length && strstr(first->message, message) &&
+    bool good = first && first->line == line && first->column == column && first->length == length &&
+                strstr(first->message, message) &&
                 (suggestion ? first->suggestion && !strcmp(first->suggestion, suggestion) : !first->suggestion);
     ok(good, name);
     if (!good && first) {
@@ -134,17 +146,21 @@ static void
 test_errors(void)
 {
     const struct fs_lang_limits none = { .text = 0 };
-    expect("the place of a bad match, over escapes and continued lines", "f :: FromNet(\"i\\\\p,\\\n  x!y,z\") -> Sink()", none, 2, 4, 2,
-           "bad match of 'f': no '!' here", NULL);
-    expect("a port that the network has not", "f :: FromNet(\"in_port=nett0\") -> Sink()", none, 1, 23, 5, "the network has no port 'nett0'",
-           "net0");
-    expect("the same in a ToNet", "FromNet(\"x\") -> ToNet(\"net1| nit1 \")", none, 1, 30, 4, "the network has no port 'nit1'", "net1");
-    expect("a bad argument", "FromNet(\"x\") -> Mirror(\"huh\") -> Sink()", none, 1, 24, 5, "bad argument of 'Mirror@1': huh", NULL);
-    expect("too many modules", good_text, (struct fs_lang_limits) { .modules = 4 }, 4, 57, 4, "more than 4 modules", NULL);
-    expect("too many links", good_text, (struct fs_lang_limits) { .links = 3 }, 4, 57, 4, "more than 3 connections", NULL);
+    expect("the place of a bad match, over escapes and continued lines",
+           "f :: FromNet(\"i\\\\p,\\\n  x!y,z\") -> Sink()", none, 2, 4, 2, "bad match of 'f': no '!' here", NULL);
+    expect("a port that the network has not", "f :: FromNet(\"in_port=nett0\") -> Sink()", none, 1, 23, 5,
+           "the network has no port 'nett0'", "net0");
+    expect("the same in a ToNet", "FromNet(\"x\") -> ToNet(\"net1| nit1 \")", none, 1, 30, 4,
+           "the network has no port 'nit1'", "net1");
+    expect("a bad argument", "FromNet(\"x\") -> Mirror(\"huh\") -> Sink()", none, 1, 24, 5,
+           "bad argument of 'Mirror@1': huh", NULL);
+    expect("too many modules", good_text, (struct fs_lang_limits) { .modules = 4 }, 4, 57, 4, "more than 4 modules",
+           NULL);
+    expect("too many links", good_text, (struct fs_lang_limits) { .links = 3 }, 4, 57, 4, "more than 3 connections",
+           NULL);
     expect("too long a text", good_text, (struct fs_lang_limits) { .text = 20 }, 1, 1, 0, "more than 20", NULL);
-    expect("too high a port", "FromNet(\"x\") -> m :: Mirror; m[2] -> Sink()", (struct fs_lang_limits) { .ports = 2 }, 1, 31, 3,
-           "output 2 of 'm' is beyond the limit of 2 ports", NULL);
+    expect("too high a port", "FromNet(\"x\") -> m :: Mirror; m[2] -> Sink()", (struct fs_lang_limits) { .ports = 2 },
+           1, 31, 3, "output 2 of 'm' is beyond the limit of 2 ports", NULL);
 }
 
 /* Check, format and write the good text with ever more memory, until there is enough. */
@@ -158,7 +174,8 @@ test_out_of_memory(void)
     allocations_left = -1;
     if (probe) {
         free(probe);
-        printf("ok %d - memory runs out # SKIP something else, such as valgrind, has put its own calloc() first\n", ++n_tests);
+        printf("ok %d - memory runs out # SKIP something else, such as valgrind, has put its own calloc() first\n",
+               ++n_tests);
         return;
     }
     for (long n = 0; enough < 0 && n < 10000; n++) {
@@ -192,7 +209,10 @@ large_text(size_t n)
     size_t size;
     FILE *stream = open_memstream(&text, &size);
     for (size_t i = 0; i < n; i++) {
-        fputs(i % 100 ? "->Counter()" : i ? "->Sink()\nFromNet(\"x\")->Counter()" : "FromNet(\"x\")->Counter()", stream);
+        fputs(i % 100 ? "->Counter()"
+              : i     ? "->Sink()\nFromNet(\"x\")->Counter()"
+                      : "FromNet(\"x\")->Counter()",
+              stream);
     }
     fputs("->Sink()\n", stream);
     fclose(stream);
