@@ -97,8 +97,8 @@ add_node(struct check *check, const char *name, const char *type_name, struct sp
 {
     check->nodes = arena_grow(check->arena, check->nodes, check->n_nodes, &check->nodes_capacity, sizeof *check->nodes);
     check->facts = arena_grow(check->arena, check->facts, check->n_nodes, &check->facts_capacity, sizeof *check->facts);
-    struct fs_node *node = &check->nodes[check->n_nodes];
-    *node = (struct fs_node) { .name = name, .type = type_name, .args = "" };
+    struct fs_request_node *node = &check->nodes[check->n_nodes];
+    *node = (struct fs_request_node) { .name = name, .type = type_name, .args = "" };
     node->kind = type == &from_net ? FS_NODE_FROM_NET : type == &to_net ? FS_NODE_TO_NET : FS_NODE_MODULE;
     diagnostics_locate(check->diagnostics, span.offset, &node->line, &node->column);
     check->facts[check->n_nodes] = (struct node_facts) { .span = span, .type = type };
@@ -291,8 +291,8 @@ connect(struct check *check, const struct syntax_element *from, uint32_t from_no
         check->facts[from_node].outputs_sound = check->facts[to_node].inputs_sound = false;
         return;
     }
-    struct fs_link *link = &check->links[check->n_links];
-    *link = (struct fs_link) { .from = from_node, .from_port = output.number, .to = to_node, .to_port = input.number };
+    struct fs_request_link *link = &check->links[check->n_links];
+    *link = (struct fs_request_link) { .from = from_node, .from_port = output.number, .to = to_node, .to_port = input.number };
     diagnostics_locate(check->diagnostics, spans.to.offset, &link->line, &link->column);
     check->spans[check->n_links++] = spans;
 }

@@ -36,11 +36,11 @@ struct check {
 
     struct table types; /* to env->types */
     struct table names; /* to nodes */
-    struct fs_node *nodes;
+    struct fs_request_node *nodes;
     struct node_facts *facts;
     size_t n_nodes, nodes_capacity, facts_capacity;
     size_t n_ghosts; /* nodes that are only talked of: whatever is missing may be meant by them */
-    struct fs_link *links;
+    struct fs_request_link *links;
     struct link_spans *spans;
     size_t n_links;
     struct link_index outgoing, incoming;

@@ -12,7 +12,7 @@
 
 #define NAME_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 #define LONGEST_VALUE 64u /* bytes */
-#define HIGHEST_PRIORITY 65535
+#define HIGHEST_PRIORITY 30000
 
 #define KEYWORD(KEY, FUNCTION, HELP) static char *parse_##FUNCTION(struct arena *, const char *value);
 #include "lang/keywords.def"

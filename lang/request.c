@@ -14,8 +14,8 @@ static const char *const kind_names[] = {
     [FS_NODE_FROM_NET] = "from_net", [FS_NODE_TO_NET] = "to_net", [FS_NODE_MODULE] = "module"
 };
 
-static void write_node(struct text *, const struct fs_node *);
-static void write_graph_node(struct text *, const struct fs_node *);
+static void write_node(struct text *, const struct fs_request_node *);
+static void write_graph_node(struct text *, const struct fs_request_node *);
 
 void
 fs_request_destroy(struct fs_request *request)
@@ -38,7 +38,7 @@ fs_request_header(const struct fs_request *request, const char *key)
     return NULL;
 }
 
-const struct fs_node *
+const struct fs_request_node *
 fs_request_node(const struct fs_request *request, const char *name)
 {
     for (size_t i = 0; i < request->n_nodes; i++) {
@@ -73,7 +73,7 @@ fs_request_json(const struct fs_request *request)
     }
     text_puts(&text, "], \"links\": [");
     for (size_t i = 0; i < request->n_links; i++) {
-        const struct fs_link *link = &request->links[i];
+        const struct fs_request_link *link = &request->links[i];
         text_printf(&text, "%s{\"from\": \"%s\", \"from_port\": %" PRIu32 ", \"to\": \"%s\", \"to_port\": %" PRIu32 "}",
                     i ? ", " : "", request->nodes[link->from].name, link->from_port, request->nodes[link->to].name,
                     link->to_port);
@@ -91,7 +91,7 @@ fs_request_dot(const struct fs_request *request)
         write_graph_node(&text, &request->nodes[i]);
     }
     for (size_t i = 0; i < request->n_links; i++) {
-        const struct fs_link *link = &request->links[i];
+        const struct fs_request_link *link = &request->links[i];
         text_printf(&text, "    \"%s\" -> \"%s\" [taillabel=\"%" PRIu32 "\", headlabel=\"%" PRIu32 "\"];\n",
                     request->nodes[link->from].name, request->nodes[link->to].name, link->from_port, link->to_port);
     }
@@ -111,7 +111,7 @@ write_member(struct text *text, const char *key, const char *value)
 }
 
 static void
-write_node(struct text *text, const struct fs_node *node)
+write_node(struct text *text, const struct fs_request_node *node)
 {
     text_puts(text, "{");
     write_member(text, "name", node->name);
@@ -154,7 +154,7 @@ write_label(struct text *text, const char *string)
 }
 
 static void
-write_graph_node(struct text *text, const struct fs_node *node)
+write_graph_node(struct text *text, const struct fs_request_node *node)
 {
     text_printf(text, "    \"%s\" [shape=%s, label=\"%s\\n%s", node->name,
                 node->kind == FS_NODE_MODULE ? "box" : "ellipse", node->name, node->type);

@@ -15,7 +15,7 @@
 
 #include "flowstream/api.h"
 
-enum fs_node_kind {
+enum fs_request_node_kind {
     FS_NODE_FROM_NET, /* traffic of the network comes in here */
     FS_NODE_TO_NET,   /* traffic leaves to the network here */
     FS_NODE_MODULE    /* a processing module */
@@ -29,11 +29,11 @@ struct fs_header {
 };
 
 /* One element of the request: a module, a FromNet or a ToNet. */
-struct fs_node {
+struct fs_request_node {
     const char *name; /* unique; "Type@N" where the request gave none */
     const char *type; /* "FromNet", "ToNet" or the name of a module type */
     const char *args; /* the argument string with its escapes decoded; "" for none */
-    enum fs_node_kind kind;
+    enum fs_request_node_kind kind;
     uint32_t n_inputs, n_outputs; /* connected ports */
     uint32_t line, column;        /* of the declaration */
 
@@ -44,7 +44,7 @@ struct fs_node {
 };
 
 /* From one output port to one input port. */
-struct fs_link {
+struct fs_request_link {
     uint32_t from, from_port;
     uint32_t to, to_port;
     uint32_t line, column; /* of the module that the link leads to */
@@ -55,9 +55,9 @@ struct fs_request_document; /* the text that the request was made from */
 struct fs_request {
     const struct fs_header *headers; /* in the order of the text */
     size_t n_headers;
-    const struct fs_node *nodes; /* in the order of their declarations */
+    const struct fs_request_node *nodes; /* in the order of their declarations */
     size_t n_nodes;
-    const struct fs_link *links; /* in the order of the text */
+    const struct fs_request_link *links; /* in the order of the text */
     size_t n_links;
     struct fs_request_document *document;
 };
@@ -69,7 +69,7 @@ FS_API void fs_request_destroy(struct fs_request *request);
 FS_API const char *fs_request_header(const struct fs_request *request, const char *key);
 
 /* The node called 'name', or NULL.  Owned by the request.  Looks at one node after the other. */
-FS_API const struct fs_node *fs_request_node(const struct fs_request *request, const char *name);
+FS_API const struct fs_request_node *fs_request_node(const struct fs_request *request, const char *name);
 
 /* The request as text again, comments kept, in its canonical form: one statement a line, one way of spacing, a broken
  * chain goes on with an indented "->".  Formatting that text gives the same text.  The caller frees it.  NULL: out of

@@ -79,7 +79,7 @@ static void
 check_links(const struct fs_request *request)
 {
     for (size_t i = 0; i < request->n_links; i++) {
-        const struct fs_link *link = &request->links[i];
+        const struct fs_request_link *link = &request->links[i];
         if (link->from >= request->n_nodes || link->to >= request->n_nodes ||
             link->from_port >= request->nodes[link->from].n_outputs ||
             link->to_port >= request->nodes[link->to].n_inputs) {

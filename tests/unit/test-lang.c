@@ -100,8 +100,8 @@ test_model(void)
     int error = fs_lang_check(good_text, strlen(good_text), "good", &environment, &request, &diagnostics);
     ok(!error && request && fs_diagnostics_count(diagnostics) == 0, "a good request has no diagnostics");
     ok(calls == 4, "each match and argument is checked once");
-    const struct fs_node *from = fs_request_node(request, "f"), *to = fs_request_node(request, "ToNet@1");
-    const struct fs_node *counter = fs_request_node(request, "Counter@1");
+    const struct fs_request_node *from = fs_request_node(request, "f"), *to = fs_request_node(request, "ToNet@1");
+    const struct fs_request_node *counter = fs_request_node(request, "Counter@1");
     ok(from && from->kind == FS_NODE_FROM_NET && !strcmp(from->in_port, "net0") &&
            !strcmp(from->match, "ip,in_port=net0"),
        "a FromNet");
