@@ -449,6 +449,7 @@ hurry(struct greedy *g, const struct fs_service *service)
         if (g->services->nodes[m].kind == FS_SERVICE_PM) {
             int place = next_room(g, m);
             if (place < 0) {
+                take_modules(g, service);
                 return false;
             }
             put(g, m, g->platform->rack_servers[place]);
@@ -456,6 +457,19 @@ hurry(struct greedy *g, const struct fs_service *service)
         }
     }
     return true;
+}
+
+/* Places the modules of SERVICE.  Returns false if some module may run nowhere. */
+static bool
+place_modules(struct greedy *g, const struct fs_service *service)
+{
+    int steps = g->services->n_services == 1 ? STEPS : 0;
+
+    if (now() > g->deadline) {
+        return hurry(g, service) || spread(g, service);
+    }
+    return (g->platform->n_servers && try_racks(g, service)) || go_back(g, service, service->first_node, &steps)
+           || spread(g, service);
 }
 
 /* Places SERVICE once.  Returns false if some module may run nowhere. */
@@ -466,18 +480,20 @@ place_once(struct greedy *g, int service)
     struct cost before = cost_of(g, service);
 
     place_ports(g, v);
-    if (compare_costs(cost_of(g, service), before) > 0 && !g->reason && !g->quiet) {
+    if (compare_costs(cost_of(g, service), before) > 0 && !g->quiet) {
         g->reason = alloc_format("service \"%s\": its sources and sinks alone need more than the links between them give",
                                  v->id);
     }
-    if (now() > g->deadline) {
-        return hurry(g, v) || spread(g, v);
+    if (!place_modules(g, v)) {
+        return false;
     }
-    if (g->platform->n_servers && try_racks(g, v)) {
-        return true;
+    if (compare_costs(cost_of(g, service), before) <= 0) {
+        free(g->reason); /* a way was found after all */
+        g->reason = NULL;
+    } else if (!g->reason && !g->quiet) {
+        g->reason = alloc_format("service \"%s\": time was over, and where it was placed in haste it breaks limits", v->id);
     }
-    int steps = g->services->n_services == 1 ? STEPS : 0;
-    return go_back(g, v, v->first_node, &steps) || spread(g, v);
+    return true;
 }
 
 /* Places SERVICE; a single one, which may be a tenant's request, gets several chances. */

@@ -161,7 +161,7 @@ struct fs_place_options {
  * Returns 0 when every module and sink has a place: *SOLUTION is the caller's, and also when limits had to be broken
  * it is entered in LOAD, from where fs_load_remove() takes it.  If some limit had to be broken, *REASON, for the caller to
  * free, says for the first such service which limit binds on each server; otherwise it is NULL.  fs_solution_check() does
- * not see what was in LOAD before, so *REASON is how to know; what is placed in haste (SECONDS) gets no reason.
+ * not see what was in LOAD before, so *REASON is how to know.
  *
  * Returns ENOSPC, with *REASON, no solution and LOAD as before, if some module may run nowhere.  REASON may be NULL. */
 FS_API int fs_place_greedy(struct fs_load *load, const struct fs_services *services,
