@@ -4,7 +4,10 @@
  * found room; each module takes the first server from there on that breaks no limit more than before.  A service is first
  * tried within the pointer's rack, then within the next ones, then over racks, and only then is each module put where
  * it does least harm.  Small platforms are searched whole at each of these steps (the plain form of the document); on
- * large ones only a few racks and servers are tried, which is the two-level form. */
+ * large ones only a few racks and servers are tried, which is the two-level form.
+ *
+ * A single service, which may be a tenant's request that would otherwise be refused, gets more: several beginnings, and
+ * modules that are already placed move on when a later one fits nowhere. */
 #include <config.h>
 
 #include "flowstream/alloc.h"
@@ -21,6 +24,7 @@
 #define RACKS_TRIED 8         /* in the two-level form: racks for a service, */
 #define TRIALS 64             /* and servers with enough cpu and mem for a module */
 #define ATTEMPTS 16           /* for a single service: times to begin anew */
+#define STEPS 2000            /* and servers tried for its modules in each, going back where one fits nowhere */
 #define REASON_SERVERS 20     /* that a reason lists */
 
 struct greedy {
@@ -163,6 +167,34 @@ try_racks(struct greedy *g, const struct fs_service *service)
                 return true;
             }
             tried++;
+        }
+    }
+    return false;
+}
+
+/* Places the modules of SERVICE from node NODE on, going back to another server for one module when the next fits nowhere.
+ * *STEPS bounds the servers tried.  A service of a few modules on a few servers is thereby searched to the end. */
+static bool
+go_back(struct greedy *g, const struct fs_service *service, int node, int *steps)
+{
+    int end = service->first_node + service->n_nodes, n = g->platform->n_servers;
+
+    while (node < end && g->services->nodes[node].kind != FS_SERVICE_PM) {
+        node++;
+    }
+    if (node == end) {
+        return true;
+    }
+    for (int i = 0; i < n && *steps > 0; i++) {
+        int server = g->platform->rack_servers[(g->pointer + i) % n];
+        if (is_allowed(g, node, server) && has_room(g, node, server)) {
+            --*steps;
+            if (try_server(g, node, server)) {
+                if (go_back(g, service, node + 1, steps)) {
+                    return true;
+                }
+                load_unplace(g->load, g->solution, node);
+            }
         }
     }
     return false;
@@ -417,6 +449,7 @@ hurry(struct greedy *g, const struct fs_service *service)
         if (g->services->nodes[m].kind == FS_SERVICE_PM) {
             int place = next_room(g, m);
             if (place < 0) {
+                take_modules(g, service);
                 return false;
             }
             put(g, m, g->platform->rack_servers[place]);
@@ -424,6 +457,19 @@ hurry(struct greedy *g, const struct fs_service *service)
         }
     }
     return true;
+}
+
+/* Places the modules of SERVICE.  Returns false if some module may run nowhere. */
+static bool
+place_modules(struct greedy *g, const struct fs_service *service)
+{
+    int steps = g->services->n_services == 1 ? STEPS : 0;
+
+    if (now() > g->deadline) {
+        return hurry(g, service) || spread(g, service);
+    }
+    return (g->platform->n_servers && try_racks(g, service)) || go_back(g, service, service->first_node, &steps)
+           || spread(g, service);
 }
 
 /* Places SERVICE once.  Returns false if some module may run nowhere. */
@@ -434,14 +480,20 @@ place_once(struct greedy *g, int service)
     struct cost before = cost_of(g, service);
 
     place_ports(g, v);
-    if (compare_costs(cost_of(g, service), before) > 0 && !g->reason && !g->quiet) {
+    if (compare_costs(cost_of(g, service), before) > 0 && !g->quiet) {
         g->reason = alloc_format("service \"%s\": its sources and sinks alone need more than the links between them give",
                                  v->id);
     }
-    if (now() > g->deadline) {
-        return hurry(g, v) || spread(g, v);
+    if (!place_modules(g, v)) {
+        return false;
     }
-    return (g->platform->n_servers && try_racks(g, v)) || spread(g, v);
+    if (compare_costs(cost_of(g, service), before) <= 0) {
+        free(g->reason); /* a way was found after all */
+        g->reason = NULL;
+    } else if (!g->reason && !g->quiet) {
+        g->reason = alloc_format("service \"%s\": time was over, and where it was placed in haste it breaks limits", v->id);
+    }
+    return true;
 }
 
 /* Places SERVICE; a single one, which may be a tenant's request, gets several chances. */

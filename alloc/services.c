@@ -441,7 +441,8 @@ resolve_path(struct fs_services_builder *b, const struct path_text *text, char *
         }
         int link = find_link(s, before, node);
         if (link < 0) {
-            return complain(b, error, "the path goes from \"%s\" to \"%s\", where there is no link", s->nodes[before].id, name);
+            return complain(b, error, "the path goes from \"%s\" to \"%s\", where there is no link",
+                            s->nodes[before].id, name);
         }
         alloc_grow(&s->path_links, b->n_path_links, &b->path_links_room);
         s->path_links[b->n_path_links++] = link;

@@ -153,14 +153,17 @@ struct fs_place_options {
     int *pointer;        /* where the round robin stands (0 at first), moved on; NULL: from the start */
     bool (*allowed)(void *aux, int node, int server); /* may service node NODE run on SERVER?  NULL: anywhere */
     void *aux;
+    double seconds;      /* after so long the rest is placed in haste; 0: take the time that it takes */
 };
 
 /* Places all SERVICES one after the other on top of LOAD and enters them there.  OPTIONS may be NULL.
  *
- * Returns 0 when every module and sink has a place: *SOLUTION is the caller's.  If some limit had to be broken, *REASON,
- * for the caller to free, says for the first such service which limit binds on each server; otherwise it is NULL.
- * fs_solution_check() does not see what was in LOAD before, so *REASON is how to know.  Returns ENOSPC, with *REASON and
- * LOAD as before, if some module may run nowhere.  REASON may be NULL. */
+ * Returns 0 when every module and sink has a place: *SOLUTION is the caller's, and also when limits had to be broken
+ * it is entered in LOAD, from where fs_load_remove() takes it.  If some limit had to be broken, *REASON, for the caller to
+ * free, says for the first such service which limit binds on each server; otherwise it is NULL.  fs_solution_check() does
+ * not see what was in LOAD before, so *REASON is how to know.
+ *
+ * Returns ENOSPC, with *REASON, no solution and LOAD as before, if some module may run nowhere.  REASON may be NULL. */
 FS_API int fs_place_greedy(struct fs_load *load, const struct fs_services *services,
                            const struct fs_place_options *options, struct fs_solution **solution, char **reason);
 

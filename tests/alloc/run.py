@@ -149,6 +149,11 @@ def outcomes(bench):
     answer = json.loads(got.stdout)
     report(got.returncode in (1, 3) and answer["delay"] == 1 and answer["late_paths"] == 1 and os.path.exists(bench.o),
            "broken: exit 1 or 3, with a solution", got)
+    second = SERVER.replace("h1", "h2").replace('cpu="8"', 'cpu="1"') + '<link a="h2" b="t" bandwidth="100" delay="1"/>'
+    bench.write(PLATFORM.replace('cpu="8"', 'cpu="3"').replace("</platform>", second + "</platform>"),
+                SERVICE.replace("<sink", '<pm id="y" cpu="3" mem="2"/><link from="x" to="y" bandwidth="1"/><sink'))
+    got = bench.run()
+    report(got.returncode == 0, "a module moves on when the next fits nowhere", got)
     for name, change, words in PROVEN:
         bench.write(PLATFORM, SERVICE.replace(*change))
         got = bench.run()

@@ -95,7 +95,8 @@ test_amounts(void)
         refused &= fs_amount_parse(wrong[i], &amount) != 0;
     }
     ok(refused, "what is no number in range is refused");
-    ok(!fs_amount_parse(" 0.1 ", &amount) && amount == 100000 && !fs_amount_parse("1e3", &amount) && amount == 1000 * FS_UNIT,
+    ok(!fs_amount_parse(" 0.1 ", &amount) && amount == 100000 && !fs_amount_parse("1e3", &amount)
+       && amount == 1000 * FS_UNIT,
        "numbers are read exactly");
 }
 
@@ -174,7 +175,8 @@ test_placing(const struct fs_platform *p, enum fs_paths paths)
         placed++;
     }
     ok(placed == 6 && right, "one request after the other is placed until cores are out");
-    ok(reason && strstr(reason, "service \"chain\": no server can take module") && strstr(reason, "\n  a1: cpu 3.3 of 4 cores used, 1.1 asked"),
+    ok(reason && strstr(reason, "service \"chain\": no server can take module")
+       && strstr(reason, "\n  a1: cpu 3.3 of 4 cores used, 1.1 asked"),
        "a reason names the limit that binds on a server");
     free(reason);
     fs_load_remove(load, solutions[placed], 0);
@@ -224,7 +226,8 @@ test_limits(const struct fs_platform *p)
     free(reason);
     ok(fits(p, 3, 90, 100, &reason), "two modules of a service may be on two servers");
     free(reason);
-    ok(!fits(p, 5, 1, 100, &reason) && strstr(reason, "a1: cpu 0 of 4 cores used, 5 asked"), "a module too large is the reason");
+    ok(!fits(p, 5, 1, 100, &reason) && strstr(reason, "a1: cpu 0 of 4 cores used, 5 asked"),
+       "a module too large is the reason");
     free(reason);
 }
 
@@ -251,7 +254,8 @@ test_filter(const struct fs_platform *p)
     fs_load_remove(load, solution, 0);
     fs_solution_destroy(solution);
     server = -1;
-    ok(fs_place_greedy(load, v, &options, &solution, &reason) && !solution && reason && strstr(reason, "a1: may not run there"),
+    ok(fs_place_greedy(load, v, &options, &solution, &reason) && !solution && reason
+       && strstr(reason, "a1: may not run there"),
        "a module that may run nowhere is an error");
     free(reason);
     ok(is_empty(p, load), "and leaves nothing behind");
