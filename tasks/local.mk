@@ -1,1 +1,21 @@
 # Tasks: one source, one loadable, named as the task.
+LOADABLES += tasks/modulehost/create_pm
+LOADABLES += tasks/modulehost/delete_pm
+LOADABLES += tasks/modulehost/register_host
+LOADABLES += tasks/modulehost/setup_host
+LOADABLES += tasks/monitoring/collect
+LOADABLES += tasks/openflow/install_rules
+LOADABLES += tasks/openflow/remove_rules
+LOADABLES += tasks/pm/configure_pm
+LOADABLES += tasks/resource/base_rules
+LOADABLES += tasks/resource/clear_switches
+LOADABLES += tasks/resource/compile_request
+LOADABLES += tasks/resource/create_modules
+LOADABLES += tasks/resource/delete_modules
+LOADABLES += tasks/resource/generate_rules
+LOADABLES += tasks/resource/install
+LOADABLES += tasks/resource/place_allocation
+LOADABLES += tasks/resource/prepare_platform
+LOADABLES += tasks/resource/program_switches
+LOADABLES += tasks/resource/settle
+LOADABLES += tasks/resource/undo_allocation

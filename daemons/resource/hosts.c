@@ -226,3 +226,15 @@ resource_host_peer(struct resource *r, const char *name)
     pthread_mutex_unlock(&r->lock);
     return peer;
 }
+
+void
+resource_set_prepared(struct resource *r, bool prepared)
+{
+    __atomic_store_n(&r->prepared, prepared, __ATOMIC_RELAXED);
+}
+
+bool
+resource_prepared(struct resource *r)
+{
+    return __atomic_load_n(&r->prepared, __ATOMIC_RELAXED);
+}

@@ -46,9 +46,13 @@ FS_API xmlrpc_value *resource_host(struct resource *, const char *name);
 /* The peer for calls to that host's daemon; NULL: unknown host.  Lives as long as the daemon. */
 FS_API struct fs_peer *resource_host_peer(struct resource *, const char *name);
 
+/* Have all switches their base rules?  Told by prepare_platform, shown in get_statistics and asked by 'status'. */
+FS_API void resource_set_prepared(struct resource *, bool);
+FS_API bool resource_prepared(struct resource *);
+
 /* --- Allocations --- */
 
-/* Enter a new allocation in state "installing", in memory and in the store; its id, or 0 with *error.  Where 'key' is that of an allocation that
+/* Enter a new allocation in state "installing", claimed, in memory and in the store; its id, or 0 with *error.  Where 'key' is that of an allocation that
  * exists, its id comes back and *again is true. */
 FS_API int resource_new_allocation(struct resource *, const char *text, const char *name, const char *key, const char *owner,
                                    xmlrpc_value *request /* taken */, bool *again, char **error);
@@ -58,6 +62,9 @@ FS_API xmlrpc_value *resource_allocation(struct resource *, int id);
 FS_API int *resource_allocation_ids(struct resource *, size_t *n);
 /* Change members of an allocation (a struct, taken) in the store, then in memory.  ENOENT: unknown. */
 FS_API int resource_update(struct resource *, int id, xmlrpc_value *members, char **error);
+/* Begin to work on it: false when somebody does already, or there is none.  End with resource_release(), also after resource_forget(). */
+FS_API bool resource_claim(struct resource *, int id);
+FS_API void resource_release(struct resource *, int id);
 /* Forget it, in the store and in memory, and give back what it took of the platform. */
 FS_API int resource_forget(struct resource *, int id, char **error);
 /* The first allocation, other than 'id', that can claim a packet which one of request's FromNets claims too and is not ordered by PRIORITY: its

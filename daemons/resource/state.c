@@ -170,6 +170,7 @@ resource_new_allocation(struct resource *r, const char *text, const char *name, 
         } else {
             load_allocation(r, record, doc);
             id = r->last_id;
+            resource_find(r, id)->busy = true; /* by whoever enters it */
         }
         fs_free(last);
     }
@@ -231,6 +232,30 @@ resource_update(struct resource *r, int id, xmlrpc_value *members, char **error)
     pthread_mutex_unlock(&r->lock);
     fs_free(members);
     return e;
+}
+
+bool
+resource_claim(struct resource *r, int id)
+{
+    pthread_mutex_lock(&r->lock);
+    struct allocation *a = resource_find(r, id);
+    bool mine = a && !a->busy;
+    if (mine) {
+        a->busy = true;
+    }
+    pthread_mutex_unlock(&r->lock);
+    return mine;
+}
+
+void
+resource_release(struct resource *r, int id)
+{
+    pthread_mutex_lock(&r->lock);
+    struct allocation *a = resource_find(r, id);
+    if (a) {
+        a->busy = false;
+    }
+    pthread_mutex_unlock(&r->lock);
 }
 
 int

@@ -20,6 +20,7 @@ struct host {
 struct allocation {
     int id;
     xmlrpc_value *doc;
+    bool busy;                    /* somebody installs or deletes it */
     struct fs_services *services; /* what it takes of the platform, while it is accounted for */
     struct fs_solution *solution;
     struct allocation *next;      /* ascending ids */
@@ -39,6 +40,7 @@ struct resource {
     struct allocation *allocations;
     int last_id;
     int last_spi;
+    bool prepared;           /* atomic */
 };
 
 struct allocation *resource_find(struct resource *, int id);

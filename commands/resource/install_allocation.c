@@ -1,0 +1,108 @@
+/* install_allocation: the way of a request.  Checked first; then its intent is in the store; then the task 'install' carries it out. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <flowstream/method.h>
+
+#include "core/util.h"
+#include "daemons/resource/resource.h"
+
+enum { MAX_WAIT_SECONDS = 50 };
+
+/* The checked request, or NULL after the call has been answered. */
+static xmlrpc_value *
+check(struct fs_call *call, const char *text, const char *name)
+{
+    xmlrpc_value *param = fs_set(fs_struct(), "text", fs_string(text));
+    fs_set(param, "file", fs_string(*name ? name : "request"));
+    struct fs_reply reply;
+    xmlrpc_value *request = NULL;
+    if (fs_call_task(call, "compile_request", param, &reply)) {
+        fs_call_fail(call, "%s", reply.message);
+    } else {
+        request = reply.value;
+        reply.value = NULL;
+    }
+    fs_reply_clear(&reply);
+    return request;
+}
+
+static void
+answer_for(struct fs_call *call, int id, const char *state, const char *message)
+{
+    if (!strcmp(state, "installed")) {
+        fs_call_return(call, fs_int(id));
+    } else {
+        fs_call_not_ready(call, fs_int(id), "allocation %d is %s%s%s", id, state, *message ? ": " : "", message);
+    }
+}
+
+static void
+begin(struct fs_call *call, int id, double wait)
+{
+    struct fs_reply reply;
+    int handle = fs_call_submit(call, "install", fs_set(fs_struct(), "id", fs_int(id)), true, &reply);
+    if (!handle) {
+        resource_release(fs_call_state(call), id); /* 'settle' takes it away */
+        fs_call_reply(call, &reply);
+    } else if (fs_call_wait(call, handle, (int) (wait * 1000), &reply)) {
+        fs_call_reply(call, &reply);
+    } else {
+        fs_call_not_ready(call, fs_int(id), "allocation %d is being installed: ask get_allocation", id);
+    }
+}
+
+static void
+run(struct fs_call *call)
+{
+    struct resource *r = fs_call_state(call);
+    const char *text = fs_call_string(call, 0, "");
+    const xmlrpc_value *options = fs_call_param(call, 1);
+    const char *name = fs_get_string(options, "name", ""), *key = fs_get_string(options, "key", "");
+    double wait = fs_get_double(options, "wait", 30);
+    if (wait < 0 || wait > MAX_WAIT_SECONDS) {
+        fs_call_fail(call, "install_allocation: option wait is %g; 0 to %d seconds are possible", wait, MAX_WAIT_SECONDS);
+        return;
+    }
+    if (strlen(name) > 64 || strlen(key) > 128) {
+        fs_call_fail(call, "install_allocation: option %s is too long", strlen(name) > 64 ? "name (64 bytes at most)" : "key (128 bytes at most)");
+        return;
+    }
+    xmlrpc_value *request = check(call, text, name);
+    if (!request) {
+        return;
+    }
+    const char *own_name = fs_get_string(fs_get(request, "headers"), "NAME", name);
+    char *error = NULL, *shown = fs_xstrdup(*name ? name : own_name);
+    bool again = false;
+    xmlrpc_value *kept = fs_copy(request);
+    int id = resource_new_allocation(r, text, shown, key, "operator", request, &again, &error);
+    if (!id) {
+        fs_call_fail(call, "%s", error);
+    } else if (again) {
+        xmlrpc_value *doc = resource_allocation(r, id);
+        answer_for(call, id, fs_get_string(doc, "state", "gone"), fs_get_string(doc, "message", ""));
+        fs_free(doc);
+    } else if (resource_conflict(r, id, kept, &error)) {
+        char *ignored = NULL;
+        resource_forget(r, id, &ignored);
+        free(ignored);
+        fs_call_fail(call, "%s", error);
+    } else {
+        begin(call, id, wait);
+    }
+    fs_free(kept);
+    free(shown);
+    free(error);
+}
+
+FS_COMMAND = {
+    FS_IS_COMMAND,
+    .name = "install_allocation",
+    .help = "Installs an allocation request: starts its modules on hosts and steers its traffic through them. Answers the id of the allocation; with code -1 the id of one that "
+            "is still being installed when the wait is over. A request with mistakes is refused with all of them, and nothing is changed. When a step fails, all is undone.",
+    .params = { { "alloc", "string", "the request, in the allocation language" },
+                { "options", "struct?", "wait: seconds (default 30, 50 at most); name: what people call it; key: the same key again answers the same allocation" } },
+    .returns = "int",
+    .run = run,
+};

@@ -1,0 +1,19 @@
+/* list_hosts: the module hosts. */
+#include <flowstream/method.h>
+
+#include "daemons/resource/resource.h"
+
+static void
+run(struct fs_call *call)
+{
+    fs_call_return(call, resource_hosts(fs_call_state(call)));
+}
+
+FS_COMMAND = {
+    FS_IS_COMMAND,
+    .name = "list_hosts",
+    .help = "Lists the module hosts: as they registered, and state (up, or silent: nothing heard for ten seconds), cpu and mem with what of them is taken, number of modules.",
+    .returns = "array",
+    .idempotent = true,
+    .run = run,
+};

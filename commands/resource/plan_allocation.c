@@ -1,0 +1,71 @@
+/* plan_allocation: what install_allocation would do, without doing it. */
+#include <stdlib.h>
+
+#include <flowstream/method.h>
+
+#include "core/util.h"
+#include "daemons/resource/resource.h"
+
+/* The value of a task, or NULL after the call has been answered with why not. */
+static xmlrpc_value *
+step(struct fs_call *call, const char *task, xmlrpc_value *param)
+{
+    struct fs_reply reply;
+    xmlrpc_value *value = NULL;
+    if (fs_call_task(call, task, param, &reply)) {
+        fs_call_fail(call, "%s", reply.message);
+    } else {
+        value = reply.value;
+        reply.value = NULL;
+    }
+    fs_reply_clear(&reply);
+    return value;
+}
+
+static void
+run(struct fs_call *call)
+{
+    struct resource *r = fs_call_state(call);
+    xmlrpc_value *param = fs_set(fs_struct(), "text", fs_string(fs_call_string(call, 0, "")));
+    xmlrpc_value *request = step(call, "compile_request", fs_set(param, "file", fs_string("request"))), *placement = NULL, *plan = NULL, *rules = NULL;
+    char *error = NULL;
+    if (request && resource_conflict(r, 0, request, &error)) {
+        fs_call_fail(call, "%s", error);
+    } else if (request) {
+        resource_placing_begin(r);
+        placement = step(call, "place_allocation", fs_set(fs_set(fs_struct(), "id", fs_int(0)), "request", fs_copy(request)));
+        plan = placement ? resource_make_plan(r, 0, request, placement, false, &error) : NULL;
+        resource_placing_end(r);
+        if (placement && !plan) {
+            fs_call_fail(call, "%s", error);
+        }
+    }
+    if (plan) {
+        rules = step(call, "generate_rules", fs_set(fs_set(fs_struct(), "plan", fs_copy(plan)), "request", fs_copy(request)));
+    }
+    if (rules) {
+        xmlrpc_value *v = fs_struct();
+        fs_set(v, "id", fs_int(0)); /* plans are not kept */
+        fs_set(v, "placement", fs_copy(fs_get(plan, "modules")));
+        fs_set(v, "ports", fs_copy(fs_get(plan, "ports")));
+        fs_set(v, "paths", fs_copy(fs_get(plan, "flows")));
+        fs_set(v, "rules", fs_copy(rules));
+        fs_call_return(call, v);
+    }
+    free(error);
+    fs_free(request);
+    fs_free(placement);
+    fs_free(plan);
+    fs_free(rules);
+}
+
+FS_COMMAND = {
+    FS_IS_COMMAND,
+    .name = "plan_allocation",
+    .help = "Tells what install_allocation would do with the request now, and changes nothing: placement (modules with their hosts), ports (of ToNets), paths (of flows, with the "
+            "path identifiers that would be next), rules (of each switch).",
+    .params = { { "alloc", "string", "the request, in the allocation language" } },
+    .returns = "struct",
+    .idempotent = true,
+    .run = run,
+};

@@ -1,0 +1,28 @@
+/* register_host: a module host says that it is there; again every few seconds. */
+#include <stdlib.h>
+
+#include <flowstream/method.h>
+
+#include "daemons/resource/resource.h"
+
+static void
+run(struct fs_call *call)
+{
+    char *error = NULL;
+    if (resource_register_host(fs_call_state(call), fs_call_param(call, 0), &error)) {
+        fs_call_fail(call, "%s", error);
+    }
+    free(error);
+}
+
+FS_COMMAND = {
+    FS_IS_COMMAND,
+    .name = "register_host",
+    .help = "Registers a module host, or tells that it is still there. It must be a server of the platform file.",
+    .params = { { "host", "struct",
+                  "name; address (url of its module host daemon); cpu (cores); mem (MB); bridge; switch (where its bridge is reached, as Open vSwitch writes it); trunk (port "
+                  "of the bridge towards the multiplexer); basesys (array of what it offers); incarnation (another text after each start)" } },
+    .returns = "nil",
+    .idempotent = true,
+    .run = run,
+};

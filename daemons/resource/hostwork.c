@@ -1,0 +1,80 @@
+/* The same tasks on several module hosts at the same time: for create_modules and delete_modules. */
+#include "config.h"
+
+#include "daemons/resource/hostwork.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/client.h"
+#include "core/parallel.h"
+#include "core/util.h"
+#include "daemons/resource/resource.h"
+
+enum { HOST_MS = 30000 };
+
+struct work {
+    struct fs_call *call;
+    struct {
+        const char *host;
+        xmlrpc_value *steps;
+        struct fs_reply reply;
+    } *hosts;
+    size_t n;
+};
+
+static void
+one_host(void *aux, size_t i)
+{
+    struct work *w = aux;
+    struct fs_peer *peer = resource_host_peer(fs_call_state(w->call), w->hosts[i].host);
+    if (!peer) {
+        fs_reply_fail(&w->hosts[i].reply, "is not registered");
+        return;
+    }
+    xmlrpc_value *options = fs_struct();
+    fs_set(options, "priority", fs_string("high"));
+    fs_set(options, "wait", fs_double(HOST_MS / 1e3 - 2));
+    xmlrpc_value *params = fs_append(fs_append(fs_array(), fs_copy(w->hosts[i].steps)), options);
+    if (fs_peer_call(peer, "run_compound_task", params, HOST_MS, fs_call_request_id(w->call), &w->hosts[i].reply) == FS_NOT_READY) {
+        fs_reply_fail(&w->hosts[i].reply, "did not end its task in time");
+    }
+}
+
+static void
+sort_by_host(struct work *w, const char *task, const xmlrpc_value *modules)
+{
+    for (size_t i = 0; i < fs_size(modules); i++) {
+        const xmlrpc_value *m = fs_item(modules, i);
+        const char *host = fs_get_string(m, "host", "");
+        size_t k = 0;
+        while (k < w->n && strcmp(w->hosts[k].host, host)) {
+            k++;
+        }
+        if (k == w->n) {
+            w->hosts = fs_xrealloc(w->hosts, ++w->n * sizeof *w->hosts);
+            memset(&w->hosts[k], 0, sizeof w->hosts[k]);
+            w->hosts[k].host = host;
+            w->hosts[k].steps = fs_array();
+        }
+        fs_append(w->hosts[k].steps, fs_set(fs_set(fs_struct(), "name", fs_string(task)), "parameter", fs_copy(m)));
+    }
+}
+
+char *
+resource_on_hosts(struct fs_call *call, const char *task, const xmlrpc_value *modules)
+{
+    struct work w = { .call = call };
+    sort_by_host(&w, task, modules);
+    fs_parallel(w.n, one_host, &w);
+    struct fs_text failed = { 0 };
+    for (size_t i = 0; i < w.n; i++) {
+        if (w.hosts[i].reply.code) {
+            fs_text_addf(&failed, "%shost %s: %s", failed.length ? "; " : "", w.hosts[i].host, w.hosts[i].reply.message);
+        }
+        fs_reply_clear(&w.hosts[i].reply);
+        fs_free(w.hosts[i].steps);
+    }
+    free(w.hosts);
+    return failed.text;
+}

@@ -1,0 +1,107 @@
+/* Allocations as they are shown to users: what is in the store, joined with what the monitoring daemon has counted. */
+#include "config.h"
+
+#include "daemons/resource/show.h"
+
+#include <string.h>
+
+#include "core/client.h"
+#include "core/daemon.h"
+#include "daemons/resource/resource.h"
+
+enum { MONITORING_MS = 4000 };
+
+static const xmlrpc_value *
+counters_of(const xmlrpc_value *counters, const xmlrpc_value *module)
+{
+    for (size_t i = 0; i < fs_size(counters); i++) {
+        const xmlrpc_value *c = fs_item(counters, i);
+        if (!strcmp(fs_get_string(c, "name", ""), fs_get_string(module, "name", "")) && !strcmp(fs_get_string(c, "host", ""), fs_get_string(module, "host", ""))) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+static xmlrpc_value *
+show_module(const xmlrpc_value *module, const xmlrpc_value *counters)
+{
+    static const char *const figures[] = { "in", "out", "dropped", "ring_drops", "bytes", "bytes_out", "packets_per_second", "bits_per_second" };
+    const xmlrpc_value *c = counters_of(counters, module);
+    xmlrpc_value *v = fs_struct();
+    fs_set(v, "name", fs_string(fs_get_string(module, "node", "")));
+    fs_set(v, "type", fs_string(fs_get_string(module, "type", "")));
+    fs_set(v, "args", fs_string(fs_get_string(module, "args", "")));
+    fs_set(v, "host", fs_string(fs_get_string(module, "host", "")));
+    fs_set(v, "instance", fs_string(fs_get_string(module, "name", "")));
+    fs_set(v, "state", fs_string(!c ? "unknown" : fs_get_int(c, "running", 0) ? "running" : "dead"));
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
+        fs_set(v, figures[i], fs_double(fs_get_double(c, figures[i], 0)));
+    }
+    return v;
+}
+
+xmlrpc_value *
+resource_show(const xmlrpc_value *doc, const xmlrpc_value *counters)
+{
+    static const char *const members[] = { "id", "name", "owner", "state", "message", "created" };
+    const xmlrpc_value *plan = fs_get(doc, "plan"), *planned = fs_get(plan, "modules");
+    xmlrpc_value *v = fs_struct(), *modules = fs_array();
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
+        fs_set(v, members[i], fs_copy(fs_get(doc, members[i])));
+    }
+    for (size_t i = 0; i < fs_size(planned); i++) {
+        fs_append(modules, show_module(fs_item(planned, i), counters));
+    }
+    fs_set(v, "modules", modules);
+    fs_set(v, "ports", fs_get(plan, "ports") ? fs_copy(fs_get(plan, "ports")) : fs_struct());
+    return fs_set(v, "paths", fs_get(plan, "flows") ? fs_copy(fs_get(plan, "flows")) : fs_array());
+}
+
+/* Name and address of each host that the plan uses. */
+static xmlrpc_value *
+hosts_of(struct fs_call *call, const xmlrpc_value *doc)
+{
+    xmlrpc_value *hosts = fs_array(), *seen = fs_struct();
+    const xmlrpc_value *modules = fs_get(fs_get(doc, "plan"), "modules");
+    for (size_t i = 0; i < fs_size(modules); i++) {
+        const char *name = fs_get_string(fs_item(modules, i), "host", "");
+        if (!fs_get(seen, name)) {
+            xmlrpc_value *host = resource_host(fs_call_state(call), name);
+            fs_set(seen, name, fs_nil());
+            fs_append(hosts, fs_set(fs_set(fs_struct(), "name", fs_string(name)), "address", fs_string(fs_get_string(host, "address", ""))));
+            fs_free(host);
+        }
+    }
+    fs_free(seen);
+    return hosts;
+}
+
+xmlrpc_value *
+resource_counters(struct fs_call *call, int id, const xmlrpc_value *doc, bool fresh)
+{
+    xmlrpc_value *which = fs_struct();
+    if (id >= 0) {
+        fs_set(which, "owner", fs_int(id));
+    }
+    if (fresh) {
+        fs_set(which, "hosts", hosts_of(call, doc));
+    }
+    struct fs_peer *monitoring = fs_daemon_peer(fs_call_daemon(call), "monitoring");
+    struct fs_reply reply = { 0 };
+    xmlrpc_value *v;
+    if (!monitoring) {
+        fs_reply_fail(&reply, "no monitoring daemon is in the configuration");
+        fs_free(which);
+    } else {
+        fs_peer_call(monitoring, "get_module_counters", fs_append(fs_array(), which), MONITORING_MS, fs_call_request_id(call), &reply);
+    }
+    if (reply.code) {
+        v = fs_set(fs_struct(), "modules", fs_array());
+        fs_set(v, "problems", fs_append(fs_array(), fs_stringf("no counters: %s", reply.message)));
+    } else {
+        v = fs_copy(reply.value);
+    }
+    fs_reply_clear(&reply);
+    return v;
+}

@@ -1,0 +1,41 @@
+/* clear_switches: take the rules of an allocation out of the switches, through the OpenFlow daemon: first those that let traffic in, then, when what was under way has
+ * passed, the others. */
+#include <unistd.h>
+
+#include <flowstream/method.h>
+
+#include "core/daemon.h"
+
+enum { TABLE_CLASSIFY = 10, DRAIN_US = 20000 };
+
+static int
+remove_rules(struct fs_call *call, int table, struct fs_reply *reply)
+{
+    xmlrpc_value *param = fs_copy(fs_call_param(call, 0));
+    fs_set(param, "table", fs_int(table));
+    xmlrpc_value *options = fs_set(fs_set(fs_struct(), "priority", fs_string("high")), "wait", fs_int(25));
+    xmlrpc_value *params = fs_append(fs_append(fs_append(fs_array(), fs_string("remove_rules")), param), options);
+    return fs_call_peer(call, fs_daemon_peer(fs_call_daemon(call), "openflow"), "run_task", params, reply);
+}
+
+static void
+run(struct fs_call *call)
+{
+    struct fs_reply reply;
+    if (!remove_rules(call, TABLE_CLASSIFY, &reply)) {
+        fs_reply_clear(&reply);
+        usleep(DRAIN_US);
+        remove_rules(call, -1, &reply);
+    }
+    fs_call_reply(call, &reply);
+}
+
+FS_TASK = {
+    FS_IS_TASK,
+    .name = "clear_switches",
+    .help = "Removes the rules of an allocation from the switches: those that let traffic in first.",
+    .params = { { "parameter", "struct", "allocation: id; switches: array of {switch, target}" } },
+    .returns = "nil",
+    .idempotent = true,
+    .run = run,
+};

@@ -1,0 +1,181 @@
+/* compile_request: from the text of a request to the value that the rest works on, or to what is wrong with it, all of it.
+ *
+ * What the language cannot know is asked: which types of modules there are and whether they take their arguments (processing module daemon), whether the
+ * switch takes a match (libopenvswitch), which network ports there are (platform). */
+#include <stdlib.h>
+#include <string.h>
+
+#include <flowstream/lang.h>
+#include <flowstream/method.h>
+#include <flowstream/openflow.h>
+
+#include "core/daemon.h"
+#include "core/util.h"
+#include "daemons/resource/resource.h"
+
+struct surroundings {
+    struct fs_call *call;
+    struct fs_lang_env env;
+    xmlrpc_value *types;        /* as list_types answers */
+    struct fs_lang_type *rows;
+    const char **ports;
+    char *failed;               /* the processing module daemon went away meanwhile */
+};
+
+static uint32_t
+limit(const xmlrpc_value *type, const char *key)
+{
+    int n = fs_get_int(type, key, 0);
+    return n < 0 ? UINT32_MAX : (uint32_t) n;
+}
+
+static char *
+check_match(void *aux, const char *match, size_t *offset)
+{
+    (void) aux;
+    return fs_match_check(match, offset);
+}
+
+static char *
+check_args(void *aux, const char *type, const char *args, uint32_t n_outputs)
+{
+    struct surroundings *s = aux;
+    xmlrpc_value *pm = fs_struct();
+    fs_set(pm, "type", fs_string(type));
+    fs_set(pm, "args", fs_string(args));
+    fs_set(pm, "outputs", fs_int((int) n_outputs));
+    xmlrpc_value *params = fs_append(fs_array(), fs_append(fs_array(), pm));
+    struct fs_reply reply;
+    char *why = NULL;
+    if (s->failed) {
+        fs_free(params);
+    } else if (fs_call_peer(s->call, fs_daemon_peer(fs_call_daemon(s->call), "pm"), "check_pms", params, &reply)) {
+        s->failed = fs_xstrdup(reply.message);
+        fs_reply_clear(&reply);
+    } else {
+        const char *said = fs_text(fs_item(reply.value, 0), "");
+        why = *said ? fs_xstrdup(said) : NULL;
+        fs_reply_clear(&reply);
+    }
+    return why;
+}
+
+/* Fill in 's'; NULL or why it cannot be. */
+static char *
+look_around(struct surroundings *s)
+{
+    struct fs_reply reply;
+    if (fs_call_peer(s->call, fs_daemon_peer(fs_call_daemon(s->call), "pm"), "list_types", fs_array(), &reply)) {
+        char *why = fs_xstrdup(reply.message);
+        fs_reply_clear(&reply);
+        return why;
+    }
+    s->types = reply.value;
+    reply.value = NULL;
+    fs_reply_clear(&reply);
+    size_t n = fs_size(s->types);
+    s->rows = fs_xcalloc(n, sizeof *s->rows);
+    for (size_t i = 0; i < n; i++) {
+        const xmlrpc_value *t = fs_item(s->types, i);
+        s->rows[i] = (struct fs_lang_type) { fs_get_string(t, "name", ""), limit(t, "min_inputs"), limit(t, "max_inputs"),
+                                             limit(t, "min_outputs"), limit(t, "max_outputs") };
+    }
+    resource_placing_begin(fs_call_state(s->call));
+    const struct fs_platform *p = resource_platform(fs_call_state(s->call));
+    s->ports = fs_xcalloc((size_t) p->n_nodes, sizeof *s->ports);
+    size_t n_ports = 0;
+    for (int i = 0; i < p->n_nodes; i++) {
+        if (p->nodes[i].kind == FS_NODE_IO) {
+            s->ports[n_ports++] = fs_xstrdup(p->nodes[i].id);
+        }
+    }
+    resource_placing_end(fs_call_state(s->call));
+    s->env = (struct fs_lang_env) { .types = s->rows, .n_types = n, .check_match = check_match, .check_args = check_args, .aux = s,
+                                    .ports = s->ports, .n_ports = n_ports };
+    return NULL;
+}
+
+static void
+forget(struct surroundings *s)
+{
+    for (size_t i = 0; i < s->env.n_ports; i++) {
+        free((void *) (uintptr_t) s->ports[i]);
+    }
+    free(s->ports);
+    free(s->rows);
+    fs_free(s->types);
+    free(s->failed);
+}
+
+static xmlrpc_value *
+node_value(const struct fs_request_node *n)
+{
+    xmlrpc_value *v = fs_struct(), *ports = fs_array();
+    for (uint32_t i = 0; i < n->n_ports; i++) {
+        fs_append(ports, fs_string(n->ports[i]));
+    }
+    fs_set(v, "name", fs_string(n->name));
+    fs_set(v, "type", fs_string(n->type));
+    fs_set(v, "args", fs_string(n->args));
+    fs_set(v, "kind", fs_string(n->kind == FS_NODE_FROM_NET ? "from" : n->kind == FS_NODE_TO_NET ? "to" : "module"));
+    fs_set(v, "inputs", fs_int((int) n->n_inputs));
+    fs_set(v, "outputs", fs_int((int) n->n_outputs));
+    fs_set(v, "match", fs_string(n->match));
+    fs_set(v, "in_port", fs_string(n->in_port));
+    return fs_set(v, "ports", ports);
+}
+
+static xmlrpc_value *
+request_value(const struct fs_request *r)
+{
+    xmlrpc_value *headers = fs_struct(), *nodes = fs_array(), *links = fs_array();
+    for (size_t i = 0; i < r->n_headers; i++) {
+        fs_set(headers, r->headers[i].key, fs_string(r->headers[i].value));
+    }
+    for (size_t i = 0; i < r->n_nodes; i++) {
+        fs_append(nodes, node_value(&r->nodes[i]));
+    }
+    for (size_t i = 0; i < r->n_links; i++) {
+        xmlrpc_value *l = fs_struct();
+        fs_set(l, "from", fs_string(r->nodes[r->links[i].from].name));
+        fs_set(l, "from_port", fs_int((int) r->links[i].from_port));
+        fs_set(l, "to", fs_string(r->nodes[r->links[i].to].name));
+        fs_append(links, fs_set(l, "to_port", fs_int((int) r->links[i].to_port)));
+    }
+    return fs_set(fs_set(fs_set(fs_struct(), "headers", headers), "nodes", nodes), "links", links);
+}
+
+static void
+run(struct fs_call *call)
+{
+    const char *text = fs_get_string(fs_call_param(call, 0), "text", ""), *name = fs_get_string(fs_call_param(call, 0), "file", "request");
+    struct surroundings s = { .call = call };
+    char *why = look_around(&s);
+    struct fs_request *request = NULL;
+    struct fs_diagnostics *diagnostics = NULL;
+    int e = why ? 0 : fs_lang_check(text, strlen(text), name, &s.env, &request, &diagnostics);
+    if (why || s.failed) {
+        fs_call_fail(call, "%s", why ? why : s.failed);
+    } else if (e) {
+        char *said = diagnostics ? fs_diagnostics_text(diagnostics, false) : NULL;
+        fs_call_fail(call, "%s", said ? said : strerror(e));
+        free(said);
+    } else {
+        fs_call_return(call, request_value(request));
+    }
+    fs_request_destroy(request);
+    fs_diagnostics_destroy(diagnostics);
+    free(why);
+    forget(&s);
+}
+
+FS_TASK = {
+    FS_IS_TASK,
+    .name = "compile_request",
+    .help = "Checks the text of a request against the language, the installed types, the switch's matches and the platform's ports. Answers the request as a struct, or "
+            "fails with all mistakes, each with its line and column.",
+    .params = { { "parameter", "struct", "text; file (optional): the name for messages" } },
+    .returns = "struct",
+    .idempotent = true,
+    .run = run,
+};

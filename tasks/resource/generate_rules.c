@@ -1,0 +1,207 @@
+/* generate_rules: the rules of each switch for one plan.
+ *
+ * Tables: 0 is left to capture rules and goes on to 10; 10 says what traffic is: matches of FromNets, tagged frames, and what nobody claims; 20 forwards tagged
+ * frames.  A flow has a service path of its own (RFC 8300): where it enters, its frames get a Network Service Header with the flow's path identifier and an
+ * outer Ethernet header; every switch on the path sends them on by it; where it leaves to the network both headers are taken off.  docs/nsh-on-ovs.md has the facts.
+ * Rules needed: one a switch that the flow crosses, the bridges of hosts included.
+ *
+ * Switches with rules that let traffic in come last, so that the rest of the path is there when the first packet comes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <flowstream/method.h>
+
+#include "core/util.h"
+#include "daemons/resource/resource.h"
+
+enum { TABLE_CLASSIFY = 10, TABLE_FORWARD = 20, ENTRY_PRIORITY = 10000 };
+
+struct maker {
+    struct resource *resource;
+    const xmlrpc_value *plan, *request;
+    xmlrpc_value *switches;                       /* as resource_switches() */
+    struct {
+        xmlrpc_value *rules;
+        bool entry;
+    } *out;                                       /* by index in switches */
+    char *error;
+};
+
+static size_t
+index_of(struct maker *m, const char *key, const char *value)
+{
+    for (size_t i = 0; i < fs_size(m->switches); i++) {
+        if (!strcmp(fs_get_string(fs_item(m->switches, i), key, ""), value)) {
+            return i;
+        }
+    }
+    if (!m->error) {
+        m->error = fs_xasprintf("no switch of %s is known: has its host registered?", value);
+    }
+    return 0;
+}
+
+static void
+add(struct maker *m, size_t at, char *rule /* taken */)
+{
+    if (!m->error) {
+        fs_append(m->out[at].rules, fs_string(rule));
+    }
+    free(rule);
+}
+
+static char *
+port(struct maker *m, const char *from, const char *to)
+{
+    char *name = resource_port(m->resource, from, to);
+    return name ? name : fs_xstrdup("none");
+}
+
+/* The words of a match but in_port, each with a comma before it. */
+static char *
+rest_of_match(const char *match)
+{
+    struct fs_text t = { 0 };
+    char *copy = fs_xstrdup(match), *rest = NULL;
+    for (char *word = strtok_r(copy, ", \t\n", &rest); word; word = strtok_r(NULL, ", \t\n", &rest)) {
+        if (strncmp(word, "in_port=", 8)) {
+            fs_text_addf(&t, ",%s", word);
+        }
+    }
+    free(copy);
+    return t.text ? t.text : fs_xstrdup("");
+}
+
+static const xmlrpc_value *
+node_named(const xmlrpc_value *request, const char *name)
+{
+    const xmlrpc_value *nodes = fs_get(request, "nodes");
+    for (size_t i = 0; i < fs_size(nodes); i++) {
+        if (!strcmp(fs_get_string(fs_item(nodes, i), "name", ""), name)) {
+            return fs_item(nodes, i);
+        }
+    }
+    return NULL;
+}
+
+/* Where traffic comes in from the network. */
+static void
+add_entry(struct maker *m, size_t at, const xmlrpc_value *flow, const char *in, const char *out, bool leaves_here)
+{
+    const xmlrpc_value *from = node_named(m->request, fs_get_string(flow, "from", ""));
+    int priority = ENTRY_PRIORITY + atoi(fs_get_string(fs_get(m->request, "headers"), "PRIORITY", "0"));
+    char *match = rest_of_match(fs_get_string(from, "match", ""));
+    char *output = strcmp(in, out) ? fs_xasprintf("output:%s", out) : fs_xstrdup("in_port");
+    if (leaves_here) {
+        add(m, at, fs_xasprintf("table=%d,priority=%d,in_port=%s%s,actions=%s", TABLE_CLASSIFY, priority, in, match, output));
+    } else {
+        add(m, at, fs_xasprintf("table=%d,priority=%d,in_port=%s%s,actions=encap(nsh(md_type=2)),set_field:0x%x->nsh_spi,set_field:255->nsh_si,"
+                                "encap(ethernet),set_field:02:f5:00:00:00:01->eth_dst,set_field:02:f5:00:00:00:02->eth_src,%s",
+                                TABLE_CLASSIFY, priority, in, match, (unsigned) fs_get_int(flow, "spi", 0), output));
+    }
+    m->out[at].entry = true;
+    free(match);
+    free(output);
+}
+
+static void
+add_transit(struct maker *m, size_t at, const xmlrpc_value *flow, const char *in, const char *out, bool leaves_here)
+{
+    char *output = strcmp(in, out) ? fs_xasprintf("output:%s", out) : fs_xstrdup("in_port");
+    add(m, at, fs_xasprintf("table=%d,priority=100,in_port=%s,dl_type=0x894f,nsh_spi=0x%x,nsh_si=255,actions=%s%s", TABLE_FORWARD, in,
+                            (unsigned) fs_get_int(flow, "spi", 0), leaves_here ? "decap(),decap()," : "", output));
+    free(output);
+}
+
+static void
+add_flow(struct maker *m, const xmlrpc_value *flow)
+{
+    const xmlrpc_value *path = fs_get(flow, "path");
+    size_t n = fs_size(path);
+    if (n < 2) {
+        return; /* from module to module on one host: its multiplexer hands the packets on */
+    }
+    const char *first = fs_text(fs_item(path, 0), ""), *last = fs_text(fs_item(path, n - 1), "");
+    bool from_net = resource_node_kind(m->resource, first) == 'i', to_net = resource_node_kind(m->resource, last) == 'i';
+    for (size_t i = 1; i + 1 < n; i++) {
+        const char *here = fs_text(fs_item(path, i), "");
+        char *in = port(m, here, fs_text(fs_item(path, i - 1), "")), *out = port(m, here, fs_text(fs_item(path, i + 1), ""));
+        size_t at = index_of(m, "name", here);
+        bool leaves_here = to_net && i + 2 == n;
+        if (from_net && i == 1) {
+            add_entry(m, at, flow, in, out, leaves_here);
+        } else {
+            add_transit(m, at, flow, in, out, leaves_here);
+        }
+        free(in);
+        free(out);
+    }
+    if (!from_net) {
+        size_t at = index_of(m, "host", first);
+        char *out = port(m, first, fs_text(fs_item(path, 1), ""));
+        add_transit(m, at, flow, fs_get_string(fs_item(m->switches, at), "trunk", ""), out, false);
+        free(out);
+    }
+    if (!to_net) {
+        size_t at = index_of(m, "host", last);
+        char *in = port(m, last, fs_text(fs_item(path, n - 2), ""));
+        add_transit(m, at, flow, in, fs_get_string(fs_item(m->switches, at), "trunk", ""), false);
+        free(in);
+    }
+}
+
+/* Switches with rules, those that let traffic in last. */
+static xmlrpc_value *
+collect(struct maker *m)
+{
+    xmlrpc_value *list = fs_array();
+    for (int entry = 0; entry < 2; entry++) {
+        for (size_t i = 0; i < fs_size(m->switches); i++) {
+            const xmlrpc_value *sw = fs_item(m->switches, i);
+            if (fs_size(m->out[i].rules) && m->out[i].entry == entry) {
+                xmlrpc_value *v = fs_struct();
+                fs_set(v, "switch", fs_string(fs_get_string(sw, "name", "")));
+                fs_set(v, "target", fs_string(fs_get_string(sw, "target", "")));
+                fs_append(list, fs_set(v, "rules", fs_copy(m->out[i].rules)));
+            }
+        }
+    }
+    return list;
+}
+
+static void
+run(struct fs_call *call)
+{
+    const xmlrpc_value *param = fs_call_param(call, 0);
+    struct maker m = { .resource = fs_call_state(call), .plan = fs_get(param, "plan"), .request = fs_get(param, "request") };
+    m.switches = resource_switches(m.resource);
+    m.out = fs_xcalloc(fs_size(m.switches), sizeof *m.out);
+    for (size_t i = 0; i < fs_size(m.switches); i++) {
+        m.out[i].rules = fs_array();
+    }
+    const xmlrpc_value *flows = fs_get(m.plan, "flows");
+    for (size_t i = 0; i < fs_size(flows) && !m.error; i++) {
+        add_flow(&m, fs_item(flows, i));
+    }
+    if (m.error) {
+        fs_call_fail(call, "%s", m.error);
+    } else {
+        fs_call_return(call, collect(&m));
+    }
+    for (size_t i = 0; i < fs_size(m.switches); i++) {
+        fs_free(m.out[i].rules);
+    }
+    free(m.out);
+    free(m.error);
+    fs_free(m.switches);
+}
+
+FS_TASK = {
+    FS_IS_TASK,
+    .name = "generate_rules",
+    .help = "Makes the rules of each switch for a plan: [{switch, target, rules}], switches that let traffic in last. Changes nothing.",
+    .params = { { "parameter", "struct", "plan, request" } },
+    .returns = "array",
+    .idempotent = true,
+    .run = run,
+};

@@ -1,0 +1,180 @@
+/* place_allocation: the placement step: which host runs each module, which port each ToNet gets, which path each flow takes.
+ *
+ * The first greedy round robin of section 3.2.3 of D3.2, over the hosts that are up, on top of what is installed.  Runs between resource_placing_begin() and
+ * _end() of its caller and leaves the account as it was: the caller enters what it takes up. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <flowstream/alloc.h>
+#include <flowstream/method.h>
+
+#include "core/util.h"
+#include "daemons/resource/resource.h"
+
+/* Which servers are up: indexed by server. */
+struct choice {
+    bool *up;
+    size_t n_up;
+};
+
+static bool
+allowed(void *aux, int node, int server)
+{
+    const struct choice *c = aux;
+    (void) node;
+    return c->up[server];
+}
+
+static bool
+offers(const xmlrpc_value *host, const char *basesys)
+{
+    const xmlrpc_value *list = fs_get(host, "basesys");
+    for (size_t i = 0; i < fs_size(list); i++) {
+        if (!strcmp(fs_text(fs_item(list, i), ""), basesys)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+name_offers(struct fs_text *t, const xmlrpc_value *host)
+{
+    const xmlrpc_value *list = fs_get(host, "basesys");
+    fs_text_addf(t, "%s%s offers ", t->length ? "; " : "", fs_get_string(host, "name", ""));
+    for (size_t i = 0; i < fs_size(list); i++) {
+        fs_text_addf(t, "%s%s", i ? ", " : "", fs_text(fs_item(list, i), ""));
+    }
+}
+
+/* The hosts that are up and have the base system; NULL or why there is none. */
+static char *
+choose(struct resource *r, const char *basesys, struct choice *c)
+{
+    const struct fs_platform *p = resource_platform(r);
+    xmlrpc_value *hosts = resource_hosts(r);
+    struct fs_text offered = { 0 };
+    size_t n_alive = 0;
+    c->up = fs_xcalloc((size_t) p->n_servers, sizeof *c->up);
+    for (size_t i = 0; i < fs_size(hosts); i++) {
+        const xmlrpc_value *h = fs_item(hosts, i);
+        if (!strcmp(fs_get_string(h, "state", ""), "up")) {
+            n_alive++;
+            name_offers(&offered, h);
+            if (offers(h, basesys)) {
+                c->up[p->nodes[fs_platform_find(p, fs_get_string(h, "name", ""))].server] = true;
+                c->n_up++;
+            }
+        }
+    }
+    char *why = NULL;
+    if (!n_alive) {
+        why = fs_xasprintf("no module host is up (%zu are known): start flowstream-modulehost on a server of the platform", fs_size(hosts));
+    } else if (!c->n_up) {
+        why = fs_xasprintf("no host offers the base system %s: %s", basesys, offered.text);
+    }
+    free(offered.text);
+    fs_free(hosts);
+    return why;
+}
+
+static xmlrpc_value *
+path_value(const struct fs_platform *p, const struct fs_services *s, const struct fs_solution *solution, int link)
+{
+    int n = 0;
+    const int *arcs = fs_solution_route(solution, link, &n);
+    xmlrpc_value *path = fs_array();
+    fs_append(path, fs_string(p->nodes[fs_solution_place(solution, s->links[link].from)].id));
+    for (int i = 0; i < n; i++) {
+        fs_append(path, fs_string(p->nodes[p->arcs[arcs[i]].to].id));
+    }
+    return path;
+}
+
+/* The service link that a flow became: links between the same two nodes are one in the service. */
+static int
+link_of(const struct fs_services *s, const xmlrpc_value *flow)
+{
+    const char *io = fs_get_string(flow, "io", ""), *from = fs_get_string(flow, "from", "");
+    char *source = *io ? fs_xasprintf("%s@%s", from, io) : fs_xstrdup(from);
+    int found = -1;
+    for (int i = 0; i < s->n_links && found < 0; i++) {
+        if (!strcmp(s->nodes[s->links[i].from].id, source) && !strcmp(s->nodes[s->links[i].to].id, fs_get_string(flow, "to", ""))) {
+            found = i;
+        }
+    }
+    free(source);
+    return found;
+}
+
+static xmlrpc_value *
+placement_value(const struct fs_platform *p, const struct fs_services *s, const struct fs_solution *solution, const xmlrpc_value *flows)
+{
+    xmlrpc_value *hosts = fs_struct(), *ports = fs_struct(), *paths = fs_array();
+    for (int i = 0; i < s->n_nodes; i++) {
+        const char *where = p->nodes[fs_solution_place(solution, i)].id;
+        if (s->nodes[i].kind != FS_SERVICE_SOURCE) {
+            fs_set(s->nodes[i].kind == FS_SERVICE_PM ? hosts : ports, s->nodes[i].id, fs_string(where));
+        }
+    }
+    for (size_t i = 0; i < fs_size(flows); i++) {
+        int link = link_of(s, fs_item(flows, i));
+        fs_append(paths, link < 0 ? fs_array() : path_value(p, s, solution, link));
+    }
+    return fs_set(fs_set(fs_set(fs_struct(), "hosts", hosts), "ports", ports), "paths", paths);
+}
+
+/* Where the round robin stands: after the modules that are there, so that requests spread over the hosts. */
+static int
+pointer(const struct fs_platform *p, const struct fs_load *load)
+{
+    int modules = 0;
+    for (int i = 0; i < p->n_servers; i++) {
+        modules += fs_load_server(load, i)->modules;
+    }
+    return p->n_servers ? modules % p->n_servers : 0;
+}
+
+static void
+run(struct fs_call *call)
+{
+    struct resource *r = fs_call_state(call);
+    const xmlrpc_value *request = fs_get(fs_call_param(call, 0), "request");
+    const struct fs_platform *p = resource_platform(r);
+    struct choice c = { 0 };
+    char *why = choose(r, fs_get_string(fs_get(request, "headers"), "BASESYS", "linux.process"), &c);
+    xmlrpc_value *flows = resource_flows(r, request);
+    struct fs_services *s = why ? NULL : resource_services(r, request, flows, &why);
+    struct fs_solution *solution = NULL;
+    if (s) {
+        int at = pointer(p, resource_load(r));
+        struct fs_place_options options = { .pointer = &at, .allowed = allowed, .aux = &c };
+        int e = fs_place_greedy(resource_load(r), s, &options, &solution, &why);
+        if (solution) {
+            fs_load_remove(resource_load(r), solution, 0);
+        } else if (!why) {
+            why = fs_xstrdup(strerror(e));
+        }
+    }
+    if (why) {
+        fs_call_fail(call, "the request does not fit: %s", why);
+    } else {
+        fs_call_return(call, placement_value(p, s, solution, flows));
+    }
+    fs_solution_destroy(solution);
+    fs_services_destroy(s);
+    fs_free(flows);
+    free(why);
+    free(c.up);
+}
+
+FS_TASK = {
+    FS_IS_TASK,
+    .name = "place_allocation",
+    .help = "Chooses a host for each module, a port for each ToNet and a path for each flow of a request, or says which limit binds. Changes nothing.",
+    .params = { { "parameter", "struct", "id; request (as compile_request answers)" } },
+    .returns = "struct",
+    .idempotent = true,
+    .run = run,
+};

@@ -1,0 +1,72 @@
+/* undo_allocation: take away all that there may be of an allocation, traffic first, and forget it.  Its caller has claimed it; afterwards it is free again.
+ *
+ * What cannot be reached now stays in the store in state "deleting", and the task settle comes back to it. */
+#include <stdlib.h>
+
+#include <flowstream/log.h>
+#include <flowstream/method.h>
+
+#include "core/util.h"
+#include "daemons/resource/resource.h"
+
+FS_LOG_MODULE("delete");
+
+static void
+step(struct fs_call *call, const char *task, xmlrpc_value *param, struct fs_text *failed)
+{
+    struct fs_reply reply;
+    if (fs_call_task(call, task, param, &reply)) {
+        fs_text_addf(failed, "%s%s", failed->length ? "; " : "", reply.message);
+    }
+    fs_reply_clear(&reply);
+}
+
+static void
+run(struct fs_call *call)
+{
+    struct resource *r = fs_call_state(call);
+    int id = fs_get_int(fs_call_param(call, 0), "id", 0);
+    xmlrpc_value *doc = resource_allocation(r, id);
+    if (!doc) {
+        return;
+    }
+    char *error = NULL;
+    struct fs_text failed = { 0 };
+    resource_update(r, id, fs_set(fs_struct(), "state", fs_string("deleting")), &error);
+    if (error) {
+        fs_text_addf(&failed, "%s", error); /* the intent is not on disk: nothing may be taken away yet */
+    } else {
+        const xmlrpc_value *plan = fs_get(doc, "plan"), *rules = fs_get(plan, "rules"), *modules = fs_get(plan, "modules");
+        if (fs_size(rules)) {
+            step(call, "clear_switches", fs_set(fs_set(fs_struct(), "allocation", fs_int(id)), "switches", fs_copy(rules)), &failed);
+        }
+        if (!failed.length && fs_size(modules)) { /* never take the modules from under traffic that still comes in */
+            step(call, "delete_modules", fs_set(fs_struct(), "modules", fs_copy(modules)), &failed);
+        }
+        if (!failed.length && resource_forget(r, id, &error)) {
+            fs_text_addf(&failed, "%s", error);
+        }
+    }
+    if (failed.length) {
+        char *ignored = NULL;
+        resource_update(r, id, fs_set(fs_struct(), "message", fs_string(failed.text)), &ignored);
+        free(ignored);
+        fs_call_fail(call, "%s", failed.text);
+    } else {
+        fs_log_info("allocation %d is gone", id);
+    }
+    resource_release(r, id);
+    free(failed.text);
+    free(error);
+    fs_free(doc);
+}
+
+FS_TASK = {
+    FS_IS_TASK,
+    .name = "undo_allocation",
+    .help = "Takes away all that there may be of an allocation: rules that let traffic in, other rules, modules, account, record.",
+    .params = { { "parameter", "struct", "id (claimed by the caller)" } },
+    .returns = "nil",
+    .idempotent = true,
+    .run = run,
+};
