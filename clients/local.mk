@@ -21,7 +21,8 @@ lib/flowstream/platforms/%.xml: etc/platforms/%.xml
 	@$(MKDIR_P) $(@D)
 	$(AM_V_GEN)cp $< $@.new && mv -f $@.new $@
 
-install-exec-local: install-clients
+
+install-data-local: install-clients
 install-clients: bin/flowstream $(PYTHON_FILES) $(PLATFORM_FILES)
 	$(MKDIR_P) "$(DESTDIR)$(bindir)" "$(DESTDIR)$(libdir)/flowstream/python/flowstream" \
 	    "$(DESTDIR)$(libdir)/flowstream/platforms" "$(DESTDIR)$(datadir)/bash-completion/completions"

@@ -15,6 +15,7 @@ from . import netns, processes
 from .errors import CommandFailed, Error
 
 _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
+_TUN = "/dev/net/tun"
 _PROTOCOLS = "OpenFlow10,OpenFlow11,OpenFlow12,OpenFlow13,OpenFlow14,OpenFlow15"
 _OFFLOADS = ["tx", "off", "sg", "off", "tso", "off", "gso", "off", "gro", "off", "rxvlan", "off", "txvlan", "off"]
 _LONGEST_SOCKET = 107  # bytes of a Unix socket's address
@@ -80,6 +81,10 @@ class Fabric:
             raise Error(f"the name of the platform's folder is too long: {longest} has more than {_LONGEST_SOCKET} bytes")
         if not _SCHEMA.exists():
             raise Error(f"{_SCHEMA} is missing: apt-get install openvswitch-switch")
+        try:
+            os.close(os.open(_TUN, os.O_RDWR | os.O_CLOEXEC))
+        except OSError as error:
+            raise Error(f"cannot open {_TUN}: {error.strerror}; the switch needs it for its bridges") from None
 
     def _make_namespaces(self):
         names = [self.namespace] + [self.namespace_of(port) for port in self.topology.ports]
@@ -159,11 +164,13 @@ class Fabric:
         return arguments
 
     def _check_interfaces(self):
-        """Open vSwitch takes what it cannot open and notes an error in its database: bring that up here."""
+        """Open vSwitch takes what it cannot open and notes an error in its database or log: bring that up here."""
         errors = self._vsctl(["--bare", "--columns=name,error", "find", "Interface", "error!=[]"]).split("\n")
         words = [word for word in errors if word]
-        if words:
-            raise CommandFailed(f"Open vSwitch cannot open a port: {': '.join(words[:2])}; the end of its log:\n"
+        closed = [bridge for bridge in self.topology.bridges if not Path(self.target(bridge)[len("unix:"):]).exists()]
+        if words or closed:
+            what = f"open the port {': '.join(words[:2])}" if words else f"make the bridge {closed[0]}"
+            raise CommandFailed(f"Open vSwitch cannot {what}; the end of its log:\n"
                                 + processes.tail(self.folder / "ovs-vswitchd.log"))
 
     def _vsctl(self, arguments):

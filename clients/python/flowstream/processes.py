@@ -22,9 +22,10 @@ class Process(NamedTuple):
     start: int
 
     def alive(self):
-        """True while it runs; a zombie no longer does."""
-        _reap(self.pid)
+        """True while it runs; a zombie no longer does, and goes if it is our own child."""
         found = _stat(self.pid)
+        if found is not None and found[0] == "Z":
+            _reap(self.pid)
         return found is not None and found[1] == self.start and found[0] not in "ZX"
 
     def signal(self, number):
