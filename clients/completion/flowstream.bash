@@ -50,7 +50,7 @@ _flowstream()
         [[ $sub == remove && $position == 1 ]] && words=$(_flowstream_record hosts)
         ;;
     upgrade) options+=" --kind"; [[ $position == 0 ]] && words=$(_flowstream_record daemons) ;;
-    replay) options+=" --pps --loop"; [[ $position == 0 ]] && words=$(_flowstream_record ports) ;;
+    replay) options+=" --pps --loop --pad"; [[ $position == 0 ]] && words=$(_flowstream_record ports) ;;
     capture) options+=" --count --seconds"; [[ $position == 0 ]] && words=$(_flowstream_record ports) ;;
     esac
     [[ $cur == -* ]] && words=$options

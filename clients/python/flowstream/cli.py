@@ -37,6 +37,11 @@ def main(argv=None):
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # The flush at exit would complain again.
         return FAILED
+    except OSError as error:
+        if arguments.debug:
+            raise
+        print(f"flowstream: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        return FAILED
     except Exception as error:
         if arguments.debug:
             raise
@@ -133,6 +138,7 @@ def parser():
     replay.add_argument("--pps", metavar="N", type=_natural, default=ports.DEFAULT_PPS,
                         help=f"packets a second (default: {ports.DEFAULT_PPS}); 0: as fast as possible")
     replay.add_argument("--loop", metavar="N", type=_natural, default=1, help="send all of it so often (default: 1); 0: until interrupted")
+    replay.add_argument("--pad", action="store_true", help="send also frames that the file holds only the beginning of, filled with zeros")
 
     capture = add("capture", run_capture, "write what leaves an embedded platform at a port to a pcap file")
     capture.add_argument("port", metavar="PORT")
@@ -283,7 +289,8 @@ def run_upgrade(arguments):
 
 def run_replay(arguments):
     _end_on_signals()
-    replay = ports.Replay(folder.locate(arguments.dir), arguments.port, arguments.file, pps=arguments.pps, loop=arguments.loop)
+    replay = ports.Replay(folder.locate(arguments.dir), arguments.port, arguments.file, pps=arguments.pps, loop=arguments.loop,
+                          pad=arguments.pad)
     interrupted = False
     try:
         replay.run()
@@ -291,7 +298,7 @@ def run_replay(arguments):
         interrupted = True
     counts = replay.counts
     not_sent = [f"{number} not sent: {reason}" for number, reason in
-                ((counts.too_long, "longer than the port's MTU"), (counts.incomplete, "the capture holds only their beginning"),
+                ((counts.too_long, "longer than the port's MTU"), (counts.incomplete, "the file holds only their beginning (--pad fills them)"),
                  (counts.failed, "refused by the kernel")) if number]
     _print(arguments, dict(vars(counts), interrupted=interrupted), "\n".join(
         [f"{counts.sent} packets, {counts.bytes} bytes sent at {arguments.port} in {counts.seconds:.3f} s"
@@ -322,7 +329,7 @@ def _status(arguments):
         if part["name"] in record.data["daemons"]:
             part["answer"] = _answer(client, part["name"])
     try:
-        status["hosts"] = [host["name"] for host in client.list_hosts()] if record.data["with-daemons"] else record.data["hosts"]
+        status["hosts"] = sorted(host["name"] for host in client.list_hosts()) if record.data["with-daemons"] else record.data["hosts"]
     except Error as error:
         status["reason"] = str(error)
     status["missing_hosts"] = sorted(set(record.data["hosts"]) - set(status["hosts"]))

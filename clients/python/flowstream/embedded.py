@@ -12,7 +12,6 @@ import os
 import secrets
 import shutil
 import socket
-import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -61,22 +60,25 @@ def up(directory=None, platform_file=None, *, daemons=True, report=None):
     report = report or (lambda line: None)
     directory = folder.locate(directory)
     topology = Topology(platform_file or default_platform_file())
+    if os.geteuid() != 0:
+        raise Error("an embedded platform is made by root, or in a user namespace by its root: unshare --user --map-root-user "
+                    "--mount --net --pid --fork --mount-proc, with an empty file system on /run")
     _clear_the_dead(directory, report)
     if daemons:
         _check_programs()
     folder.make(directory)
-    try:
-        with folder.locked(directory):
-            record = _new_record(directory, topology)
+    with folder.locked(directory):
+        record = _new_record(directory, topology)
+        try:
             _build(record, topology, daemons, report)
             record.data["state"] = "up"
             record.save()
-            return record
-    except BaseException:
-        report("taking down what was made")
-        for leftover in down(directory):
-            report(f"left over: {leftover}")
-        raise
+        except BaseException:
+            report("taking down what was made")
+            for leftover in _take_down(record, report):
+                report(f"left over: {leftover}")
+            raise
+    return record
 
 
 def down(directory=None, *, report=None):
@@ -105,6 +107,8 @@ def start(directory=None, name=None, *, report=None):
     if name is not None:
         name = client.daemon_key(record, name)
     with folder.locked(record.directory):
+        if record.data["state"] != "up" or not all(netns.exists(name) for name in record.data["namespaces"]):
+            raise Error(f"the platform in {record.directory} is not whole any more; 'flowstream up --dir {record.directory}' makes it anew")
         before = {process.name for process in record.live()}
         if name is None:
             Fabric(record, Topology(record.directory / "platform.xml")).start()
@@ -172,7 +176,7 @@ def _clear_the_dead(directory, report):
     except NoPlatform:
         return
     live = record.live()
-    if live:
+    if live and record.data["state"] == "up":
         raise Error(f"a platform is already up in {directory} ({live[0].name} runs as process {live[0].pid}); "
                     f"'flowstream down --dir {directory}' takes it down, 'flowstream start' starts what has ended in it")
     report(f"cleaning up after a dead platform in {directory}")
@@ -374,7 +378,7 @@ def _take_down(record, report):
     fabric = [process for process in record.processes() if process.name not in record.data["daemons"]]
     leftovers += _left(processes.stop(fabric + remains(record)))
     for name in record.data["namespaces"]:
-        leftovers += _remove_namespace(name)
+        leftovers += _remove_namespace(name, report)
     if not leftovers:
         try:
             folder.remove(record.directory)
@@ -410,16 +414,21 @@ def _remove_cgroup(group):
         for path in sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True):
             with contextlib.suppress(OSError):
                 path.rmdir()
-        try:
-            group.rmdir()
-        except OSError as error:
-            return [f"control group {group}: {error.strerror}"]
+        for _ in range(50):  # The kernel takes a moment to forget the last process.
+            try:
+                group.rmdir()
+                break
+            except OSError as error:
+                reason = error.strerror
+                time.sleep(0.02)
+        else:
+            return [f"control group {group}: {reason}"]
     with contextlib.suppress(OSError):
         group.parent.rmdir()
     return []
 
 
-def _remove_namespace(name):
+def _remove_namespace(name, report):
     """Remove the namespace's links and name.  Processes of others inside are named and left alone."""
     try:
         strangers = netns.inhabitants(name)
@@ -429,8 +438,8 @@ def _remove_namespace(name):
     except Error as error:
         return [str(error)]
     if strangers:
-        print(f"note: process {strangers[0]} ({processes.command_of(strangers[0])}) is still in what was the network namespace "
-              f"{name}; it is not ours and was left alone", file=sys.stderr)
+        report(f"note: process {strangers[0]} ({processes.command_of(strangers[0])}) is still in what was the network namespace {name}; "
+               "it is not ours and was left alone")
     return []
 
 

@@ -27,6 +27,7 @@ _PROMISCUOUS, _OUTGOING = 1, 4
 _SIOCGIFMTU, _SIOCGIFINDEX = 0x8921, 0x8933
 _ETHERNET_HEADER, _VLAN_TAG = 14, 4
 _VLAN_TYPES = (b"\x81\x00", b"\x88\xa8")
+_LONGEST_PADDED = 65536  # bytes; longer than any MTU, so that it is counted as too long
 _SEND_RETRIES = 1000  # of a millisecond each, while the kernel has no room
 
 # struct tpacket2_hdr of linux/if_packet.h; the struct sockaddr_ll after it has the packet's type in its byte 10.
@@ -191,16 +192,17 @@ class Replay:
     """Sends the frames of a capture file into the platform at a port.
 
     pps: packets a second, 0 for as fast as possible, which may be faster than the platform takes them; loop: how often, 0 for ever.
+    pad: frames of which the capture holds only the beginning are filled up with zeros to their length, else not sent.
     counts: a ReplayCounts, up to date at any time.  Raises BadFile when the file cannot be used; then nothing has been sent.
     """
 
-    def __init__(self, directory, port, path, *, pps=DEFAULT_PPS, loop=1):
+    def __init__(self, directory, port, path, *, pps=DEFAULT_PPS, loop=1, pad=False):
         self.counts = ReplayCounts()
         self.port = port
         self._pps = pps
         self._loop = loop
         self._place = namespace(directory, port)
-        self._frames = _frames_of(path)
+        self._frames = [_padded(packet) for packet in _frames_of(path)] if pad else _frames_of(path)
 
     def run(self):
         """Send all and return the counts.  May be interrupted by any exception; the counts hold."""
@@ -310,6 +312,11 @@ def _frames_of(path):
                 raise BadFile(f"{path}: packet {reader.packets} is {link_name(packet.link)}; only Ethernet can be replayed")
             packets.append(packet)
     return packets
+
+
+def _padded(packet):
+    missing = min(packet.length, _LONGEST_PADDED) - len(packet.data)
+    return packet if missing <= 0 else packet._replace(data=packet.data + bytes(missing), length=len(packet.data) + missing)
 
 
 def _ioctl(out, request):

@@ -99,4 +99,4 @@ def _stop(stop, modules):
 
 
 def _ascii(value):
-    return str(value).encode("ascii", "backslashreplace").decode()
+    return text(value).encode("ascii", "backslashreplace").decode()
