@@ -1,1 +1,1 @@
-# daemons
+# The five daemons.

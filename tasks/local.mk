@@ -1,1 +1,1 @@
-# tasks
+# Tasks: one source, one loadable, named as the task.

@@ -1,0 +1,515 @@
+/* The life of a daemon, from its options to its end.
+ *
+ * Start: options, configuration, log, credentials, loader, engine, state, sockets; then tasks at regular times.  End (SIGTERM, SIGINT):
+ * no new calls, those under way get ten seconds, then tasks, then the state.  Everything a client can call is loaded: see core/loader.h. */
+#include "config.h"
+
+#include "core/daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
+#include <libxml/parser.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/client.h"
+#include "core/engine.h"
+#include "core/loader.h"
+#include "core/metrics.h"
+#include "core/server.h"
+#include "core/util.h"
+#include <flowstream/log.h>
+
+FS_LOG_MODULE("daemon");
+
+enum { MAX_PEERS = 8, END_MS = 10000 };
+
+struct fs_daemon {
+    const struct fs_daemon_class *class;
+    struct fs_settings *settings;
+    char *dir;
+    char *credentials;
+    char incarnation[17];
+    struct fs_loader *loader;
+    struct fs_engine *engine;
+    struct fs_server *server;
+    struct fs_peer *peers[MAX_PEERS];
+    size_t n_peers;
+    void *state;
+    int lock_fd;
+    int64_t started;
+};
+
+/* --- Parts --- */
+
+const char *
+fs_daemon_name(const struct fs_daemon *d)
+{
+    return d->class->name;
+}
+
+void *
+fs_daemon_state(const struct fs_daemon *d)
+{
+    return d->state;
+}
+
+struct fs_engine *
+fs_daemon_engine(const struct fs_daemon *d)
+{
+    return d->engine;
+}
+
+struct fs_loader *
+fs_daemon_loader(const struct fs_daemon *d)
+{
+    return d->loader;
+}
+
+const char *
+fs_daemon_dir(const struct fs_daemon *d)
+{
+    return d->dir;
+}
+
+const char *
+fs_daemon_credentials(const struct fs_daemon *d)
+{
+    return d->credentials;
+}
+
+const char *
+fs_daemon_incarnation(const struct fs_daemon *d)
+{
+    return d->incarnation;
+}
+
+struct fs_peer *
+fs_daemon_peer(const struct fs_daemon *d, const char *name)
+{
+    for (size_t i = 0; i < d->n_peers; i++) {
+        if (!strcmp(fs_peer_name(d->peers[i]), name)) {
+            return d->peers[i];
+        }
+    }
+    return NULL;
+}
+
+static double
+resident_bytes(void)
+{
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f) {
+        if (fscanf(f, "%*d %ld", &pages) != 1) {
+            pages = 0;
+        }
+        fclose(f);
+    }
+    return (double) pages * (double) sysconf(_SC_PAGESIZE);
+}
+
+xmlrpc_value *
+fs_daemon_statistics(const struct fs_daemon *d)
+{
+    unsigned connections = 0, calls = 0, waiting, running;
+    double done;
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    if (d->server) {
+        fs_server_load(d->server, &connections, &calls);
+    }
+    fs_engine_load(d->engine, &waiting, &running, &done);
+    xmlrpc_value *v = fs_struct();
+    fs_set(v, "uptime_seconds", fs_double((double) (fs_now_ms() - d->started) / 1e3));
+    fs_set(v, "resident_bytes", fs_double(resident_bytes()));
+    fs_set(v, "cpu_seconds", fs_double((double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
+                                       + (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6));
+    fs_set(v, "connections", fs_int((int) connections));
+    fs_set(v, "calls_in_flight", fs_int((int) calls));
+    fs_set(v, "tasks_waiting", fs_int((int) waiting));
+    fs_set(v, "tasks_running", fs_int((int) running));
+    fs_set(v, "tasks_done", fs_double(done));
+    xmlrpc_value *methods = fs_array();
+    for (int kind = FS_KIND_COMMAND; kind <= FS_KIND_TASK; kind++) {
+        size_t n;
+        char *problems;
+        struct fs_loaded **list = fs_loader_list(d->loader, (enum fs_method_kind) kind, &n, &problems);
+        for (size_t i = 0; i < n; i++) {
+            if (list[i]->calls) {
+                xmlrpc_value *m = fs_struct();
+                fs_set(m, "method", fs_string(list[i]->method->name));
+                fs_set(m, "kind", fs_string(kind == FS_KIND_TASK ? "task" : "command"));
+                fs_set(m, "calls", fs_double((double) list[i]->calls));
+                fs_set(m, "failures", fs_double((double) list[i]->failures));
+                fs_set(m, "seconds", fs_double(list[i]->seconds));
+                fs_append(methods, m);
+            }
+        }
+        free(list);
+        free(problems);
+    }
+    return fs_set(v, "methods", methods);
+}
+
+/* --- What the server asks --- */
+
+static void
+on_call(void *aux, const char *method, xmlrpc_value *params, const char *request_id, struct fs_reply *reply, bool *plain)
+{
+    struct fs_daemon_call context = { .request_id = request_id };
+    fs_daemon_run_command(aux, method, params, &context, reply, plain);
+}
+
+static bool
+is_quick(void *aux, const char *method)
+{
+    struct fs_daemon *d = aux;
+    char *error = NULL;
+    struct fs_loaded *m = fs_loader_get(d->loader, FS_KIND_COMMAND, method, &error);
+    free(error);
+    return m && m->method->quick;
+}
+
+/* /metrics shows what get_statistics answers, so a daemon that wants more there answers more. */
+static char *
+on_get(void *aux, const char *path, const char **type, unsigned *status)
+{
+    struct fs_daemon *d = aux;
+    if (!strcmp(path, "/healthz")) {
+        return fs_xasprintf("ok %s %s\n", d->class->name, PACKAGE_VERSION);
+    }
+    if (strcmp(path, "/metrics")) {
+        return NULL;
+    }
+    struct fs_daemon_call context = { .request_id = "metrics" };
+    struct fs_reply reply = { 0 };
+    bool plain = false;
+    xmlrpc_value *none = fs_array();
+    fs_daemon_run_command(d, "get_statistics", none, &context, &reply, &plain);
+    fs_free(none);
+    char *text;
+    if (reply.code) {
+        *status = 503;
+        text = fs_xasprintf("get_statistics: %s\n", reply.message);
+    } else {
+        *type = "text/plain; version=0.0.4; charset=utf-8";
+        text = fs_metrics_text(d->class->name, reply.value);
+    }
+    fs_reply_clear(&reply);
+    return text;
+}
+
+/* --- Start --- */
+
+static void
+random_hex(char *hex, size_t bytes)
+{
+    unsigned char raw[32];
+    gnutls_rnd(GNUTLS_RND_NONCE, raw, bytes);
+    for (size_t i = 0; i < bytes; i++) {
+        snprintf(hex + 2 * i, 3, "%02x", raw[i]);
+    }
+}
+
+static char *
+read_credentials(const char *path, char **error)
+{
+    struct stat st;
+    char *text;
+    size_t size;
+    int e = fs_read_file(AT_FDCWD, path, 1024, false, &text, &size);
+    if (e) {
+        *error = fs_xasprintf("%s: %s", path, strerror(e));
+        return NULL;
+    }
+    text[strcspn(text, "\r\n")] = '\0';
+    if (!strchr(text, ':') || *text == ':') {
+        *error = fs_xasprintf("%s: the first line must be user:password", path);
+    } else if (!stat(path, &st) && st.st_mode & 077) {
+        *error = fs_xasprintf("%s: others can read it; chmod 600 it", path);
+    } else {
+        return text;
+    }
+    free(text);
+    return NULL;
+}
+
+/* One process a folder: a second instance started by mistake ends here and touches nothing. */
+static char *
+take_folder(struct fs_daemon *d)
+{
+    int e = fs_make_dirs(d->dir);
+    if (e) {
+        return fs_xasprintf("%s: %s", d->dir, strerror(e));
+    }
+    char *path = fs_xasprintf("%s/lock", d->dir);
+    char *why = NULL;
+    d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (d->lock_fd < 0) {
+        why = fs_xasprintf("%s: %s", path, strerror(errno));
+    } else if (flock(d->lock_fd, LOCK_EX | LOCK_NB)) {
+        why = fs_xasprintf("%s: another flowstream-%s works in this folder already", path, d->class->name);
+    }
+    free(path);
+    return why;
+}
+
+static void
+make_peers(struct fs_daemon *d)
+{
+    const char *name;
+    for (size_t i = 0; i < MAX_PEERS && (name = fs_setting(d->settings, "peer", i, "name")); i++) {
+        d->peers[d->n_peers++] = fs_peer_new(name, fs_setting(d->settings, "peer", i, "url"), d->credentials);
+    }
+}
+
+static char *
+listen_all(struct fs_daemon *d)
+{
+    struct fs_server_options options = {
+        .credentials = d->credentials,
+        .max_body = (size_t) fs_setting_number(d->settings, "limits", "body", 4 << 20),
+        .max_connections = (unsigned) fs_setting_number(d->settings, "limits", "connections", 4096),
+        .idle_seconds = (unsigned) fs_setting_number(d->settings, "limits", "idle", 30),
+        .threads = (unsigned) fs_setting_number(d->settings, "limits", "threads", 64),
+    };
+    struct fs_server_handler handler = { .aux = d, .call = on_call, .quick = is_quick, .get = on_get };
+    d->server = fs_server_new(&options, &handler);
+    for (size_t i = 0;; i++) {
+        const char *tcp = fs_setting(d->settings, "listen", i, "tcp");
+        const char *path = fs_setting(d->settings, "listen", i, "unix");
+        if (!tcp && !path) {
+            return NULL;
+        }
+        char *where = tcp ? fs_xstrdup(tcp) : fs_xasprintf("unix:%s", path);
+        char *bound = NULL, *error = NULL;
+        int e = fs_server_listen(d->server, where, &bound, &error);
+        free(where);
+        if (e) {
+            return error;
+        }
+        fs_log_info("listening on %s", bound);
+        free(bound);
+    }
+}
+
+/* All that can fail, in order; NULL or the reason. */
+static char *
+begin(struct fs_daemon *d, const char *config)
+{
+    char *error = NULL;
+    if (fs_settings_read(config, d->class->name, &d->settings, &error)) {
+        return error;
+    }
+    const char *level, *credentials = fs_setting(d->settings, "credentials", 0, "file");
+    for (size_t i = 0; (level = fs_setting(d->settings, "log", i, "level")); i++) {
+        const char *module = fs_setting(d->settings, "log", i, "module");
+        fs_log_set_level(module ? module : "", level);
+    }
+    d->dir = fs_xstrdup(fs_setting(d->settings, NULL, 0, "dir"));
+    if (credentials && !(d->credentials = read_credentials(credentials, &error))) {
+        return error;
+    }
+    if ((error = take_folder(d))) {
+        return error;
+    }
+    make_peers(d);
+    char *images = fs_xasprintf("%s/images", d->dir);
+    d->loader = fs_loader_new(fs_setting(d->settings, NULL, 0, "lib"), d->class->name, images, &error);
+    free(images);
+    if (!d->loader) {
+        return error;
+    }
+    d->engine = fs_engine_new(d, 16);
+    if (d->class->start && !(d->state = d->class->start(d, d->settings, &error))) {
+        return error;
+    }
+    return listen_all(d);
+}
+
+static void
+finish(struct fs_daemon *d)
+{
+    fs_server_destroy(d->server, END_MS);
+    d->server = NULL;
+    if (!fs_engine_destroy(d->engine, END_MS)) {
+        _exit(1); /* a task still uses what would be freed */
+    }
+    if (d->state && d->class->stop) {
+        d->class->stop(d->state);
+    }
+    fs_loader_destroy(d->loader);
+    while (d->n_peers) {
+        fs_peer_destroy(d->peers[--d->n_peers]);
+    }
+    fs_settings_destroy(d->settings);
+    if (d->lock_fd >= 0) {
+        close(d->lock_fd);
+    }
+    if (d->credentials) {
+        explicit_bzero(d->credentials, strlen(d->credentials));
+    }
+    free(d->credentials);
+    free(d->dir);
+    xmlCleanupParser();
+}
+
+static void
+usage(const struct fs_daemon_class *class, FILE *to)
+{
+    fprintf(to,
+            "usage: flowstream-%s --config FILE [--foreground]\n\n%s\n\n"
+            "  --config FILE   the configuration (XML; docs/configuration.md)\n"
+            "  --foreground    stay in the foreground and log to standard error;\n"
+            "                  else go to the background and log to DIR/log\n"
+            "  --version       print the version\n"
+            "  --help          print this\n\n"
+            "The methods that it serves are listed by: flowstream call %s system.listMethods\n",
+            class->name, class->summary, class->name);
+}
+
+/* The parent waits until the child serves, so that a script may go on after the daemon's command has returned. */
+static int
+background(void)
+{
+    int ready[2];
+    if (pipe2(ready, O_CLOEXEC)) {
+        return -1;
+    }
+    pid_t pid = fork();
+    if (pid < 0) {
+        return -1;
+    }
+    if (pid > 0) {
+        char ok = 0;
+        close(ready[1]);
+        _exit(read(ready[0], &ok, 1) == 1 ? 0 : 1);
+    }
+    close(ready[0]);
+    setsid();
+    return ready[1];
+}
+
+static void
+log_to_file(const struct fs_daemon *d, int ready)
+{
+    char *path = fs_xasprintf("%s/log", d->dir);
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    dup2(null, 0);
+    dup2(null, 1);
+    dup2(log < 0 ? null : log, 2);
+    (void) !write(ready, "y", 1);
+    close(ready);
+    if (null > 2) {
+        close(null);
+    }
+    if (log > 2) {
+        close(log);
+    }
+    free(path);
+}
+
+static void
+wait_for_end(void)
+{
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    int got = 0;
+    sigwait(&ends, &got);
+    fs_log_info("%s: ending", strsignal(got));
+}
+
+static void
+prepare_process(void)
+{
+    sigset_t block;
+    sigemptyset(&block);
+    sigaddset(&block, SIGTERM);
+    sigaddset(&block, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &block, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    umask(077);
+    struct rlimit files;
+    if (!getrlimit(RLIMIT_NOFILE, &files)) {
+        files.rlim_cur = files.rlim_max < 65536 ? files.rlim_max : 65536;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    mallopt(M_ARENA_MAX, 4); /* many threads that mostly wait need no arena each */
+    xmlInitParser();
+}
+
+int
+fs_daemon_main(const struct fs_daemon_class *class, int argc, char **argv)
+{
+    static const struct option options[] = {
+        { "config", required_argument, NULL, 'c' }, { "foreground", no_argument, NULL, 'f' }, { "version", no_argument, NULL, 'V' },
+        { "help", no_argument, NULL, 'h' },         { "vet", no_argument, NULL, 'v' },        { NULL, 0, NULL, 0 },
+    };
+    const char *config = NULL;
+    bool foreground = false;
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        switch (c) {
+        case 'c':
+            config = optarg;
+            break;
+        case 'f':
+            foreground = true;
+            break;
+        case 'v': /* not for users: the loader runs this program to try an object */
+            return fs_loader_vet_main(argc - optind, argv + optind);
+        case 'V':
+            printf("flowstream-%s %s\n", class->name, PACKAGE_VERSION);
+            return 0;
+        case 'h':
+            usage(class, stdout);
+            return 0;
+        default:
+            usage(class, stderr);
+            return 2;
+        }
+    }
+    if (!config || optind < argc) {
+        fprintf(stderr, "flowstream-%s: %s\n", class->name, config ? "unexpected argument" : "--config FILE is needed");
+        usage(class, stderr);
+        return 2;
+    }
+    int ready = foreground ? -1 : background();
+    prepare_process();
+    struct fs_daemon d = { .class = class, .lock_fd = -1, .started = fs_now_ms() };
+    random_hex(d.incarnation, 8);
+    fs_log_open(class->name);
+    char *error = begin(&d, config);
+    if (error) {
+        fprintf(stderr, "flowstream-%s: %s\n", class->name, error);
+        free(error);
+        finish(&d);
+        return 1;
+    }
+    if (ready >= 0) {
+        log_to_file(&d, ready);
+    }
+    for (const struct fs_regular_task *t = class->regular; t && t->name; t++) {
+        fs_engine_every(d.engine, t->name, t->ms);
+    }
+    fs_log_info("version %s serves", PACKAGE_VERSION);
+    wait_for_end();
+    finish(&d);
+    return 0;
+}

@@ -1,0 +1,80 @@
+/* What list_tasks, list_commands and system.methodHelp say: all from the descriptors. */
+#include "config.h"
+
+#include "core/describe.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/daemon.h"
+#include "core/loader.h"
+#include "core/util.h"
+
+char *
+fs_describe_help(const struct fs_method *m)
+{
+    struct fs_text t = { 0 };
+    fs_text_addf(&t, "%s(", m->name);
+    for (size_t i = 0; i < FS_MAX_PARAMS && m->params[i].name; i++) {
+        fs_text_addf(&t, "%s%s %s", i ? ", " : "", m->params[i].name, m->params[i].type);
+    }
+    fs_text_addf(&t, ") -> %s\n\n%s\n", m->returns ? m->returns : "nil", m->help ? m->help : "");
+    for (size_t i = 0; i < FS_MAX_PARAMS && m->params[i].name; i++) {
+        fs_text_addf(&t, "\n  %s: %s", m->params[i].name, m->params[i].help ? m->params[i].help : "");
+    }
+    if (m->undo) {
+        fs_text_addf(&t, "\nundone by: %s", m->undo);
+    }
+    return t.text;
+}
+
+static xmlrpc_value *
+describe(const struct fs_loaded *l)
+{
+    const struct fs_method *m = l->method;
+    xmlrpc_value *params = fs_array();
+    for (size_t i = 0; i < FS_MAX_PARAMS && m->params[i].name; i++) {
+        xmlrpc_value *p = fs_struct();
+        fs_set(p, "name", fs_string(m->params[i].name));
+        fs_set(p, "type", fs_string(m->params[i].type));
+        fs_append(params, fs_set(p, "help", fs_string(m->params[i].help)));
+    }
+    xmlrpc_value *v = fs_struct();
+    fs_set(v, "name", fs_string(m->name));
+    fs_set(v, "version", fs_string(m->version ? m->version : "1"));
+    fs_set(v, "file", fs_string(l->path));
+    fs_set(v, "sha256", fs_string(l->hash));
+    fs_set(v, "help", fs_string(m->help));
+    fs_set(v, "parameters", params);
+    fs_set(v, "returns", fs_string(m->returns ? m->returns : "nil"));
+    fs_set(v, "idempotent", fs_bool(m->idempotent));
+    fs_set(v, "undo", fs_string(m->undo));
+    fs_set(v, "calls", fs_double((double) l->calls));
+    fs_set(v, "failures", fs_double((double) l->failures));
+    return fs_set(v, "seconds", fs_double(l->seconds));
+}
+
+xmlrpc_value *
+fs_describe_methods(struct fs_daemon *d, enum fs_method_kind kind)
+{
+    size_t n;
+    char *problems;
+    struct fs_loaded **list = fs_loader_list(fs_daemon_loader(d), kind, &n, &problems);
+    xmlrpc_value *all = fs_array();
+    for (size_t i = 0; i < n; i++) {
+        xmlrpc_value *v = describe(list[i]);
+        char *why = fs_loader_problem(fs_daemon_loader(d), kind, list[i]->method->name);
+        if (why) {
+            fs_set(v, "problem", fs_string(why)); /* the file has changed, but this older version serves */
+        }
+        free(why);
+        fs_append(all, v);
+    }
+    char *rest = NULL;
+    for (char *line = problems ? strtok_r(problems, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest)) {
+        fs_append(all, fs_set(fs_set(fs_struct(), "name", fs_string("")), "problem", fs_string(line)));
+    }
+    free(list);
+    free(problems);
+    return all;
+}

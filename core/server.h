@@ -1,0 +1,37 @@
+/* The HTTP front of a daemon: XML-RPC calls on POST /RPC2, texts on GET, over TCP and Unix sockets. */
+#ifndef CORE_SERVER_H
+#define CORE_SERVER_H 1
+
+#include <flowstream/value.h>
+
+struct fs_server;
+
+struct fs_server_options {
+    const char *credentials;  /* "user:password"; NULL: none asked, then only Unix sockets and loopback addresses may be listened on */
+    size_t max_body;          /* bytes of a call */
+    unsigned max_connections; /* of one listening socket */
+    unsigned idle_seconds;    /* a connection without a byte for so long is closed */
+    unsigned threads;         /* that serve calls which may block */
+};
+
+/* What the server asks its owner. All are called from several threads. */
+struct fs_server_handler {
+    void *aux;
+    /* Serve a call; 'params' is borrowed.  'plain': answer with the bare value. */
+    void (*call)(void *aux, const char *method, xmlrpc_value *params, const char *request_id, struct fs_reply *, bool *plain);
+    /* True: call() of this method never blocks. */
+    bool (*quick)(void *aux, const char *method);
+    /* The text of GET 'path' (owned by the server from then on) and its type, or NULL: not found.  'status' is 200 before. */
+    char *(*get)(void *aux, const char *path, const char **type, unsigned *status);
+};
+
+FS_API struct fs_server *fs_server_new(const struct fs_server_options *, const struct fs_server_handler *);
+/* "HOST:PORT", "[V6]:PORT" (port 0: any) or "unix:/PATH" (made with mode 0600; one that nobody serves is replaced).  0, or an errno with
+ * *error owned.  *bound (owned) says where it listens. */
+FS_API int fs_server_listen(struct fs_server *, const char *where, char **bound, char **error);
+/* Calls under way get 'ms' milliseconds to end; then the sockets are closed and all is freed. */
+FS_API void fs_server_destroy(struct fs_server *, int ms);
+/* Connections open and calls waiting or running. */
+FS_API void fs_server_load(struct fs_server *, unsigned *connections, unsigned *calls);
+
+#endif
