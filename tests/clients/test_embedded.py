@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -87,6 +88,47 @@ class Embedded(support.Scratch):
         self.assertEqual((done.returncode, "left over" in done.stderr), (0, False), done.stderr)
         self.assert_nothing_left()
         self.assertEqual(self.flowstream("down").returncode, 0)
+
+    def test_configuration(self):
+        """the configuration files are what the daemons' schema allows"""
+        if shutil.which("xmllint") is None:
+            self.skipTest("xmllint is not here")
+        self.up()
+        files = sorted(self.dir.glob("*/config.xml")) + sorted(self.dir.glob("hosts/*/config.xml"))
+        self.assertEqual(len(files), 7)
+        done = support.run("xmllint", "--noout", "--relaxng", support.HERE.parents[1] / "etc/schemas/daemon.rng", *files)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_killed_switch(self):
+        """a switch that was killed starts again with all its ports, under the numbers that they had"""
+        self.up("--fabric-only")
+        before = self.port_numbers()
+        self.assertGreater(len(before), 8)
+        killed = [process for process in folder.Record.load(self.dir).live() if process.name == "ovs-vswitchd"]
+        self.assertEqual(processes.stop(killed, grace=0), [])
+        self.assertEqual(self.flowstream("status").returncode, 1)
+        started = self.flowstream("start", "--json")
+        self.assertEqual((started.returncode, json.loads(started.stdout)["started"]), (0, ["ovs-vswitchd"]), started.stderr)
+        support.run("ovs-vsctl", f"--db=unix:{self.dir}/ovs/db.sock", "--timeout=10", "set", "Open_vSwitch", ".", "external_ids:x=y")
+        self.assertEqual(self.port_numbers(), before)
+
+    def port_numbers(self):
+        done = support.run("ovs-vsctl", f"--db=unix:{self.dir}/ovs/db.sock", "--bare", "--columns=name,ofport", "list", "Interface")
+        words = done.stdout.split()
+        return dict(zip(words[::2], words[1::2]))
+
+    def test_stranger(self):
+        """a process of somebody else in a port's namespace is named and left alone"""
+        self.up("--fabric-only")
+        stranger = subprocess.Popen(netns.command(f"fs-{self.tag}-net0", ["sleep", "100"]))
+        self.addCleanup(stranger.wait)
+        self.addCleanup(stranger.kill)
+        while stranger.pid not in netns.inhabitants(f"fs-{self.tag}-net0"):
+            time.sleep(0.01)
+        done = self.flowstream("down")
+        self.assertEqual((done.returncode, f"process {stranger.pid} (sleep)" in done.stderr), (0, True), done.stderr)
+        self.assertIsNone(stranger.poll())
+        self.assert_nothing_left()
 
     def test_killed_daemon(self):
         """a daemon that was killed is named with the way to start it, and starts again"""

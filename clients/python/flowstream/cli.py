@@ -248,7 +248,8 @@ def run_tasks(arguments):
     with Client(arguments.dir) as client:
         daemons = [arguments.daemon] if arguments.daemon else client.daemons()
         rows = [dict(task, daemon=daemon) for daemon in daemons for task in client.list_tasks(daemon)]
-    _print(arguments, rows, words.table(rows, words.columns_of(rows, ("daemon", "name", "version"))) if rows else "there are no tasks")
+    columns = words.columns_of([], ("daemon", "name", "version", "calls", "failures", "seconds", "file", "problem"))
+    _print(arguments, rows, words.table(rows, columns) if rows else "there are no tasks")
 
 
 def run_hosts(arguments):
@@ -284,7 +285,7 @@ def run_url(arguments):
 def run_upgrade(arguments):
     with Client(arguments.dir) as client:
         value = client.upgrade(arguments.daemon, arguments.files, kind=arguments.kind)
-    _print(arguments, value, words.nested(value) if value else f"upgraded: {', '.join(Path(file).stem for file in arguments.files)}")
+    _print(arguments, value, words.nested(value) if value else f"upgraded: {', '.join(Path(file).name.removesuffix('.so') for file in arguments.files)}")
 
 
 def run_replay(arguments):

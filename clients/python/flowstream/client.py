@@ -234,7 +234,7 @@ def _upgrade_entry(file, kind):
         if folder_name in parents[:2]:
             kind = its_kind
     signature = Path(f"{file}.sig")
-    entry = {"kind": kind, "name": file.name.split(".")[0], "content": content}
+    entry = {"kind": kind, "name": file.name.removesuffix(".so"), "content": content}
     if signature.exists():
         entry["signature"] = signature.read_bytes()
     return entry
