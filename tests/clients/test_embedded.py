@@ -130,6 +130,24 @@ class Embedded(support.Scratch):
         self.assertIsNone(stranger.poll())
         self.assert_nothing_left()
 
+    def test_two_switches(self):
+        """switches with links between them carry packets from a port of one to a port of the other"""
+        (self.scratch / "two.xml").write_text("""<platform name="two">
+  <io id="left"/><io id="right"/><switch id="t0" role="tor"/><switch id="t1" role="tor"/><server id="s0" cpu="1" mem="64"/>
+  <link a="t0" b="left"/><link a="right" b="t1"/><link a="t0" b="t1" a-port="t0-t1" b-port="t1-t0"/><link a="s0" b="t1"/></platform>""")
+        self.up("--fabric-only", "--platform", str(self.scratch / "two.xml"))
+        for bridge, way in (("t0", "in_port=left,actions=output:t0-t1"), ("t1", "in_port=t1-t0,actions=output:right")):
+            support.run("ovs-ofctl", "-OOpenFlow14", "add-flow", f"unix:{self.dir}/ovs/{bridge}.mgmt", way)
+        with pcap.Writer(self.scratch / "in.pcap") as writer:
+            for _ in range(100):
+                writer.write(0, bytes(12) + b"\x88\xb5" + bytes(100))
+        with ports.Sniffer(self.dir, "right") as right:
+            ports.Replay(self.dir, "left", self.scratch / "in.pcap").run()
+            self.assertTrue(right.wait(100, 5))
+        added = self.flowstream("host", "add", "s1", "--switch", "t1")
+        self.assertEqual(added.returncode, 0, added.stderr)
+        self.assertEqual(self.flowstream("host", "add", "s2", "--switch", "t9").returncode, 1)
+
     def test_killed_daemon(self):
         """a daemon that was killed is named with the way to start it, and starts again"""
         self.up()

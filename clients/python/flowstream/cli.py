@@ -121,6 +121,7 @@ def parser():
     call = add("call", run_call, "call a method of a daemon and print its value as JSON")
     call.add_argument("daemon", metavar="DAEMON", help="resource, openflow, pm, monitoring, modulehost:NAME or a module host's NAME")
     call.add_argument("method", metavar="METHOD")
+    call.add_argument("--deadline", metavar="SECONDS", type=_seconds, default=60, help="wait so long for the answer (default: 60)")
     call.add_argument("parameters", nargs="*", metavar="JSON", help="parameters; a bare word is a string")
 
     url = add("url", run_url, "print a daemon's XML-RPC address with credentials")
@@ -273,7 +274,7 @@ def run_host_remove(arguments):
 def run_call(arguments):
     parameters = [_parameter(text) for text in arguments.parameters]
     with Client(arguments.dir) as client:
-        print(_json(client.call(arguments.daemon, arguments.method, *parameters)))
+        print(_json(client.call(arguments.daemon, arguments.method, *parameters, deadline=arguments.deadline)))
 
 
 def run_url(arguments):

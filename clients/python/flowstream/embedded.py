@@ -17,7 +17,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from . import client, folder, netns, processes
-from .errors import BadFile, DaemonDown, Error, NoPlatform
+from .errors import DaemonDown, DeadlinePassed, Error, NoPlatform, NotReady
 from .fabric import Fabric, remains
 from .topology import Topology
 
@@ -27,6 +27,7 @@ _USES_TYPES = ("pm",)
 _USER = "operator"
 _CGROUPS = [Path("/sys/fs/cgroup", controller, "flowstream") for controller in ("cpu", "memory", "pids")]
 _PATIENCE = 60  # seconds for all daemons to be ready
+_NOT_YET = (DaemonDown, DeadlinePassed, NotReady)
 
 
 def prefix():
@@ -127,8 +128,10 @@ def add_host(name, directory=None, *, cpu=8, mem=2048, switch=None, report=None)
     with folder.locked(record.directory):
         topology = Topology(record.directory / "platform.xml")
         fabric = Fabric(record, topology)
-        link = topology.add_server(name, cpu, mem, switch or (topology.switches or ["none"])[0])
-        fabric._check_paths()
+        if not topology.switches:
+            raise Error(f"the platform {topology.root.get('name')} has no switch that a module host could be added to")
+        link = topology.add_server(name, cpu, mem, switch or topology.switches[0])
+        fabric.check()
         key = f"modulehost:{name}"
         try:
             fabric.add_host(link)
@@ -141,6 +144,8 @@ def add_host(name, directory=None, *, cpu=8, mem=2048, switch=None, report=None)
                 _await_daemons(record, [key], report)
                 _await_hosts(record, [name], report)
         except BaseException:
+            with contextlib.suppress(Error):
+                client.Client(record.directory, deadline=5).call("resource", "remove_host", name)
             _drop_host(record, topology, fabric, name)
             raise
 
@@ -337,8 +342,8 @@ def _await_daemons(record, keys, report):
             waiting.pop(0)
             report(f"{key} is ready")
             continue
-        except DaemonDown:
-            pass  # Not yet: every other answer is one that a user must see.
+        except _NOT_YET:
+            pass  # Every other answer is one that a user must see.
         alive = any(process.name == key for process in record.live())
         if not alive or time.monotonic() > end:
             log = Path(record.data["daemons"][key]["dir"]) / "log"
@@ -350,10 +355,12 @@ def _await_hosts(record, names, report):
     """Wait until the resource daemon lists the module hosts."""
     caller = client.Client(record.directory, deadline=5)
     end = time.monotonic() + _PATIENCE
+    missing = set(names)
     while True:
-        missing = set(names) - {host["name"] for host in caller.list_hosts()}
-        if not missing:
-            break
+        with contextlib.suppress(*_NOT_YET):
+            missing = set(names) - {host["name"] for host in caller.list_hosts()}
+            if not missing:
+                break
         if time.monotonic() > end:
             name = sorted(missing)[0]
             log = Path(record.data["daemons"][f"modulehost:{name}"]["dir"]) / "log"

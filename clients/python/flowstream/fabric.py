@@ -47,9 +47,23 @@ class Fabric:
     def database(self):
         return f"unix:{self.folder}/db.sock"
 
+    def check(self):
+        """Raise Error when the platform of the topology could not be built here."""
+        sockets = [f"{self.folder}/{bridge}.snoop" for bridge in self.topology.bridges]
+        sockets += [f"{self.record.directory}/hosts/{name}/rpc.sock" for name in self.topology.servers]
+        longest = max(sockets, key=len, default="")
+        if len(os.fsencode(longest)) > _LONGEST_SOCKET:
+            raise Error(f"the name of the platform's folder is too long: {longest} has more than {_LONGEST_SOCKET} bytes")
+        if not _SCHEMA.exists():
+            raise Error(f"{_SCHEMA} is missing: apt-get install openvswitch-switch")
+        try:
+            os.close(os.open(_TUN, os.O_RDWR | os.O_CLOEXEC))
+        except OSError as error:
+            raise Error(f"cannot open {_TUN}: {error.strerror}; the switch needs it for its bridges") from None
+
     def build(self):
         """Make everything.  Raises CommandFailed or Error; what was made until then is in the record."""
-        self._check_paths()
+        self.check()
         self._make_namespaces()
         for link in self.topology.links:
             if link.a.bridge is None:
@@ -74,17 +88,6 @@ class Fabric:
         """Remove a module host's bridge and the other end of its link; what is not there is no error."""
         far = link.b if link.a.bridge == server.bridge else link.a
         self._vsctl(["--", "--if-exists", "del-br", server.bridge, "--", "--if-exists", "del-port", far.bridge, far.port])
-
-    def _check_paths(self):
-        longest = max((self.target(bridge)[len("unix:"):] for bridge in self.topology.bridges), key=len)
-        if len(os.fsencode(longest)) > _LONGEST_SOCKET:
-            raise Error(f"the name of the platform's folder is too long: {longest} has more than {_LONGEST_SOCKET} bytes")
-        if not _SCHEMA.exists():
-            raise Error(f"{_SCHEMA} is missing: apt-get install openvswitch-switch")
-        try:
-            os.close(os.open(_TUN, os.O_RDWR | os.O_CLOEXEC))
-        except OSError as error:
-            raise Error(f"cannot open {_TUN}: {error.strerror}; the switch needs it for its bridges") from None
 
     def _make_namespaces(self):
         names = [self.namespace] + [self.namespace_of(port) for port in self.topology.ports]
