@@ -1,0 +1,272 @@
+/* flowstream-alloc: the allocator on files.
+ *
+ * Reads a platform and services, places the services, judges the result by the definitions alone, writes the solution and
+ * prints one JSON object.  Exit status: 0 all constraints met, 1 the best found breaks some, 2 bad input, 3 proven that
+ * no solution meets all. */
+#include <config.h>
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "flowstream/alloc.h"
+
+enum { EXIT_MET, EXIT_BROKEN, EXIT_BAD_INPUT, EXIT_PROVEN };
+
+struct settings {
+    const char *platform, *services, *output;
+    double seconds;
+    uint64_t steps, seed, threads;
+    const struct algorithm *algorithm;
+    bool per_link;
+};
+
+struct algorithm {
+    const char *name;
+    enum fs_greedy form;
+    const char *help;
+};
+
+static const struct algorithm algorithms[] = {
+    { "greedy", FS_GREEDY_AUTO, "round robin, by racks on platforms of more than 1,000 servers" },
+    { "greedy-flat", FS_GREEDY_FLAT, "round robin over all servers" },
+    { "greedy-racks", FS_GREEDY_RACKS, "round robin over racks, and servers within" },
+};
+#define N_ALGORITHMS (sizeof algorithms / sizeof *algorithms)
+
+static const struct option long_options[] = {
+    { "platform", required_argument, NULL, 'p' },   { "services", required_argument, NULL, 's' },
+    { "output", required_argument, NULL, 'o' },     { "time-limit", required_argument, NULL, 't' },
+    { "steps", required_argument, NULL, 'n' },      { "seed", required_argument, NULL, 'r' },
+    { "threads", required_argument, NULL, 'j' },    { "algorithm", required_argument, NULL, 'a' },
+    { "paths", required_argument, NULL, 'w' },      { "help", no_argument, NULL, 'h' },
+    { "version", no_argument, NULL, 'V' },          { NULL, 0, NULL, 0 },
+};
+
+static void
+print_help(void)
+{
+    puts("usage: flowstream-alloc --platform P.xml --services S.xml --output SOL.xml [OPTION]...\n"
+         "Places the modules of services on the servers of a platform and chooses the ways between them.\n"
+         "\n"
+         "  --platform FILE       the platform\n"
+         "  --services FILE       the services\n"
+         "  --output FILE         where to write the solution\n"
+         "  --algorithm NAME      how to search (default greedy):");
+    for (size_t i = 0; i < N_ALGORITHMS; i++) {
+        printf("                          %-13s %s\n", algorithms[i].name, algorithms[i].help);
+    }
+    puts("  --paths pair|link     one way for all links between a pair of nodes (default), or one a link\n"
+         "  --seed N              of the random choices (default 1); equal seeds give equal solutions\n"
+         "  --time-limit SECONDS  after so long the rest is placed in haste (default: no limit)\n"
+         "  --steps N, --threads N\n"
+         "                        for searches that improve a solution; the greedy ones need neither\n"
+         "  --help, --version\n"
+         "\n"
+         "Prints one JSON object: what the solution exceeds (cpu in cores, mem in MB, bandwidth in Mbit/s, delay in\n"
+         "the platform's unit) and how it was found.  Exit status: 0 all constraints met, 1 the best found breaks some,\n"
+         "2 bad input, 3 proven that no solution meets all (see \"proof\").");
+}
+
+static void
+fail_usage(const char *what, const char *value)
+{
+    fprintf(stderr, "flowstream-alloc: %s%s%s%s\nTry 'flowstream-alloc --help'.\n", what, value ? " '" : "",
+            value ? value : "", value ? "'" : "");
+    exit(EXIT_BAD_INPUT);
+}
+
+static uint64_t
+parse_count(const char *option, const char *text)
+{
+    char *end;
+
+    errno = 0;
+    uint64_t value = strtoull(text, &end, 10);
+    if (errno || end == text || *end || strspn(text, "0123456789") != strlen(text)) {
+        fprintf(stderr, "flowstream-alloc: --%s is '%s', which is no whole number\n", option, text);
+        exit(EXIT_BAD_INPUT);
+    }
+    return value;
+}
+
+static double
+parse_seconds(const char *text)
+{
+    char *end;
+    double value = strtod(text, &end);
+
+    if (end == text || *end || !isfinite(value) || value <= 0) {
+        fail_usage("--time-limit is not a number of seconds:", text);
+    }
+    return value;
+}
+
+static const struct algorithm *
+parse_algorithm(const char *name)
+{
+    for (size_t i = 0; i < N_ALGORITHMS; i++) {
+        if (!strcmp(algorithms[i].name, name)) {
+            return &algorithms[i];
+        }
+    }
+    fail_usage("there is no algorithm", name);
+    return NULL;
+}
+
+static void
+set_option(struct settings *settings, int option)
+{
+    switch (option) {
+    case 'p': settings->platform = optarg; break;
+    case 's': settings->services = optarg; break;
+    case 'o': settings->output = optarg; break;
+    case 't': settings->seconds = parse_seconds(optarg); break;
+    case 'n': settings->steps = parse_count("steps", optarg); break;
+    case 'r': settings->seed = parse_count("seed", optarg); break;
+    case 'j': settings->threads = parse_count("threads", optarg); break;
+    case 'a': settings->algorithm = parse_algorithm(optarg); break;
+    case 'w':
+        settings->per_link = !strcmp(optarg, "link");
+        if (!settings->per_link && strcmp(optarg, "pair")) {
+            fail_usage("--paths is pair or link, not", optarg);
+        }
+        break;
+    case 'h': print_help(); exit(0);
+    case 'V': puts("flowstream-alloc " PACKAGE_VERSION); exit(0);
+    default: fputs("Try 'flowstream-alloc --help'.\n", stderr); exit(EXIT_BAD_INPUT);
+    }
+}
+
+static struct settings
+parse_arguments(int argc, char **argv)
+{
+    struct settings settings = { .seed = 1, .algorithm = &algorithms[0] };
+    int option;
+
+    while ((option = getopt_long(argc, argv, "", long_options, NULL)) >= 0) {
+        set_option(&settings, option);
+    }
+    if (optind < argc) {
+        fail_usage("unexpected argument", argv[optind]);
+    }
+    if (!settings.platform || !settings.services || !settings.output) {
+        fail_usage(!settings.platform ? "--platform is missing" : !settings.services ? "--services is missing"
+                   : "--output is missing", NULL);
+    }
+    return settings;
+}
+
+/* Ends the program if RESULT says that something went wrong, which ERROR explains. */
+static void
+check(int result, char **error)
+{
+    if (result) {
+        fprintf(stderr, "%s\n", *error ? *error : strerror(result));
+        free(*error);
+        exit(EXIT_BAD_INPUT);
+    }
+}
+
+static double
+now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
+}
+
+static double
+plain(fs_amount amount)
+{
+    return (double) amount / (double) FS_UNIT;
+}
+
+static void
+print_string(const char *text)
+{
+    putchar('"');
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\') {
+            printf("\\%c", *text);
+        } else if ((unsigned char) *text < ' ') {
+            printf("\\u%04x", *text);
+        } else {
+            putchar(*text);
+        }
+    }
+    putchar('"');
+}
+
+static void
+print_report(const struct settings *settings, const struct fs_services *services, const struct fs_report *report,
+             double seconds, const char *proof)
+{
+    printf("{\"services\": %d, \"modules\": %d, \"cpu\": %.12g, \"mem\": %.12g, \"bandwidth\": %.12g, \"delay\": %.12g, "
+           "\"late_paths\": %d, \"unrouted\": %d, \"servers_used\": %d, \"max_link_use\": %.4f, \"feasible\": %s, "
+           "\"seconds\": %.3f, \"algorithm\": \"%s\", \"paths\": \"%s\", \"seed\": %" PRIu64,
+           services->n_services, services->n_modules, plain(report->cpu), plain(report->mem), plain(report->bandwidth),
+           plain(report->delay), report->late_paths, report->unrouted, report->servers_used, report->max_link_use,
+           report->feasible ? "true" : "false", seconds, settings->algorithm->name, settings->per_link ? "link" : "pair",
+           settings->seed);
+    if (proof) {
+        fputs(", \"proof\": ", stdout);
+        print_string(proof);
+    }
+    puts("}");
+}
+
+/* Places SERVICES on PLATFORM, writes and prints the result, and returns the exit status. */
+static int
+solve(const struct settings *settings, const struct fs_platform *platform, const struct fs_services *services)
+{
+    struct fs_place_options options = {
+        .seed = settings->seed, .form = settings->algorithm->form, .seconds = settings->seconds,
+    };
+    struct fs_load *load = fs_load_create(platform, settings->per_link ? FS_PATHS_LINK : FS_PATHS_PAIR);
+    struct fs_solution *solution;
+    struct fs_report report;
+    char *error = NULL;
+    double start = now();
+
+    check(fs_place_greedy(load, services, &options, &solution, &error), &error);
+    free(error);
+    double seconds = now() - start;
+    fs_solution_check(solution, &report);
+    char *proof = report.feasible ? NULL : fs_prove_infeasible(platform, services);
+    error = NULL;
+    check(fs_solution_write(solution, settings->per_link, settings->output, &error), &error);
+    print_report(settings, services, &report, seconds, proof);
+    int status = report.feasible ? EXIT_MET : proof ? EXIT_PROVEN : EXIT_BROKEN;
+    free(proof);
+    fs_solution_destroy(solution);
+    fs_load_destroy(load);
+    return status;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct settings settings = parse_arguments(argc, argv);
+    struct fs_platform *platform;
+    struct fs_services *services;
+    char *error = NULL;
+
+    check(fs_platform_read(settings.platform, &platform, &error), &error);
+    fputs(platform->warnings, stderr);
+    check(fs_services_read(settings.services, platform, &services, &error), &error);
+    int status = solve(&settings, platform, services);
+    fs_services_destroy(services);
+    fs_platform_destroy(platform);
+    if (fflush(stdout) || ferror(stdout)) {
+        perror("flowstream-alloc: standard output");
+        return EXIT_BAD_INPUT;
+    }
+    return status;
+}

@@ -1,0 +1,228 @@
+/* Module hosts, as they register themselves. */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/client.h"
+#include "core/util.h"
+#include "daemons/resource/state.h"
+#include <flowstream/log.h>
+
+FS_LOG_MODULE("hosts");
+
+enum { SILENT_AFTER_MS = 10000 };
+
+static struct host *
+find_host(struct resource *r, const char *name)
+{
+    struct host *h = r->hosts;
+    while (h && strcmp(h->name, name)) {
+        h = h->next;
+    }
+    return h;
+}
+
+static bool
+is_server(struct resource *r, const char *name)
+{
+    int node = fs_platform_find(r->platform, name);
+    return node >= 0 && r->platform->nodes[node].kind == FS_NODE_SERVER;
+}
+
+/* What a registration must have. */
+static char *
+check(const xmlrpc_value *doc)
+{
+    static const char *const needed[] = { "name", "address", "switch", "trunk", "incarnation" };
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
+        if (!*fs_get_string(doc, needed[i], "")) {
+            return fs_xasprintf("register_host: host needs '%s' (string)", needed[i]);
+        }
+    }
+    const char *name = fs_get_string(doc, "name", "");
+    if (strlen(name) > 64 || strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") != strlen(name)) {
+        return fs_xasprintf("register_host: '%.64s' is no name for a host: letters, digits, '_', '-' and '.', 64 at most", name);
+    }
+    const char *address = fs_get_string(doc, "address", "");
+    if (strncmp(address, "http://", 7) && strncmp(address, "https://", 8) && strncmp(address, "unix:/", 6)) {
+        return fs_xasprintf("register_host: address '%.100s' is neither http://HOST:PORT/RPC2 nor unix:/PATH", address);
+    }
+    return NULL;
+}
+
+static bool
+same(const xmlrpc_value *a, const xmlrpc_value *b, const char *key)
+{
+    return !strcmp(fs_get_string(a, key, ""), fs_get_string(b, key, ""));
+}
+
+/* Put the registration into the store and into 'h'. */
+static int
+keep(struct resource *r, struct host *h, const xmlrpc_value *doc, char **error)
+{
+    struct fs_change change = { "host", h->name, doc };
+    int e = fs_store_write(r->store, &change, 1, error);
+    if (e) {
+        return e;
+    }
+    if (h->doc && !same(h->doc, doc, "incarnation")) {
+        fs_log_info("host %s has started again", h->name);
+    }
+    fs_free(h->doc);
+    h->doc = fs_copy(doc);
+    const char *url = fs_get_string(doc, "address", "");
+    if (!h->peer || strcmp(h->peer_url, url)) {
+        if (h->peer) { /* a call may be using it */
+            r->old_peers = fs_xrealloc(r->old_peers, (r->n_old_peers + 1) * sizeof *r->old_peers);
+            r->old_peers[r->n_old_peers++] = h->peer;
+        }
+        free(h->peer_url);
+        h->peer_url = fs_xstrdup(url);
+        h->peer = fs_peer_new("modulehost", url, fs_daemon_credentials(r->daemon));
+    }
+    return 0;
+}
+
+static int
+enter(struct resource *r, const char *name, const xmlrpc_value *doc, char **error)
+{
+    struct host *h = find_host(r, name);
+    bool is_new = !h;
+    if (h && h->removed && same(h->doc, doc, "incarnation")) {
+        *error = fs_xasprintf("host %s was removed: start its daemon again to bring it back", name);
+        return EPERM;
+    }
+    if (is_new) {
+        h = fs_xcalloc(1, sizeof *h);
+        h->name = fs_xstrdup(name);
+    }
+    bool changed = is_new || !same(h->doc, doc, "incarnation") || !same(h->doc, doc, "address") || !same(h->doc, doc, "switch");
+    int e = changed ? keep(r, h, doc, error) : 0;
+    if (e && is_new) {
+        free(h->name);
+        free(h);
+        return e;
+    }
+    if (is_new) {
+        h->next = r->hosts;
+        r->hosts = h;
+        fs_log_info("host %s registered from %s", name, h->peer_url);
+    }
+    h->removed = h->removed && e;
+    h->last_seen = fs_now_ms();
+    return e;
+}
+
+int
+resource_register_host(struct resource *r, const xmlrpc_value *doc, char **error)
+{
+    *error = check(doc);
+    if (*error) {
+        return EINVAL;
+    }
+    const char *name = fs_get_string(doc, "name", "");
+    pthread_mutex_lock(&r->placing);
+    pthread_mutex_lock(&r->lock);
+    int e = 0;
+    if (!is_server(r, name)) {
+        *error = resource_reload_platform(r); /* a host may have been added to the file since */
+        if (!*error && !is_server(r, name)) {
+            *error = fs_xasprintf("host %s is no server of the platform: add <server id=\"%s\" .../> and its <link> to %s", name, name,
+                                  r->platform_path);
+        }
+        e = *error ? EINVAL : 0;
+    }
+    e = e ? e : enter(r, name, doc, error);
+    pthread_mutex_unlock(&r->lock);
+    pthread_mutex_unlock(&r->placing);
+    return e;
+}
+
+static size_t
+modules_on(struct resource *r, const char *name)
+{
+    size_t n = 0;
+    for (struct allocation *a = r->allocations; a; a = a->next) {
+        const xmlrpc_value *modules = fs_get(fs_get(a->doc, "plan"), "modules");
+        for (size_t i = 0; i < fs_size(modules); i++) {
+            n += !strcmp(fs_get_string(fs_item(modules, i), "host", ""), name);
+        }
+    }
+    return n;
+}
+
+int
+resource_remove_host(struct resource *r, const char *name, char **error)
+{
+    pthread_mutex_lock(&r->lock);
+    struct host *h = find_host(r, name);
+    size_t n = h ? modules_on(r, name) : 0;
+    int e = 0;
+    if (!h || h->removed) {
+        *error = fs_xasprintf("there is no host '%.64s' (list_hosts lists them)", name);
+        e = ENOENT;
+    } else if (n) {
+        *error = fs_xasprintf("host %s runs %zu modules: delete their allocations first (list_allocations tells which)", name, n);
+        e = EBUSY;
+    } else {
+        struct fs_change change = { "host", name, NULL };
+        e = fs_store_write(r->store, &change, 1, error);
+        h->removed = !e;
+    }
+    pthread_mutex_unlock(&r->lock);
+    return e;
+}
+
+static const char *
+host_state(const struct host *h)
+{
+    return h->removed ? "removed" : h->last_seen && fs_now_ms() - h->last_seen < SILENT_AFTER_MS ? "up" : "silent";
+}
+
+xmlrpc_value *
+resource_hosts(struct resource *r)
+{
+    xmlrpc_value *all = fs_array();
+    pthread_mutex_lock(&r->lock);
+    for (struct host *h = r->hosts; h; h = h->next) {
+        int node = fs_platform_find(r->platform, h->name);
+        if (h->removed || node < 0 || r->platform->nodes[node].kind != FS_NODE_SERVER) {
+            continue;
+        }
+        const struct fs_server *s = &r->platform->servers[r->platform->nodes[node].server];
+        const struct fs_server_load *load = fs_load_server(r->load, r->platform->nodes[node].server);
+        xmlrpc_value *v = fs_copy(h->doc);
+        fs_set(v, "state", fs_string(host_state(h)));
+        fs_set(v, "cpu", fs_double((double) s->cpu / (double) FS_UNIT));
+        fs_set(v, "mem", fs_double((double) s->mem / (double) FS_UNIT));
+        fs_set(v, "cpu_used", fs_double((double) load->cpu / (double) FS_UNIT));
+        fs_set(v, "mem_used", fs_double((double) load->mem / (double) FS_UNIT));
+        fs_set(v, "modules", fs_int((int) modules_on(r, h->name)));
+        fs_set(v, "silent_seconds", fs_double(h->last_seen ? (double) (fs_now_ms() - h->last_seen) / 1e3 : -1.0));
+        fs_append(all, v);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return all;
+}
+
+xmlrpc_value *
+resource_host(struct resource *r, const char *name)
+{
+    pthread_mutex_lock(&r->lock);
+    struct host *h = find_host(r, name);
+    xmlrpc_value *v = h && !h->removed ? fs_set(fs_copy(h->doc), "state", fs_string(host_state(h))) : NULL;
+    pthread_mutex_unlock(&r->lock);
+    return v;
+}
+
+struct fs_peer *
+resource_host_peer(struct resource *r, const char *name)
+{
+    pthread_mutex_lock(&r->lock);
+    struct host *h = find_host(r, name);
+    struct fs_peer *peer = h ? h->peer : NULL;
+    pthread_mutex_unlock(&r->lock);
+    return peer;
+}

@@ -1,0 +1,553 @@
+/* Requests, platform and allocator brought together: flows, services, plans, the account of what is taken, names of ports. */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/util.h"
+#include "daemons/resource/state.h"
+#include <flowstream/log.h>
+
+FS_LOG_MODULE("model");
+
+static fs_amount
+amount(double d)
+{
+    return (fs_amount) (d * (double) FS_UNIT + 0.5);
+}
+
+static const xmlrpc_value *
+node_of(const xmlrpc_value *request, const char *name)
+{
+    const xmlrpc_value *nodes = fs_get(request, "nodes");
+    for (size_t i = 0; i < fs_size(nodes); i++) {
+        if (!strcmp(fs_get_string(fs_item(nodes, i), "name", ""), name)) {
+            return fs_item(nodes, i);
+        }
+    }
+    return NULL;
+}
+
+static bool
+is_kind(const xmlrpc_value *node, const char *kind)
+{
+    return !strcmp(fs_get_string(node, "kind", ""), kind);
+}
+
+/* --- Flows --- */
+
+/* May traffic that a FromNet without in_port takes come in at 'port'?  Not at the request's own ToNets. */
+static bool
+is_own_exit(const xmlrpc_value *request, const char *port)
+{
+    const xmlrpc_value *nodes = fs_get(request, "nodes");
+    for (size_t i = 0; i < fs_size(nodes); i++) {
+        const xmlrpc_value *ports = fs_get(fs_item(nodes, i), "ports");
+        for (size_t j = 0; j < fs_size(ports); j++) {
+            if (!strcmp(fs_text(fs_item(ports, j), ""), port)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void
+add_flow(xmlrpc_value *flows, const xmlrpc_value *link, const char *io)
+{
+    xmlrpc_value *flow = fs_copy(link);
+    fs_append(flows, fs_set(flow, "io", fs_string(io)));
+}
+
+xmlrpc_value *
+resource_flows(struct resource *r, const xmlrpc_value *request)
+{
+    xmlrpc_value *flows = fs_array();
+    const xmlrpc_value *links = fs_get(request, "links");
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < fs_size(links); i++) {
+        const xmlrpc_value *link = fs_item(links, i), *from = node_of(request, fs_get_string(link, "from", ""));
+        const char *in_port = fs_get_string(from, "in_port", "");
+        if (!is_kind(from, "from")) {
+            add_flow(flows, link, "");
+        } else if (*in_port) {
+            add_flow(flows, link, in_port);
+        } else {
+            for (int n = 0; n < r->platform->n_nodes; n++) {
+                const struct fs_node *node = &r->platform->nodes[n];
+                if (node->kind == FS_NODE_IO && !is_own_exit(request, node->id)) {
+                    add_flow(flows, link, node->id);
+                }
+            }
+        }
+    }
+    pthread_mutex_unlock(&r->lock);
+    return flows;
+}
+
+/* --- The allocator's view of a request --- */
+
+/* What a flow's source is called in the service. */
+static char *
+source_name(const xmlrpc_value *flow)
+{
+    const char *io = fs_get_string(flow, "io", "");
+    return *io ? fs_xasprintf("%s@%s", fs_get_string(flow, "from", ""), io) : fs_xstrdup(fs_get_string(flow, "from", ""));
+}
+
+static int
+add_node(struct fs_services_builder *b, const xmlrpc_value *node, char **error)
+{
+    const char *name = fs_get_string(node, "name", "");
+    if (is_kind(node, "module")) {
+        return fs_services_add_pm(b, name, amount(RESOURCE_MODULE_CPU), amount(RESOURCE_MODULE_MEM), error);
+    }
+    if (!is_kind(node, "to")) {
+        return 0; /* sources come with their flows */
+    }
+    struct fs_text ios = { 0 };
+    const xmlrpc_value *ports = fs_get(node, "ports");
+    for (size_t i = 0; i < fs_size(ports); i++) {
+        fs_text_addf(&ios, "%s%s", i ? " " : "", fs_text(fs_item(ports, i), ""));
+    }
+    int e = fs_services_add_sink(b, name, ios.text ? ios.text : "", error);
+    free(ios.text);
+    return e;
+}
+
+static int
+add_flow_to_service(struct fs_services_builder *b, const xmlrpc_value *flow, char **error)
+{
+    char *from = source_name(flow);
+    const char *io = fs_get_string(flow, "io", "");
+    int e = *io ? fs_services_add_source(b, from, io, error) : 0;
+    e = e ? e : fs_services_add_link(b, from, fs_get_string(flow, "to", ""), amount(RESOURCE_FLOW_RATE), error);
+    free(from);
+    return e;
+}
+
+struct fs_services *
+resource_services(struct resource *r, const xmlrpc_value *request, const xmlrpc_value *flows, char **error)
+{
+    struct fs_services_builder *b = fs_services_builder_create(r->platform);
+    const xmlrpc_value *nodes = fs_get(request, "nodes");
+    int e = fs_services_begin(b, "request", NULL, error);
+    for (size_t i = 0; i < fs_size(nodes) && !e; i++) {
+        e = add_node(b, fs_item(nodes, i), error);
+    }
+    for (size_t i = 0; i < fs_size(flows) && !e; i++) {
+        e = add_flow_to_service(b, fs_item(flows, i), error);
+    }
+    e = e ? e : fs_services_end(b, error);
+    struct fs_services *services = e ? NULL : fs_services_finish(&b);
+    fs_services_builder_destroy(b);
+    return services;
+}
+
+/* --- Placements and plans --- */
+
+void
+resource_placing_begin(struct resource *r)
+{
+    pthread_mutex_lock(&r->placing);
+}
+
+void
+resource_placing_end(struct resource *r)
+{
+    pthread_mutex_unlock(&r->placing);
+}
+
+const struct fs_platform *
+resource_platform(struct resource *r)
+{
+    return r->platform;
+}
+
+struct fs_load *
+resource_load(struct resource *r)
+{
+    return r->load;
+}
+
+/* The node of the platform where a node of the request is, by a placement and, for sources, the flow's port. */
+static const char *
+place_of(const xmlrpc_value *placement, const char *name, const char *io)
+{
+    return *io ? io : fs_get_string(fs_get(placement, "hosts"), name, fs_get_string(fs_get(placement, "ports"), name, ""));
+}
+
+/* NULL when the path of flow 'f' leads along links of the platform from where it begins to where it ends. */
+static char *
+check_path(struct resource *r, const xmlrpc_value *placement, const xmlrpc_value *flow, const xmlrpc_value *path)
+{
+    const char *from = place_of(placement, fs_get_string(flow, "from", ""), fs_get_string(flow, "io", ""));
+    const char *to = place_of(placement, fs_get_string(flow, "to", ""), "");
+    size_t n = fs_size(path);
+    if (!n || strcmp(fs_text(fs_item(path, 0), ""), from) || strcmp(fs_text(fs_item(path, n - 1), ""), to)) {
+        return fs_xasprintf("the placement step gave no path from %s to %s for %s -> %s", *from ? from : "(nowhere)", *to ? to : "(nowhere)",
+                            fs_get_string(flow, "from", ""), fs_get_string(flow, "to", ""));
+    }
+    for (size_t i = 0; i + 1 < n; i++) {
+        char *port = resource_port(r, fs_text(fs_item(path, i), ""), fs_text(fs_item(path, i + 1), ""));
+        if (!port) {
+            return fs_xasprintf("the placement step gave a path from %s to %s, which no link joins", fs_text(fs_item(path, i), ""),
+                                fs_text(fs_item(path, i + 1), ""));
+        }
+        free(port);
+    }
+    return NULL;
+}
+
+static xmlrpc_value *
+make_module(int id, const xmlrpc_value *request, const xmlrpc_value *node, const char *host)
+{
+    const char *name = fs_get_string(node, "name", "");
+    xmlrpc_value *m = fs_struct();
+    fs_set(m, "name", fs_stringf("a%d.%s", id, name));
+    fs_set(m, "node", fs_string(name));
+    fs_set(m, "type", fs_string(fs_get_string(node, "type", "")));
+    fs_set(m, "args", fs_string(fs_get_string(node, "args", "")));
+    fs_set(m, "basesys", fs_string(fs_get_string(fs_get(request, "headers"), "BASESYS", "linux.process")));
+    fs_set(m, "owner", fs_int(id));
+    fs_set(m, "host", fs_string(host));
+    fs_set(m, "cpu", fs_double(RESOURCE_MODULE_CPU_LIMIT));
+    fs_set(m, "mem", fs_double(RESOURCE_MODULE_MEM));
+    fs_set(m, "inputs", fs_array());
+    return fs_set(m, "outputs", fs_array());
+}
+
+static xmlrpc_value *
+module_of(const xmlrpc_value *modules, const char *node)
+{
+    for (size_t i = 0; i < fs_size(modules); i++) {
+        if (!strcmp(fs_get_string(fs_item(modules, i), "node", ""), node)) {
+            return fs_item(modules, i);
+        }
+    }
+    return NULL;
+}
+
+static xmlrpc_value *
+port_spi(const xmlrpc_value *flow, const char *port, int spi)
+{
+    return fs_set(fs_set(fs_struct(), "port", fs_int(fs_get_int(flow, port, 0))), "spi", fs_int(spi));
+}
+
+static bool
+spi_in_use(struct resource *r, int spi)
+{
+    for (struct allocation *a = r->allocations; a; a = a->next) {
+        const xmlrpc_value *flows = fs_get(fs_get(a->doc, "plan"), "flows");
+        for (size_t i = 0; i < fs_size(flows); i++) {
+            if (fs_get_int(fs_item(flows, i), "spi", 0) == spi) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* The next service path identifier: 24 bits, used again only after all others (an old rule or frame then matches nothing new). */
+static int
+next_spi(struct resource *r)
+{
+    bool wrapped = false;
+    pthread_mutex_lock(&r->lock);
+    do {
+        wrapped = wrapped || r->last_spi >= 0xffffff;
+        r->last_spi = r->last_spi >= 0xffffff ? 1 : r->last_spi + 1;
+    } while (wrapped && spi_in_use(r, r->last_spi));
+    int spi = r->last_spi;
+    pthread_mutex_unlock(&r->lock);
+    return spi;
+}
+
+static char *
+fill_plan(struct resource *r, int id, const xmlrpc_value *request, const xmlrpc_value *placement, xmlrpc_value *modules,
+          xmlrpc_value *planned)
+{
+    const xmlrpc_value *nodes = fs_get(request, "nodes");
+    for (size_t i = 0; i < fs_size(nodes); i++) {
+        const xmlrpc_value *node = fs_item(nodes, i);
+        const char *host = place_of(placement, fs_get_string(node, "name", ""), "");
+        if (is_kind(node, "module")) {
+            if (resource_node_kind(r, host) != 'h') {
+                return fs_xasprintf("the placement step put %s on '%s', which is no host", fs_get_string(node, "name", ""), host);
+            }
+            fs_append(modules, make_module(id, request, node, host));
+        }
+    }
+    xmlrpc_value *flows = resource_flows(r, request);
+    char *why = NULL;
+    for (size_t i = 0; i < fs_size(flows) && !why; i++) {
+        const xmlrpc_value *flow = fs_item(flows, i), *path = fs_item(fs_get(placement, "paths"), i);
+        why = check_path(r, placement, flow, path);
+        int spi = why ? 0 : next_spi(r);
+        xmlrpc_value *from = module_of(modules, fs_get_string(flow, "from", "")), *to = module_of(modules, fs_get_string(flow, "to", ""));
+        if (from && !why) {
+            fs_append(fs_get(from, "outputs"), port_spi(flow, "from_port", spi));
+        }
+        if (to && !why) {
+            fs_append(fs_get(to, "inputs"), port_spi(flow, "to_port", spi));
+        }
+        if (!why) {
+            xmlrpc_value *f = fs_copy(flow);
+            fs_set(f, "spi", fs_int(spi));
+            fs_append(planned, fs_set(f, "path", fs_copy(path)));
+        }
+    }
+    fs_free(flows);
+    return why;
+}
+
+xmlrpc_value *
+resource_make_plan(struct resource *r, int id, const xmlrpc_value *request, const xmlrpc_value *placement, bool account, char **error)
+{
+    xmlrpc_value *plan = fs_struct(), *modules = fs_array(), *flows = fs_array();
+    int spi_before = r->last_spi;
+    *error = fill_plan(r, id, request, placement, modules, flows);
+    fs_set(plan, "modules", modules);
+    fs_set(plan, "flows", flows);
+    fs_set(plan, "ports", fs_get(placement, "ports") ? fs_copy(fs_get(placement, "ports")) : fs_struct());
+    if (!*error && account) {
+        xmlrpc_value *last = fs_int(r->last_spi);
+        struct fs_change change = { "counter", "last_spi", last };
+        fs_store_write(r->store, &change, 1, error);
+        fs_free(last);
+    }
+    if (!*error && account) {
+        /* The plan and its account become visible together. */
+        xmlrpc_value *members = fs_set(fs_struct(), "plan", fs_copy(plan));
+        if (!resource_update(r, id, members, error)) {
+            pthread_mutex_lock(&r->lock);
+            *error = resource_account(r, resource_find(r, id));
+            pthread_mutex_unlock(&r->lock);
+        }
+    }
+    if (!account) {
+        r->last_spi = spi_before;
+    }
+    if (*error) {
+        fs_free(plan);
+        return NULL;
+    }
+    return plan;
+}
+
+/* --- The account --- */
+
+static int
+set_place(struct resource *r, struct allocation *a, const struct fs_services *s, int n, char **error)
+{
+    const xmlrpc_value *plan = fs_get(a->doc, "plan");
+    const struct fs_service_node *node = &s->nodes[n];
+    const char *where = node->kind == FS_SERVICE_SOURCE ? strchr(node->id, '@') + 1
+                        : node->kind == FS_SERVICE_SINK ? fs_get_string(fs_get(plan, "ports"), node->id, "")
+                                                        : fs_get_string(module_of(fs_get(plan, "modules"), node->id), "host", "");
+    int at = fs_platform_find(r->platform, where);
+    if (at < 0) {
+        *error = fs_xasprintf("'%s' is not part of the platform any more", where);
+        return ENOENT;
+    }
+    return fs_solution_set_place(a->solution, n, at, error);
+}
+
+static int
+arc_between(const struct fs_platform *p, int from, int to)
+{
+    for (int i = p->out_start[from]; i < p->out_start[from + 1]; i++) {
+        if (p->arcs[p->out[i]].to == to) {
+            return p->out[i];
+        }
+    }
+    return -1;
+}
+
+/* The service link of a flow, by the names of its ends. */
+static int
+link_of(const struct fs_services *s, const xmlrpc_value *flow)
+{
+    char *from = source_name(flow);
+    int found = -1;
+    for (int i = 0; i < s->n_links && found < 0; i++) {
+        if (!strcmp(s->nodes[s->links[i].from].id, from) && !strcmp(s->nodes[s->links[i].to].id, fs_get_string(flow, "to", ""))) {
+            found = i;
+        }
+    }
+    free(from);
+    return found;
+}
+
+static int
+set_route(struct resource *r, struct allocation *a, const struct fs_services *s, const xmlrpc_value *flow, char **error)
+{
+    const xmlrpc_value *path = fs_get(flow, "path");
+    size_t n = fs_size(path);
+    int link = link_of(s, flow);
+    if (n < 2 || link < 0) {
+        return 0; /* inside one host */
+    }
+    int *arcs = fs_xcalloc(n, sizeof *arcs), e = 0;
+    for (size_t i = 0; i + 1 < n && !e; i++) {
+        int from = fs_platform_find(r->platform, fs_text(fs_item(path, i), ""));
+        int to = fs_platform_find(r->platform, fs_text(fs_item(path, i + 1), ""));
+        arcs[i] = from < 0 || to < 0 ? -1 : arc_between(r->platform, from, to);
+        if (arcs[i] < 0) {
+            *error = fs_xasprintf("the link from %s to %s is not part of the platform any more", fs_text(fs_item(path, i), ""),
+                                  fs_text(fs_item(path, i + 1), ""));
+            e = ENOENT;
+        }
+    }
+    e = e ? e : fs_solution_set_route(a->solution, link, arcs, (int) n - 1, error);
+    free(arcs);
+    return e;
+}
+
+char *
+resource_account(struct resource *r, struct allocation *a)
+{
+    char *error = NULL;
+    const xmlrpc_value *plan = a ? fs_get(a->doc, "plan") : NULL;
+    if (!plan) {
+        return NULL;
+    }
+    const xmlrpc_value *flows = fs_get(plan, "flows");
+    a->services = resource_services(r, fs_get(a->doc, "request"), flows, &error);
+    if (!a->services) {
+        return error;
+    }
+    a->solution = fs_solution_create(r->platform, a->services);
+    int e = 0;
+    for (int i = 0; i < a->services->n_nodes && !e; i++) {
+        e = set_place(r, a, a->services, i, &error);
+    }
+    for (size_t i = 0; i < fs_size(flows) && !e; i++) {
+        e = set_route(r, a, a->services, fs_item(flows, i), &error);
+    }
+    if (e) {
+        fs_solution_destroy(a->solution);
+        fs_services_destroy(a->services);
+        a->solution = NULL;
+        a->services = NULL;
+        return error;
+    }
+    fs_load_add(r->load, a->solution, 0);
+    return NULL;
+}
+
+void
+resource_unaccount(struct resource *r, struct allocation *a)
+{
+    if (a->solution) {
+        if (r->load) {
+            fs_load_remove(r->load, a->solution, 0);
+        }
+        fs_solution_destroy(a->solution);
+        fs_services_destroy(a->services);
+        a->solution = NULL;
+        a->services = NULL;
+    }
+}
+
+char *
+resource_reload_platform(struct resource *r)
+{
+    struct fs_platform *platform;
+    char *error = NULL;
+    if (fs_platform_read(r->platform_path, &platform, &error)) {
+        return error;
+    }
+    if (*platform->warnings) {
+        fs_log_warning("%s", platform->warnings);
+    }
+    for (struct allocation *a = r->allocations; a; a = a->next) {
+        resource_unaccount(r, a);
+    }
+    fs_load_destroy(r->load);
+    fs_platform_destroy(r->platform);
+    r->platform = platform;
+    r->load = fs_load_create(platform, FS_PATHS_LINK);
+    for (struct allocation *a = r->allocations; a; a = a->next) {
+        char *why = resource_account(r, a);
+        if (why) {
+            fs_log_warning("allocation %d does not fit the platform file any more: %s", a->id, why);
+            free(why);
+        }
+    }
+    return NULL;
+}
+
+/* --- Names of ports --- */
+
+char *
+resource_port(struct resource *r, const char *from, const char *to)
+{
+    char *name = NULL;
+    pthread_mutex_lock(&r->lock);
+    int a = fs_platform_find(r->platform, from), b = fs_platform_find(r->platform, to);
+    int arc = a >= 0 && b >= 0 ? arc_between(r->platform, a, b) : -1;
+    if (arc >= 0) {
+        name = fs_xstrdup(r->platform->arcs[arc].port);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return name;
+}
+
+char
+resource_node_kind(struct resource *r, const char *node)
+{
+    pthread_mutex_lock(&r->lock);
+    int n = fs_platform_find(r->platform, node);
+    char kind = n < 0 ? 0 : r->platform->nodes[n].kind == FS_NODE_IO ? 'i' : r->platform->nodes[n].kind == FS_NODE_SWITCH ? 's' : 'h';
+    pthread_mutex_unlock(&r->lock);
+    return kind;
+}
+
+/* The ports of a switch towards others, and where traffic that nobody claims passes. */
+static xmlrpc_value *
+describe_switch(const struct fs_platform *p, int n)
+{
+    xmlrpc_value *inner = fs_array(), *outer = fs_array(), *forward = fs_array();
+    for (int i = p->out_start[n]; i < p->out_start[n + 1]; i++) {
+        const struct fs_arc *arc = &p->arcs[p->out[i]];
+        const struct fs_node *to = &p->nodes[arc->to];
+        fs_append(to->kind == FS_NODE_IO ? outer : inner, fs_string(arc->port));
+        int back = to->kind == FS_NODE_IO && to->forward >= 0 ? arc_between(p, n, to->forward) : -1;
+        if (back >= 0) {
+            fs_append(forward, fs_set(fs_set(fs_struct(), "in", fs_string(arc->port)), "out", fs_string(p->arcs[back].port)));
+        }
+    }
+    xmlrpc_value *v = fs_struct();
+    fs_set(v, "name", fs_string(p->nodes[n].id));
+    fs_set(v, "target", fs_string(p->nodes[n].target));
+    fs_set(v, "host", fs_string(""));
+    fs_set(v, "trunk", fs_string(""));
+    fs_set(v, "inner", inner);
+    fs_set(v, "outer", outer);
+    return fs_set(v, "forward", forward);
+}
+
+xmlrpc_value *
+resource_switches(struct resource *r)
+{
+    xmlrpc_value *all = fs_array();
+    pthread_mutex_lock(&r->lock);
+    for (int n = 0; n < r->platform->n_nodes; n++) {
+        if (r->platform->nodes[n].kind == FS_NODE_SWITCH) {
+            fs_append(all, describe_switch(r->platform, n));
+        }
+    }
+    for (struct host *h = r->hosts; h; h = h->next) {
+        if (!h->removed && fs_platform_find(r->platform, h->name) >= 0) {
+            xmlrpc_value *v = describe_switch(r->platform, fs_platform_find(r->platform, h->name));
+            fs_set(v, "name", fs_string(fs_get_string(h->doc, "bridge", h->name)));
+            fs_set(v, "target", fs_string(fs_get_string(h->doc, "switch", "")));
+            fs_set(v, "host", fs_string(h->name));
+            fs_append(all, fs_set(v, "trunk", fs_string(fs_get_string(h->doc, "trunk", ""))));
+        }
+    }
+    pthread_mutex_unlock(&r->lock);
+    return all;
+}

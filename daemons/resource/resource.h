@@ -1,0 +1,93 @@
+/* What the tasks and commands of the resource daemon share: the platform with its hosts, the allocations, and the store behind both.
+ *
+ * The store is written before anything is done about it.  One lock guards all; values that leave this module are copies.
+ *
+ * A *request* (value) is what the language gives: headers {KEY: value}, nodes [{name, type, args, kind "from"|"to"|"module", inputs, outputs, match,
+ * in_port, ports [..]}], links [{from, from_port, to, to_port}] by names of nodes.
+ * A *flow* is one link of a request at one place: a link that leaves a FromNet without in_port is a flow for each network port.
+ * A *placement* is what the placement step answers: hosts {module: host}, ports {ToNet: network port}, paths [[node of the platform, ...], ...],
+ * one path a flow, in the order of resource_flows().
+ * A *plan* is what is installed: modules [{name, node, type, args, basesys, host, cpu, mem, inputs [{port, spi}], outputs [{port, spi}]}], flows [{from,
+ * from_port, to, to_port, io, spi, path}], rules [{switch, target, rules [text]}]. */
+#ifndef DAEMONS_RESOURCE_H
+#define DAEMONS_RESOURCE_H 1
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <flowstream/alloc.h>
+#include <flowstream/api.h>
+#include <flowstream/platform.h>
+#include <flowstream/value.h>
+
+#include "core/daemon.h"
+
+struct resource;
+
+/* Reserved for a module, and per flow, that states nothing (until the language can). */
+#define RESOURCE_MODULE_CPU 0.1   /* cores reserved; its limit is RESOURCE_MODULE_CPU_LIMIT */
+#define RESOURCE_MODULE_CPU_LIMIT 1.0
+#define RESOURCE_MODULE_MEM 32.0  /* MB reserved, and the limit */
+#define RESOURCE_FLOW_RATE 1.0    /* Mbit/s */
+
+FS_API void *resource_start(struct fs_daemon *, const struct fs_settings *, char **error);
+FS_API void resource_stop(void *);
+
+/* --- Hosts --- */
+
+/* Enter or refresh a host that registers itself.  0 or errno with *error. */
+FS_API int resource_register_host(struct resource *, const xmlrpc_value *host, char **error);
+/* Take a host out.  EBUSY: modules are on it; ENOENT: unknown. */
+FS_API int resource_remove_host(struct resource *, const char *name, char **error);
+/* Structs: what the host registered with, and state ("up", "silent" for some seconds, "removed"), load, modules. */
+FS_API xmlrpc_value *resource_hosts(struct resource *);
+/* A copy of the registration of a host that is up or silent, or NULL. */
+FS_API xmlrpc_value *resource_host(struct resource *, const char *name);
+/* The peer for calls to that host's daemon; NULL: unknown host.  Lives as long as the daemon. */
+FS_API struct fs_peer *resource_host_peer(struct resource *, const char *name);
+
+/* --- Allocations --- */
+
+/* Enter a new allocation in state "installing", in memory and in the store; its id, or 0 with *error.  Where 'key' is that of an allocation that
+ * exists, its id comes back and *again is true. */
+FS_API int resource_new_allocation(struct resource *, const char *text, const char *name, const char *key, const char *owner,
+                                   xmlrpc_value *request /* taken */, bool *again, char **error);
+/* A copy of what is known of it, or NULL. */
+FS_API xmlrpc_value *resource_allocation(struct resource *, int id);
+/* Ids of all, ascending; owned by the caller. */
+FS_API int *resource_allocation_ids(struct resource *, size_t *n);
+/* Change members of an allocation (a struct, taken) in the store, then in memory.  ENOENT: unknown. */
+FS_API int resource_update(struct resource *, int id, xmlrpc_value *members, char **error);
+/* Forget it, in the store and in memory, and give back what it took of the platform. */
+FS_API int resource_forget(struct resource *, int id, char **error);
+/* The first allocation, other than 'id', that can claim a packet which one of request's FromNets claims too and is not ordered by PRIORITY: its
+ * id, or 0.  *why says which FromNets. */
+FS_API int resource_conflict(struct resource *, int id, const xmlrpc_value *request, char **why);
+
+/* --- Placing --- */
+
+/* The flows of a request: an array of {from, from_port, to, to_port, io}, io being "" or the network port of a source. */
+FS_API xmlrpc_value *resource_flows(struct resource *, const xmlrpc_value *request);
+/* Between these only one placement is made at a time. */
+FS_API void resource_placing_begin(struct resource *);
+FS_API void resource_placing_end(struct resource *);
+/* The platform and what is taken of it; only between begin and end. */
+FS_API const struct fs_platform *resource_platform(struct resource *);
+FS_API struct fs_load *resource_load(struct resource *);
+/* The one service of a request, for the allocator.  NULL with *error. */
+FS_API struct fs_services *resource_services(struct resource *, const xmlrpc_value *request, const xmlrpc_value *flows, char **error);
+/* Check a placement, number its flows with service paths, and account for it: the plan without rules, or NULL with *error.  Only between begin and
+ * end. */
+FS_API xmlrpc_value *resource_make_plan(struct resource *, int id, const xmlrpc_value *request, const xmlrpc_value *placement, bool account,
+                                        char **error);
+
+/* --- The platform's ports, for rules --- */
+
+/* Name of the port through which node 'from' sends to node 'to' (owned), or NULL: no link. */
+FS_API char *resource_port(struct resource *, const char *from, const char *to);
+/* All switches: [{name, target, host ("" for a switch of the fabric), inner [ports to switches and hosts], trunk, forward [{in, out}]}]. */
+FS_API xmlrpc_value *resource_switches(struct resource *);
+/* Kind of a node: 'i' network port, 's' switch, 'h' server, 0 unknown. */
+FS_API char resource_node_kind(struct resource *, const char *node);
+
+#endif

@@ -1,0 +1,51 @@
+/* Inside of libflowstream-resource; for its own files only. */
+#ifndef DAEMONS_RESOURCE_STATE_H
+#define DAEMONS_RESOURCE_STATE_H 1
+
+#include <pthread.h>
+
+#include "core/store.h"
+#include "daemons/resource/resource.h"
+
+struct host {
+    char *name;
+    xmlrpc_value *doc;    /* as registered */
+    struct fs_peer *peer;
+    char *peer_url;
+    int64_t last_seen;    /* fs_now_ms(), 0: not since this daemon started */
+    bool removed;         /* by remove_host; the incarnation that was removed does not come back by itself */
+    struct host *next;
+};
+
+struct allocation {
+    int id;
+    xmlrpc_value *doc;
+    struct fs_services *services; /* what it takes of the platform, while it is accounted for */
+    struct fs_solution *solution;
+    struct allocation *next;      /* ascending ids */
+};
+
+struct resource {
+    struct fs_daemon *daemon;
+    struct fs_store *store;
+    char *platform_path;
+    pthread_mutex_t lock;    /* of everything below */
+    pthread_mutex_t placing; /* taken before 'lock' */
+    struct fs_platform *platform;
+    struct fs_load *load;
+    struct host *hosts;
+    struct fs_peer **old_peers; /* replaced by a new address, maybe still in use */
+    size_t n_old_peers;
+    struct allocation *allocations;
+    int last_id;
+    int last_spi;
+};
+
+struct allocation *resource_find(struct resource *, int id);
+/* Enter or strike out an allocation's plan in the account of the platform; called with the lock held. */
+char *resource_account(struct resource *, struct allocation *);
+void resource_unaccount(struct resource *, struct allocation *);
+/* Read the platform file again and account for all plans anew; NULL or what is wrong, then nothing has changed.  With the lock held. */
+char *resource_reload_platform(struct resource *);
+
+#endif

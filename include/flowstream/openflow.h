@@ -1,0 +1,160 @@
+#ifndef FLOWSTREAM_OPENFLOW_H
+#define FLOWSTREAM_OPENFLOW_H
+
+/* Rules, ports and statistics of OpenFlow switches.
+ *
+ * Results.  Every function that returns int returns 0 or a positive errno and, where it takes 'error', stores there an
+ * owned message (free() it) that names the switch and the reason, or NULL on success.  'error' may be NULL.
+ *
+ *     EINVAL        a rule's or match's text, a cookie or a target is wrong: nothing was sent
+ *     EPERM         the change would touch rules outside Flowstream's cookie space: nothing was sent
+ *     EEXIST        an add would overwrite a rule of another owner: nothing was sent
+ *     ENODEV        a rule names a port that the switch does not have: nothing was sent
+ *     EREMOTEIO     the switch refused the request; of a bundle nothing is applied
+ *     ETIMEDOUT     no answer by the deadline
+ *     EPROTO        what answers does not speak OpenFlow 1.4 or 1.5
+ *     others        of connect(2), send(2) and recv(2)
+ *
+ * Time.  'deadline_ms' is how many milliseconds the call may take, waiting for other callers of the same switch included.
+ *
+ * Threads.  All functions may be called by any thread.  Calls on one switch take turns; different switches are independent.
+ * No function installs a signal handler, raises SIGPIPE or writes to standard error.  Memory that runs out ends the process. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <flowstream/api.h>
+
+/* Cookies.  The 16 highest bits of each rule of ours are FS_COOKIE_SPACE, then come 32 bits of allocation and 16 of index. */
+
+#define FS_COOKIE_SPACE 0xf105
+#define FS_COOKIE_SPACE_MASK UINT64_C(0xffff000000000000)
+#define FS_COOKIE_ALLOCATION_MASK UINT64_C(0xffffffffffff0000) /* With fs_cookie(id, 0): all rules of one allocation. */
+#define FS_COOKIE_EXACT_MASK UINT64_MAX
+
+/* The cookie of rule 'index' of an allocation. */
+static inline uint64_t
+fs_cookie(uint32_t allocation, uint16_t index)
+{
+    return (uint64_t) FS_COOKIE_SPACE << 48 | (uint64_t) allocation << 16 | index;
+}
+
+/* Whether a rule with this cookie is one of ours. */
+static inline bool
+fs_cookie_is_ours(uint64_t cookie)
+{
+    return cookie >> 48 == FS_COOKIE_SPACE;
+}
+
+/* The allocation that a cookie of ours belongs to. */
+static inline uint32_t
+fs_cookie_allocation(uint64_t cookie)
+{
+    return (uint32_t) (cookie >> 16);
+}
+
+/* A switch. */
+
+struct fs_switch;
+
+/* A switch that is called 'name' in messages and is reached at 'target': "unix:/path/br.mgmt" or "tcp:127.0.0.1:6653"
+ * (an address, not a host name; IPv6 in brackets; without a port 6653).  Does no input or output: the connection is opened by
+ * the first call that needs it, kept, and opened again once when it turns out to be dead.  A wrong target is reported then. */
+FS_API struct fs_switch *fs_switch_new(const char *name, const char *target);
+
+/* Closes the connection and frees 'sw', which no other thread may be using.  NULL is accepted. */
+FS_API void fs_switch_destroy(struct fs_switch *sw);
+
+/* The name given to fs_switch_new(), valid as long as 'sw'. */
+FS_API const char *fs_switch_name(const struct fs_switch *sw);
+
+struct fs_switch_info {
+    uint64_t datapath_id;
+    unsigned n_tables;
+    unsigned version;      /* Of OpenFlow, as on the wire: 5 is 1.4, 6 is 1.5. */
+    char description[320]; /* "MANUFACTURER HARDWARE SOFTWARE", printable. */
+};
+
+/* Asks the switch who it is: the proof that it lives. */
+FS_API int fs_switch_probe(struct fs_switch *sw, int deadline_ms, struct fs_switch_info *info, char **error);
+
+/* Changes of rules. */
+
+enum fs_change_op {
+    FS_CHANGE_ADD,           /* 'text' is a rule with actions, 'cookie' its cookie. */
+    FS_CHANGE_DELETE_STRICT, /* 'text' is table, priority and match of one rule, which goes if it is ours. */
+    FS_CHANGE_DELETE_COOKIE  /* All rules with 'cookie' in the bits of 'cookie_mask'; 'text' may narrow it or be NULL. */
+};
+
+struct fs_change {
+    enum fs_change_op op;
+    const char *text;     /* As ovs-ofctl(8) and ovs-actions(7) write rules; ports by name or number; no cookie. */
+    uint64_t cookie;      /* An add must have one of fs_cookie(); with FS_CHANGE_DELETE_STRICT and mask 0 unused. */
+    uint64_t cookie_mask; /* Unused by an add; a delete by cookie must have all of FS_COOKIE_SPACE_MASK in it. */
+};
+
+/* Applies the 'n' changes in their order as one atomic bundle: all or nothing, also for the packets that cross the switch
+ * meanwhile.  Port names are looked up in the switch at the time of the call.
+ *
+ * Rules outside our cookie space are never touched: deletes do not match them, and an add with the table, priority and match
+ * of such a rule is refused (EEXIST).  A rule that another owner adds during the call itself is not seen.
+ *
+ * On every error but one nothing is applied.  The one is a connection that dies or falls silent behind the commit: the
+ * message then says that the outcome is unknown.  Applying the same changes again is then the right thing to do. */
+FS_API int fs_switch_apply(struct fs_switch *sw, const struct fs_change *changes, size_t n, int deadline_ms, char **error);
+
+/* Statistics. */
+
+struct fs_rule {
+    uint8_t table;
+    uint16_t priority;
+    uint64_t cookie;
+    char *match;    /* As ovs-ofctl writes it, ports by name; "" matches all. */
+    char *actions;  /* "drop" when there are none. */
+    uint64_t packets, bytes; /* Both lag behind the traffic by up to a second. */
+    double duration;         /* Seconds since the rule was added. */
+};
+
+/* Stores in '*rules' the '*n' rules whose cookie is 'cookie' in the bits of 'mask' (mask 0: all rules, also of other owners).
+ * The caller frees them with fs_rules_free().  On error '*rules' is NULL and '*n' 0. */
+FS_API int fs_switch_rules(struct fs_switch *sw, uint64_t cookie, uint64_t mask, struct fs_rule **rules, size_t *n,
+                           int deadline_ms, char **error);
+FS_API void fs_rules_free(struct fs_rule *rules, size_t n);
+
+struct fs_port {
+    char name[16];
+    uint16_t number; /* 65534 is the switch's own port, "LOCAL". */
+    bool up;         /* Enabled and with a carrier. */
+    uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes, rx_dropped, tx_dropped; /* UINT64_MAX: the switch does not know. */
+};
+
+/* Stores in '*ports' the '*n' ports of the switch, by number; the caller frees '*ports' with free(). */
+FS_API int fs_switch_ports(struct fs_switch *sw, struct fs_port **ports, size_t *n, int deadline_ms, char **error);
+
+/* Matches, without any switch. */
+
+/* NULL if 'match' ("in_port=net0,ip,nw_dst=10.0.0.0/8") is a match that Open vSwitch takes; else an owned message, and in
+ * '*offset' where in 'match' the offending word begins.  in_port may be any well-formed name or number.  Refused are words of a
+ * rule that are not of its match (table, priority, cookie, actions, timeouts, flags), fields given twice, and fields without
+ * their protocol (tp_dst alone), which Open vSwitch would silently ignore. */
+FS_API char *fs_match_check(const char *match, size_t *offset);
+
+/* The owned value of in_port in 'match', or NULL when it has none. */
+FS_API char *fs_match_in_port(const char *match);
+
+/* Stores in '*overlap' whether one packet can match both 'a' and 'b'.  Their in_port counts only if both have one; a name and
+ * a number may be the same port.  EINVAL when one of them is no match. */
+FS_API int fs_match_overlap(const char *a, const char *b, bool *overlap, char **error);
+
+/* Log. */
+
+/* What the OpenFlow library has to say (malformed messages mostly, rate-limited): 'priority' as of syslog(3), 'module' and
+ * 'message' valid during the call only.  Called by any thread. */
+typedef void fs_openflow_log_function(void *aux, int priority, const char *module, const char *message);
+
+/* Sends the log to 'function' from now on; NULL, as in the beginning, discards it.  To be called before other threads use
+ * this library. */
+FS_API void fs_openflow_set_log(fs_openflow_log_function *function, void *aux);
+
+#endif

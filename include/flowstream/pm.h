@@ -1,0 +1,142 @@
+/* The packet side of a module host: one multiplexer and any number of module processes.
+ *
+ * The daemon of a module host calls these functions from its tasks.  They keep nothing in memory: all state is on disk below
+ * 'dir' and in the processes, so that a daemon that was killed finds everything again by asking.  Calls on different names may
+ * run at the same time in any thread; two calls on the same name are the caller's to keep apart.
+ *
+ *     dir/mux/{pid,control.sock,log,lock}          the multiplexer
+ *     dir/modules/NAME/{spec,pid,status,control.sock,log}   one module
+ *
+ * Every function returns 0 or a positive errno.  Where there is an 'error' argument it may be NULL; otherwise *error becomes NULL
+ * or a malloc()ed sentence that the caller frees.  'deadline_ms' is the longest time in milliseconds that the call may take. */
+#ifndef FLOWSTREAM_PM_H
+#define FLOWSTREAM_PM_H 1
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <flowstream/api.h>
+#include <flowstream/module.h>
+
+#define FS_PORTS_MAX 64u         /* ports of a module on either side */
+#define FS_PATHS_MAX 1024u       /* service paths that lead into one module */
+#define FS_SPI_MAX 0xffffffu     /* a service path identifier has 24 bits */
+#define FS_MODULE_NAME_MAX 100u  /* bytes of a module's name */
+#define FS_MODULE_ARGS_MAX 32768u /* bytes of a module's arguments */
+
+/* Where this module host lives.  All strings are the caller's. */
+struct fs_host_env {
+    const char *dir;      /* folder of this host, exists, absolute */
+    const char *programs; /* folder of flowstream-mux and flowstream-module */
+    const char *types;    /* folder of the module types, NAME.so with NAME in lower case */
+    const char *netns;    /* path of the network namespace of the trunk, or NULL: this one */
+    const char *trunk;    /* interface of the multiplexer's end of the trunk */
+    const char *host_id;  /* names this host in cgroups: letters, digits, '_', '-', '.' */
+};
+
+/* The multiplexer's counts since it started. */
+struct fs_mux_stats {
+    uint64_t rx_packets, rx_bytes; /* frames from the trunk */
+    uint64_t tx_packets, tx_bytes; /* frames to the trunk */
+    uint64_t local_packets;        /* handed from module to module on this host */
+    uint64_t unknown_spi;          /* frames of a service path that leads nowhere here */
+    uint64_t malformed;            /* frames that are no service header, too long or too short */
+    uint64_t tx_errors;            /* frames that the trunk refused */
+    uint64_t ring_drops;           /* packets that found the ring of their module full */
+    uint64_t ring_faults;          /* modules' ring indexes and lengths that cannot be */
+    uint64_t kernel_drops;         /* frames that the kernel dropped before the multiplexer could read them */
+    uint64_t modules;              /* modules connected */
+};
+
+/* Start the multiplexer of this host and connect all living modules to it; success where it runs already. */
+FS_API int fs_mux_start(const struct fs_host_env *, int deadline_ms, char **error);
+
+/* Stop it; success where none runs.  Modules stay alive, without packets, until the next fs_mux_start(). */
+FS_API int fs_mux_stop(const struct fs_host_env *, int deadline_ms, char **error);
+
+/* Read its counts.  ENOTCONN: it does not run. */
+FS_API int fs_mux_statistics(const struct fs_host_env *, struct fs_mux_stats *, int deadline_ms, char **error);
+
+/* One service link: what carries 'spi' on the trunk belongs to 'port'. */
+struct fs_port_spi {
+    uint32_t port;
+    uint32_t spi; /* 1 ... FS_SPI_MAX */
+};
+
+/* What a module is to be.  All memory is the caller's and is only read. */
+struct fs_module_spec {
+    const char *name;    /* unique on this host: letters, digits, "_-.:@", no '.' or '-' first, at most FS_MODULE_NAME_MAX */
+    const char *type;    /* as in a request: "Firewall" */
+    const char *args;    /* the argument string of the request, not NULL */
+    const char *basesys; /* NULL or "": the first that fs_basesys_names() gives */
+    uint64_t owner;      /* id of the allocation; it is in the process's argument vector */
+    double cpu;          /* cores, 0: no limit */
+    unsigned mem;        /* MB, 0: no limit */
+    const struct fs_port_spi *inputs; /* a port may have several paths, a path only one port */
+    size_t n_inputs;
+    const struct fs_port_spi *outputs; /* one path a port; the ports are 0 ... n_outputs - 1 */
+    size_t n_outputs;
+};
+
+/* Start a module and connect it to the multiplexer, or leave nothing behind.  The error repeats what the type says of its
+ * arguments.  EEXIST: there is one of this name. */
+FS_API int fs_module_start(const struct fs_host_env *, const struct fs_module_spec *, int deadline_ms, char **error);
+
+/* End a module and remove all that belongs to it: process, entries in the multiplexer, cgroup, folder.  A process that does not
+ * end by itself is killed.  Success where there is none of this name. */
+FS_API int fs_module_stop(const struct fs_host_env *, const char *name, int deadline_ms, char **error);
+
+struct fs_module_info {
+    char *name;
+    char *type;
+    char *basesys;
+    uint64_t owner;
+    pid_t pid;       /* 0 where the state is dead */
+    bool running;    /* false: dead, fs_module_stop() clears it away */
+    char *isolation; /* sentence: what keeps this process apart, and what could not be had */
+    char *limits;    /* sentence: which limits hold, or "not enforced: " and why */
+};
+
+/* All modules of this host, by name.  The caller frees with fs_module_list_free(). */
+FS_API int fs_module_list(const struct fs_host_env *, struct fs_module_info **, size_t *n);
+FS_API void fs_module_list_free(struct fs_module_info *, size_t n); /* accepts NULL */
+
+/* What a module has handled.  All but 'dropped' are counted by the multiplexer, outside the module; 'dropped' is the module's
+ * own claim.  They survive a restart of the multiplexer. */
+struct fs_module_counters {
+    uint64_t in, bytes_in;   /* packets put in its ring */
+    uint64_t out, bytes_out; /* packets taken from it */
+    uint64_t dropped;        /* packets that it took and did not pass on */
+    uint64_t ring_drops;     /* packets that it was too slow for, on either side */
+};
+FS_API int fs_module_counters(const struct fs_host_env *, const char *name, struct fs_module_counters *, int deadline_ms,
+                              char **error);
+
+/* Talk to the running module: "read NAME", "write NAME VALUE", "configure ARGS" (the new configuration holds from one packet to the
+ * next; a bad one changes nothing), "counters", "status".  *reply is malloc()ed.  ENOENT: no such module.  EINVAL: the module
+ * refuses, *error says why.  ETIMEDOUT: it does not answer. */
+FS_API int fs_module_control(const struct fs_host_env *, const char *name, const char *command, char **reply, int deadline_ms,
+                             char **error);
+
+/* The base systems that this host offers, the preferred one first.  A static array that ends with NULL. */
+FS_API const char *const *fs_basesys_names(void);
+
+/* A module type loaded for checking arguments or describing it.  'type' is valid until fs_type_unload(). */
+struct fs_type {
+    const struct fs_module_type *type;
+    void *handle;
+};
+
+/* Load type 'name' from 'types' (see fs_host_env).  This runs the object's constructors: load only what is trusted.
+ * ENOENT: there is none.  ENOEXEC: it is no module type of this version.  Thread-safe. */
+FS_API int fs_type_load(const char *types, const char *name, struct fs_type *, char **error);
+FS_API void fs_type_unload(struct fs_type *); /* accepts an empty one */
+
+/* The names of all types in a folder (file names without ".so", sorted) as a malloc()ed array of malloc()ed strings that ends with
+ * NULL; free with fs_type_list_free(). */
+FS_API int fs_type_list(const char *types, char ***names);
+FS_API void fs_type_list_free(char **names); /* accepts NULL */
+
+#endif

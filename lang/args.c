@@ -1,0 +1,217 @@
+/* The checker, about the strings in parentheses: the match of a FromNet, the ports of a ToNet, and, through the
+ * surroundings that the caller gave, the arguments of the module types. */
+#include "config.h"
+
+#include "lang/check.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lang/suggest.h"
+
+#define LONGEST_MESSAGE 400u /* bytes, of a callback's message */
+
+static void check_from_net(struct check *, uint32_t node);
+static void check_to_net(struct check *, uint32_t node);
+static void check_module(struct check *, uint32_t node);
+
+void
+check_args(struct check *check)
+{
+    const struct syntax_args *refused = NULL; /* several names with one string: one mistake */
+    for (size_t i = 0; i < check->n_nodes; i++) {
+        const struct node_facts *facts = &check->facts[i];
+        bool again = refused && facts->args && refused->span.offset == facts->args->span.offset;
+        if (!facts->type || facts->args->broken || again) {
+            continue;
+        }
+        size_t errors = fs_diagnostics_errors(check->diagnostics);
+        switch (check->nodes[i].kind) {
+        case FS_NODE_FROM_NET: check_from_net(check, (uint32_t) i); break;
+        case FS_NODE_TO_NET: check_to_net(check, (uint32_t) i); break;
+        case FS_NODE_MODULE: check_module(check, (uint32_t) i); break;
+        }
+        refused = fs_diagnostics_errors(check->diagnostics) > errors ? facts->args : refused;
+    }
+}
+
+/* Some bytes of a decoded argument string as a span of the text. */
+static struct span
+span_in_args(const struct check *check, const struct syntax_args *args, size_t start, size_t length)
+{
+    if (!args->written) {
+        return args->span;
+    }
+    uint32_t from = lexer_locate_in_string(check->text, args->span, start);
+    uint32_t to = length ? lexer_locate_in_string(check->text, args->span, start + length - 1) + 1 : from + 1;
+    return (struct span) { from, to - from };
+}
+
+/* Report a port that the network does not have.  'name' lies at 'start' in the argument string. */
+static void
+check_port_name(struct check *check, const struct syntax_args *args, const char *name, size_t start)
+{
+    if (!check->env->ports) {
+        return;
+    }
+    struct suggestion suggestion;
+    suggest_begin(&suggestion, name);
+    for (size_t i = 0; i < check->env->n_ports; i++) {
+        if (!strcmp(check->env->ports[i], name)) {
+            return;
+        }
+        suggest_offer(&suggestion, check->env->ports[i]);
+    }
+    struct fs_diagnostic *error = diagnostics_error(check->diagnostics, span_in_args(check, args, start, strlen(name)),
+                                                    "the network has no port '%.64s'", name);
+    diagnostics_suggest(check->diagnostics, error, suggestion.best);
+}
+
+/* Move a callback's message into 'copy', since what follows may leave its function by a jump, and nobody would free it
+ * then. */
+static void
+take_message(char *message, char copy[static LONGEST_MESSAGE])
+{
+    size_t length = strnlen(message, LONGEST_MESSAGE - 1);
+    memcpy(copy, message, length);
+    copy[length] = '\0';
+    free(message);
+}
+
+/* The part of 'string' from '*at' up to 'separator' without spaces around it; '*at' moves behind the separator. */
+static struct span
+next_part(const char *string, size_t *at, char separator)
+{
+    const char *end = strchrnul(string + *at, separator);
+    size_t start = *at, stop = (size_t) (end - string);
+    *at = stop + (*end != '\0');
+    while (start < stop && strchr(" \t\n", string[start])) {
+        start++;
+    }
+    while (stop > start && strchr(" \t\n", string[stop - 1])) {
+        stop--;
+    }
+    return (struct span) { (uint32_t) start, (uint32_t) (stop - start) };
+}
+
+/* The network port that a match names. */
+static void
+extract_in_port(struct check *check, uint32_t node)
+{
+    static const char key[] = "in_port=";
+    const char *match = check->nodes[node].match;
+    for (size_t at = 0; match[at];) {
+        struct span part = next_part(match, &at, ',');
+        if (part.length < strlen(key) || strncmp(match + part.offset, key, strlen(key))) {
+            continue;
+        }
+        size_t start = part.offset + strlen(key), length = part.length - strlen(key);
+        struct span span = span_in_args(check, check->facts[node].args, part.offset, part.length);
+        if (length == 0 || check->nodes[node].in_port) {
+            diagnostics_error(check->diagnostics, span,
+                              length ? "the match of '%s' names a second in_port"
+                                     : "the match of '%s' has an empty in_port",
+                              check->nodes[node].name);
+            continue;
+        }
+        check->nodes[node].in_port = arena_copy(check->arena, match + start, length);
+        check_port_name(check, check->facts[node].args, check->nodes[node].in_port, start);
+    }
+}
+
+static void
+check_from_net(struct check *check, uint32_t node)
+{
+    const struct syntax_args *args = check->facts[node].args;
+    check->nodes[node].match = args->value;
+    if (args->value[strspn(args->value, " \t\n")] == '\0') {
+        struct fs_diagnostic *error =
+            diagnostics_error(check->diagnostics, args->span, "'%s' needs a match that says which traffic comes in",
+                              check->nodes[node].name);
+        diagnostics_note(check->diagnostics, error, NULL, "for example FromNet(\"in_port=net0,ip,nw_src=10.0.0.0/8\")");
+        return;
+    }
+    extract_in_port(check, node);
+    size_t offset = 0;
+    char *wrong = check->env->check_match ? check->env->check_match(check->env->aux, args->value, &offset) : NULL;
+    if (wrong) {
+        size_t length = strlen(args->value);
+        offset = offset < length ? offset : length;
+        size_t part = strcspn(args->value + offset, ", \t\n");
+        char message[LONGEST_MESSAGE];
+        take_message(wrong, message);
+        diagnostics_error(check->diagnostics, span_in_args(check, args, offset, part), "bad match of '%s': %s",
+                          check->nodes[node].name, message);
+    }
+}
+
+/* Take one port name of a ToNet into its list. */
+static void
+add_to_net_port(struct check *check, uint32_t node, struct span part, const char **ports, uint32_t *n)
+{
+    const struct syntax_args *args = check->facts[node].args;
+    const char *name = arena_copy(check->arena, args->value + part.offset, part.length);
+    if (part.length == 0) {
+        diagnostics_error(check->diagnostics, args->span, "'%s' has an empty name between its network ports",
+                          check->nodes[node].name);
+        return;
+    }
+    for (uint32_t i = 0; i < *n; i++) {
+        if (!strcmp(ports[i], name)) {
+            diagnostics_error(check->diagnostics, span_in_args(check, args, part.offset, part.length),
+                              "'%s' names the network port '%.64s' twice", check->nodes[node].name, name);
+            return;
+        }
+    }
+    check_port_name(check, args, name, part.offset);
+    ports[(*n)++] = name;
+}
+
+static void
+check_to_net(struct check *check, uint32_t node)
+{
+    const struct syntax_args *args = check->facts[node].args;
+    if (args->value[0] == '\0') {
+        struct fs_diagnostic *error =
+            diagnostics_error(check->diagnostics, args->span, "'%s' needs the network port that traffic leaves by",
+                              check->nodes[node].name);
+        diagnostics_note(check->diagnostics, error, NULL,
+                         "for example ToNet(\"net1\"), or ToNet(\"net1|tun1\") to let the platform choose");
+        return;
+    }
+    uint32_t n_parts = 1, n = 0;
+    for (const char *p = args->value; *p; p++) {
+        n_parts += *p == '|';
+    }
+    if (n_parts > check->limits.ports) {
+        diagnostics_error(check->diagnostics, args->span, "'%s' names %u network ports, more than %u",
+                          check->nodes[node].name, n_parts, check->limits.ports);
+        return;
+    }
+    const char **ports = arena_array(check->arena, n_parts, sizeof *ports);
+    for (size_t at = 0, i = 0; i < n_parts; i++) {
+        add_to_net_port(check, node, next_part(args->value, &at, '|'), ports, &n);
+    }
+    check->nodes[node].ports = ports;
+    check->nodes[node].n_ports = n;
+}
+
+/* Ask the type, if it is known how many outputs there are. */
+static void
+check_module(struct check *check, uint32_t node)
+{
+    const struct node_facts *facts = &check->facts[node];
+    const struct fs_lang_type *type = facts->type;
+    bool fixed = type->min_outputs == type->max_outputs;
+    if (!check->env->check_args || (!fixed && (!facts->outputs_sound || check->tree->incomplete))) {
+        return;
+    }
+    uint32_t n_outputs = fixed ? type->max_outputs : check->nodes[node].n_outputs;
+    char *wrong = check->env->check_args(check->env->aux, type->name, facts->args->value, n_outputs);
+    if (wrong) {
+        char message[LONGEST_MESSAGE];
+        take_message(wrong, message);
+        diagnostics_error(check->diagnostics, facts->args->span, "bad argument of '%s': %s", check->nodes[node].name,
+                          message);
+    }
+}

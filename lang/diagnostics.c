@@ -1,0 +1,388 @@
+/* The list of what is wrong with a text, and how people and programs get to read it.
+ *
+ * The parser and the checker add entries in whatever order they find them; the list keeps a copy of the source, so that
+ * it outlives its caller's, shows the lines that it speaks of, and is sorted by place at the end. */
+#include "config.h"
+
+#include "lang/diagnostics.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lang/text.h"
+#include "lang/utf8.h"
+
+/* So much of a long line is shown around the place in question, in bytes. */
+#define SHOWN_BEFORE 80u
+#define SHOWN_AFTER 80u
+
+struct fs_diagnostics {
+    struct arena arena;
+    const char *file_name;
+    const char *source;
+    size_t source_size;
+    uint32_t *line_starts; /* offset of each line */
+    size_t n_lines;
+    struct fs_diagnostic **entries;
+    size_t n_entries, capacity, limit;
+    size_t n_errors; /* also those that were not kept */
+    size_t n_forgotten;
+    struct fs_diagnostic forgotten; /* stands for entries beyond the limit */
+};
+
+static void find_lines(struct fs_diagnostics *);
+static struct fs_diagnostic *add(struct fs_diagnostics *, enum fs_severity, struct span, char *message);
+static uint32_t visible_length(const struct fs_diagnostics *, struct span, uint32_t line);
+static void clean(char *message);
+static int compare_places(const void *, const void *);
+static void write_entry(struct text *, const struct fs_diagnostics *, const struct fs_diagnostic *, bool colour);
+static void write_json(struct text *, const struct fs_diagnostics *, const struct fs_diagnostic *);
+
+struct fs_diagnostics *
+diagnostics_create(jmp_buf *out_of_memory)
+{
+    struct fs_diagnostics *list = calloc(1, sizeof *list);
+    if (list) {
+        list->arena.out_of_memory = out_of_memory;
+    }
+    return list;
+}
+
+void
+diagnostics_set_source(struct fs_diagnostics *list, const char *file_name, const char *text, size_t size, size_t limit)
+{
+    list->file_name = arena_copy(&list->arena, file_name, strlen(file_name));
+    list->source = arena_copy(&list->arena, text, size);
+    list->source_size = size;
+    list->limit = limit;
+    find_lines(list);
+}
+
+struct fs_diagnostic *
+diagnostics_error(struct fs_diagnostics *list, struct span span, const char *format, ...)
+{
+    list->n_errors++;
+    if (!diagnostics_wanted(list)) {
+        return add(list, FS_SEVERITY_ERROR, span, NULL);
+    }
+    va_list arguments;
+    va_start(arguments, format);
+    char *message = arena_vprintf(&list->arena, format, arguments);
+    va_end(arguments);
+    return add(list, FS_SEVERITY_ERROR, span, message);
+}
+
+struct fs_diagnostic *
+diagnostics_warning(struct fs_diagnostics *list, struct span span, const char *format, ...)
+{
+    if (!diagnostics_wanted(list)) {
+        return add(list, FS_SEVERITY_WARNING, span, NULL);
+    }
+    va_list arguments;
+    va_start(arguments, format);
+    char *message = arena_vprintf(&list->arena, format, arguments);
+    va_end(arguments);
+    return add(list, FS_SEVERITY_WARNING, span, message);
+}
+
+void
+diagnostics_suggest(struct fs_diagnostics *list, struct fs_diagnostic *entry, const char *suggestion)
+{
+    if (suggestion && entry != &list->forgotten) {
+        entry->suggestion = arena_copy(&list->arena, suggestion, strlen(suggestion));
+    }
+}
+
+void
+diagnostics_note(struct fs_diagnostics *list, struct fs_diagnostic *entry, const struct span *span, const char *format,
+                 ...)
+{
+    if (entry == &list->forgotten) {
+        return;
+    }
+    va_list arguments;
+    va_start(arguments, format);
+    char *note = arena_vprintf(&list->arena, format, arguments);
+    va_end(arguments);
+    clean(note);
+    entry->note = note;
+    if (span) {
+        diagnostics_locate(list, span->offset, &entry->note_line, &entry->note_column);
+        entry->note_length = visible_length(list, *span, entry->note_line);
+    }
+}
+
+void
+diagnostics_locate(const struct fs_diagnostics *list, uint32_t offset, uint32_t *line, uint32_t *column)
+{
+    size_t low = 0, high = list->n_lines; /* line_starts[low] <= offset < line_starts[high] */
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (list->line_starts[middle] <= offset) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    *line = (uint32_t) low + 1;
+    *column = offset - list->line_starts[low] + 1;
+}
+
+bool
+diagnostics_wanted(const struct fs_diagnostics *list)
+{
+    return list->n_entries < list->limit;
+}
+
+void
+diagnostics_finish(struct fs_diagnostics *list)
+{
+    if (list->n_entries) {
+        qsort(list->entries, list->n_entries, sizeof(struct fs_diagnostic *), compare_places);
+    }
+    list->arena.out_of_memory = NULL;
+}
+
+size_t
+fs_diagnostics_count(const struct fs_diagnostics *list)
+{
+    return list->n_entries;
+}
+
+size_t
+fs_diagnostics_errors(const struct fs_diagnostics *list)
+{
+    return list->n_errors;
+}
+
+const struct fs_diagnostic *
+fs_diagnostics_get(const struct fs_diagnostics *list, size_t index)
+{
+    assert(index < list->n_entries);
+    return list->entries[index];
+}
+
+char *
+fs_diagnostics_text(const struct fs_diagnostics *list, bool colour)
+{
+    struct text text = TEXT_INITIALIZER;
+    for (size_t i = 0; i < list->n_entries; i++) {
+        write_entry(&text, list, list->entries[i], colour);
+    }
+    if (list->n_forgotten) {
+        text_printf(&text, "%s: %zu more messages are not shown\n", list->file_name, list->n_forgotten);
+    }
+    return text_take(&text);
+}
+
+char *
+fs_diagnostics_json(const struct fs_diagnostics *list)
+{
+    struct text text = TEXT_INITIALIZER;
+    text_puts(&text, "[");
+    for (size_t i = 0; i < list->n_entries; i++) {
+        text_puts(&text, i ? ", " : "");
+        write_json(&text, list, list->entries[i]);
+    }
+    text_puts(&text, "]");
+    return text_take(&text);
+}
+
+void
+fs_diagnostics_destroy(struct fs_diagnostics *list)
+{
+    if (list) {
+        arena_free(&list->arena);
+        free(list);
+    }
+}
+
+static void
+find_lines(struct fs_diagnostics *list)
+{
+    size_t n = 1;
+    for (size_t i = 0; i < list->source_size; i++) {
+        n += list->source[i] == '\n';
+    }
+    list->line_starts = arena_array(&list->arena, n, sizeof *list->line_starts);
+    list->n_lines = 1;
+    for (size_t i = 0; i < list->source_size; i++) {
+        if (list->source[i] == '\n') {
+            list->line_starts[list->n_lines++] = (uint32_t) i + 1;
+        }
+    }
+}
+
+static struct fs_diagnostic *
+add(struct fs_diagnostics *list, enum fs_severity severity, struct span span, char *message)
+{
+    if (!message) {
+        list->n_forgotten++;
+        return &list->forgotten;
+    }
+    clean(message);
+    struct fs_diagnostic *entry = arena_alloc(&list->arena, sizeof *entry);
+    entry->severity = severity;
+    entry->message = message;
+    diagnostics_locate(list, span.offset, &entry->line, &entry->column);
+    entry->length = visible_length(list, span, entry->line);
+    list->entries =
+        arena_grow(&list->arena, list->entries, list->n_entries, &list->capacity, sizeof(struct fs_diagnostic *));
+    list->entries[list->n_entries++] = entry;
+    return entry;
+}
+
+/* The end of 'line' (from 1) without its line end. */
+static uint32_t
+line_end(const struct fs_diagnostics *list, uint32_t line)
+{
+    uint32_t start = list->line_starts[line - 1];
+    uint32_t end = line < list->n_lines ? list->line_starts[line] - 1 : (uint32_t) list->source_size;
+    return end > start && list->source[end - 1] == '\r' ? end - 1 : end;
+}
+
+static uint32_t
+visible_length(const struct fs_diagnostics *list, struct span span, uint32_t line)
+{
+    uint32_t end = line_end(list, line);
+    return span.offset >= end ? 0 : span.length > end - span.offset ? end - span.offset : span.length;
+}
+
+/* A message may quote the source: no control character of it reaches a terminal. */
+static void
+clean(char *message)
+{
+    for (char *p = message; *p; p++) {
+        unsigned char c = (unsigned char) *p, next = (unsigned char) p[1];
+        if (c < 0x20 || c == 0x7f) {
+            *p = '?';
+        } else if (c == 0xc2 && next >= 0x80 && next < 0xa0) {
+            p[0] = p[1] = '?';
+        }
+    }
+}
+
+/* Entries are made one after the other in one arena, but their addresses say nothing; equal places are told apart by
+ * their messages. */
+static int
+compare_places(const void *a_, const void *b_)
+{
+    const struct fs_diagnostic *a = *(const struct fs_diagnostic *const *) a_,
+                               *b = *(const struct fs_diagnostic *const *) b_;
+    return a->line != b->line       ? (a->line < b->line ? -1 : 1)
+           : a->column != b->column ? (a->column < b->column ? -1 : 1)
+                                    : strcmp(a->message, b->message);
+}
+
+/* One line of the source from 'start' to 'end' as it may be shown: control characters but the tab as '?'. */
+static void
+write_source(struct text *text, const char *source, uint32_t start, uint32_t end)
+{
+    for (uint32_t i = start; i < end;) {
+        unsigned char c = (unsigned char) source[i];
+        size_t length = utf8_length(source + i, end - i);
+        bool control =
+            (c < 0x20 && c != '\t') || c == 0x7f || length == 0 || (c == 0xc2 && (unsigned char) source[i + 1] < 0xa0);
+        if (control) {
+            text_puts(text, "?");
+        } else {
+            text_add(text, source + i, length);
+        }
+        i += length ? (uint32_t) length : 1;
+    }
+}
+
+/* As many columns as 'start' to 'end' takes on a terminal, filled with 'fill'; tabs stay tabs where 'fill' is a space.
+ */
+static void
+write_columns(struct text *text, const char *source, uint32_t start, uint32_t end, char fill)
+{
+    for (uint32_t i = start; i < end;) {
+        size_t length = utf8_length(source + i, end - i);
+        text_repeat(text, source[i] == '\t' && fill == ' ' ? '\t' : fill, 1);
+        i += length ? (uint32_t) length : 1;
+    }
+}
+
+/* Do not begin or end a cut in the middle of a character. */
+static uint32_t
+whole_character(const char *source, uint32_t at, uint32_t end)
+{
+    while (at < end && ((unsigned char) source[at] & 0xc0) == 0x80) {
+        at++;
+    }
+    return at;
+}
+
+static void
+write_marked_line(struct text *text, const struct fs_diagnostics *list, uint32_t line, uint32_t column, uint32_t length,
+                  const char *green, const char *plain)
+{
+    uint32_t start = list->line_starts[line - 1], end = line_end(list, line), at = start + column - 1;
+    if (at > end) {
+        at = end; /* the line end itself */
+    }
+    uint32_t from = at - start > SHOWN_BEFORE ? whole_character(list->source, at - SHOWN_BEFORE, end) : start;
+    uint32_t to = end - at > SHOWN_AFTER ? whole_character(list->source, at + SHOWN_AFTER, end) : end;
+    uint32_t marked_end = to - at < length ? to : at + length;
+    const char *cut = from > start ? "..." : "";
+
+    text_printf(text, " %s", cut);
+    write_source(text, list->source, from, to);
+    text_printf(text, "%s\n %*s", to < end ? "..." : "", (int) strlen(cut), "");
+    write_columns(text, list->source, from, at, ' ');
+    text_printf(text, "%s^", green);
+    uint32_t second = at < marked_end ? whole_character(list->source, at + 1, marked_end) : marked_end;
+    write_columns(text, list->source, second, marked_end, '~');
+    text_printf(text, "%s\n", plain);
+}
+
+static void
+write_entry(struct text *text, const struct fs_diagnostics *list, const struct fs_diagnostic *entry, bool colour)
+{
+    const char *bold = colour ? "\33[1m" : "", *plain = colour ? "\33[0m" : "", *green = colour ? "\33[1;32m" : "";
+    const char *red = colour ? "\33[1;31m" : "", *magenta = colour ? "\33[1;35m" : "",
+               *cyan = colour ? "\33[1;36m" : "";
+    bool error = entry->severity == FS_SEVERITY_ERROR;
+
+    text_printf(text, "%s%s:%u:%u: %s%s:%s %s%s", bold, list->file_name, entry->line, entry->column,
+                error ? red : magenta, error ? "error" : "warning", plain, bold, entry->message);
+    if (entry->suggestion) {
+        text_printf(text, "; did you mean '%s'?", entry->suggestion);
+    }
+    text_printf(text, "%s\n", plain);
+    write_marked_line(text, list, entry->line, entry->column, entry->length, green, plain);
+    if (entry->note && entry->note_line) {
+        text_printf(text, "%s%s:%u:%u: %snote:%s %s\n", bold, list->file_name, entry->note_line, entry->note_column,
+                    cyan, plain, entry->note);
+        write_marked_line(text, list, entry->note_line, entry->note_column, entry->note_length, green, plain);
+    } else if (entry->note) {
+        text_printf(text, "%s%s: %snote:%s %s\n", bold, list->file_name, cyan, plain, entry->note);
+    }
+}
+
+static void
+write_json(struct text *text, const struct fs_diagnostics *list, const struct fs_diagnostic *entry)
+{
+    text_puts(text, "{\"file\": ");
+    text_json_string(text, list->file_name);
+    text_printf(text,
+                ", \"line\": %u, \"column\": %u, \"length\": %u, \"severity\": \"%s\", \"message\": ", entry->line,
+                entry->column, entry->length, entry->severity == FS_SEVERITY_ERROR ? "error" : "warning");
+    text_json_string(text, entry->message);
+    if (entry->suggestion) {
+        text_puts(text, ", \"suggestion\": ");
+        text_json_string(text, entry->suggestion);
+    }
+    if (entry->note) {
+        text_puts(text, ", \"note\": {\"message\": ");
+        text_json_string(text, entry->note);
+        if (entry->note_line) {
+            text_printf(text, ", \"line\": %u, \"column\": %u, \"length\": %u", entry->note_line, entry->note_column,
+                        entry->note_length);
+        }
+        text_puts(text, "}");
+    }
+    text_puts(text, "}");
+}

@@ -1,0 +1,397 @@
+/* The lexer: characters to tokens, in one pass without looking back, then one pass over the tokens that decides which
+ * line ends end a statement.  It knows nothing of grammar but two things: KEY= at the beginning of a statement is
+ * followed by a value up to the end of the line, and a chain goes on where a line ends or the next one begins with
+ * "->".
+ *
+ * The parser (parser.c) and the formatter (format.c) read the tokens. */
+#include "config.h"
+
+#include "lang/lexer.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "lang/utf8.h"
+
+struct lexer {
+    struct arena *arena;
+    struct fs_diagnostics *diagnostics;
+    const char *text;
+    uint32_t size, at;
+    struct tokens tokens;
+    size_t capacity;
+    enum token_kind last; /* but for comments; TOKEN_STATEMENT_END at the start of a line */
+};
+
+static void next_token(struct lexer *);
+static void join_lines(struct tokens *);
+
+struct tokens
+lexer_run(struct arena *arena, const char *text, size_t size, struct fs_diagnostics *diagnostics)
+{
+    struct lexer lexer = {
+        .arena = arena, .diagnostics = diagnostics, .text = text, .size = (uint32_t) size, .last = TOKEN_STATEMENT_END
+    };
+    if (size >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) {
+        lexer.at = 3; /* a byte order mark, as some editors put it */
+    }
+    do {
+        next_token(&lexer);
+    } while (lexer.last != TOKEN_END_OF_TEXT);
+    join_lines(&lexer.tokens);
+    return lexer.tokens;
+}
+
+/* Look at the byte 'ahead' bytes from here; NUL behind the end. */
+static char
+peek(const struct lexer *lexer, uint32_t ahead)
+{
+    return ahead < lexer->size - lexer->at ? lexer->text[lexer->at + ahead] : '\0';
+}
+
+static bool
+is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+static bool
+is_name_start(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+
+static bool
+is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool
+is_name(char c)
+{
+    return is_name_start(c) || is_digit(c);
+}
+
+/* A line end, or the carriage return of one. */
+static bool
+at_line_end(const struct lexer *lexer)
+{
+    char c = peek(lexer, 0);
+    return lexer->at == lexer->size || c == '\n' || (c == '\r' && peek(lexer, 1) == '\n');
+}
+
+static bool
+at_comment(const struct lexer *lexer)
+{
+    char c = peek(lexer, 0), next = peek(lexer, 1);
+    return c == '#' || (c == '/' && (next == '/' || next == '*'));
+}
+
+static void
+push(struct lexer *lexer, enum token_kind kind, uint32_t start)
+{
+    struct tokens *tokens = &lexer->tokens;
+    tokens->array = arena_grow(lexer->arena, tokens->array, tokens->n, &lexer->capacity, sizeof *tokens->array);
+    tokens->array[tokens->n++] = (struct token) { kind, { start, lexer->at - start } };
+    if (kind != TOKEN_COMMENT) {
+        lexer->last = kind;
+    }
+}
+
+static void
+skip_spaces(struct lexer *lexer)
+{
+    while (lexer->at < lexer->size) {
+        char c = peek(lexer, 0);
+        if (c != ' ' && c != '\t' && !(c == '\r' && peek(lexer, 1) == '\n')) {
+            break;
+        }
+        lexer->at++;
+    }
+}
+
+static void
+read_line_comment(struct lexer *lexer, uint32_t start)
+{
+    while (!at_line_end(lexer)) {
+        lexer->at++;
+    }
+    uint32_t end = lexer->at;
+    while (is_space(lexer->text[lexer->at - 1])) {
+        lexer->at--;
+    }
+    push(lexer, TOKEN_COMMENT, start);
+    lexer->at = end;
+}
+
+static void
+read_block_comment(struct lexer *lexer, uint32_t start)
+{
+    lexer->at += 2;
+    while (lexer->at < lexer->size && !(peek(lexer, 0) == '*' && peek(lexer, 1) == '/')) {
+        lexer->at++;
+    }
+    if (lexer->at == lexer->size) {
+        diagnostics_error(lexer->diagnostics, (struct span) { start, 2 }, "comment is not closed: '*/' is missing");
+    } else {
+        lexer->at += 2;
+    }
+    push(lexer, TOKEN_COMMENT, start);
+}
+
+/* The line end behind a backslash: its length in bytes, or 0. */
+static uint32_t
+continuation(const char *text, uint32_t at, uint32_t end)
+{
+    return at < end && text[at] == '\n' ? 1 : end - at >= 2 && text[at] == '\r' && text[at + 1] == '\n' ? 2 : 0;
+}
+
+static void
+read_string(struct lexer *lexer, uint32_t start)
+{
+    lexer->at++;
+    while (!at_line_end(lexer) && peek(lexer, 0) != '"') {
+        if (peek(lexer, 0) == '\\' && lexer->at + 1 < lexer->size) {
+            lexer->at++;
+            uint32_t line_end = continuation(lexer->text, lexer->at, lexer->size);
+            lexer->at += line_end ? line_end : 1;
+        } else {
+            lexer->at++;
+        }
+    }
+    if (peek(lexer, 0) == '"') {
+        lexer->at++;
+        push(lexer, TOKEN_STRING, start);
+        return;
+    }
+    struct span span = { start, lexer->at - start };
+    struct fs_diagnostic *error =
+        diagnostics_error(lexer->diagnostics, span, "string is not closed before the end of its line");
+    if (span.length == 1) {
+        diagnostics_note(lexer->diagnostics, error, NULL, "the empty string is written \"\"");
+    } else {
+        diagnostics_note(lexer->diagnostics, error, NULL,
+                         "a backslash at the end of a line continues the string on the next");
+    }
+    push(lexer, TOKEN_BROKEN_STRING, start);
+}
+
+static void
+read_header_value(struct lexer *lexer)
+{
+    skip_spaces(lexer);
+    uint32_t start = lexer->at, end = start;
+    if (peek(lexer, 0) == '"') {
+        read_string(lexer, start);
+        return;
+    }
+    bool after_space = true;
+    while (!at_line_end(lexer) && peek(lexer, 0) != ';' && !(after_space && at_comment(lexer))) {
+        char c = peek(lexer, 0);
+        after_space = is_space(c);
+        lexer->at++;
+        end = after_space ? end : lexer->at;
+    }
+    lexer->at = end;
+    push(lexer, TOKEN_VALUE, start);
+}
+
+static void
+read_name(struct lexer *lexer, uint32_t start)
+{
+    bool first = lexer->last == TOKEN_STATEMENT_END || lexer->last == TOKEN_LINE_END;
+    while (is_name(peek(lexer, 0))) {
+        lexer->at++;
+    }
+    push(lexer, TOKEN_NAME, start);
+    if (first) {
+        skip_spaces(lexer);
+        if (peek(lexer, 0) == '=') {
+            lexer->at++;
+            push(lexer, TOKEN_EQUALS, lexer->at - 1);
+            read_header_value(lexer);
+        }
+    }
+}
+
+/* Digits, and what touches them: "[1x]" and "[-1]" are bad numbers, not other tokens. */
+static void
+read_number(struct lexer *lexer, uint32_t start)
+{
+    do {
+        lexer->at++;
+    } while (is_name(peek(lexer, 0)) || peek(lexer, 0) == '.');
+    push(lexer, TOKEN_NUMBER, start);
+}
+
+/* A token of one or two characters, or TOKEN_BAD. */
+static enum token_kind
+punctuation(char c, char next, uint32_t *length)
+{
+    *length = 1;
+    switch (c) {
+    case ',': return TOKEN_COMMA;
+    case '(': return TOKEN_OPEN;
+    case ')': return TOKEN_CLOSE;
+    case '[': return TOKEN_OPEN_PORT;
+    case ']': return TOKEN_CLOSE_PORT;
+    case ';': return TOKEN_STATEMENT_END;
+    case '\n': return TOKEN_LINE_END;
+    default: break;
+    }
+    *length = 2;
+    return c == '-' && next == '>' ? TOKEN_ARROW : c == ':' && next == ':' ? TOKEN_COLONS : TOKEN_BAD;
+}
+
+static bool
+is_ascii_space_or_known(const struct lexer *lexer)
+{
+    char c = peek(lexer, 0);
+    uint32_t length;
+    return at_line_end(lexer) || c == ' ' || c == '\t' || c == '"' || is_name(c) || at_comment(lexer) ||
+           punctuation(c, peek(lexer, 1), &length) != TOKEN_BAD;
+}
+
+/* Everything up to the next character that the language knows is one mistake, not many. */
+static void
+read_bad(struct lexer *lexer, uint32_t start)
+{
+    do {
+        lexer->at += (uint32_t) utf8_length(lexer->text + lexer->at, lexer->size - lexer->at);
+    } while (!is_ascii_space_or_known(lexer));
+    struct span span = { start, lexer->at - start };
+    const char *bad = lexer->text + start;
+    struct fs_diagnostic *error = diagnostics_error(lexer->diagnostics, span, "unexpected '%.*s'",
+                                                    (int) (span.length < 40 ? span.length : 40), bad);
+    if (span.length == 1 && *bad == ':') {
+        diagnostics_suggest(lexer->diagnostics, error, "::");
+    } else if (span.length == 1 && (*bad == '-' || *bad == '>')) {
+        diagnostics_suggest(lexer->diagnostics, error, "->");
+    } else if (*bad == '=') {
+        diagnostics_note(lexer->diagnostics, error, NULL,
+                         "only a header, KEY=value at the beginning of a line, has a '='");
+    }
+    push(lexer, TOKEN_BAD, start);
+}
+
+static void
+next_token(struct lexer *lexer)
+{
+    skip_spaces(lexer);
+    uint32_t start = lexer->at, length;
+    char c = peek(lexer, 0), next = peek(lexer, 1);
+    enum token_kind kind = punctuation(c, next, &length);
+
+    if (start == lexer->size) {
+        push(lexer, TOKEN_END_OF_TEXT, start);
+    } else if (kind != TOKEN_BAD) {
+        lexer->at += length;
+        push(lexer, kind, start);
+    } else if (c == '/' && next == '*') {
+        read_block_comment(lexer, start);
+    } else if (at_comment(lexer)) {
+        read_line_comment(lexer, start);
+    } else if (c == '"') {
+        read_string(lexer, start);
+    } else if (is_name_start(c)) {
+        read_name(lexer, start);
+    } else if (is_digit(c) || (c == '-' && is_digit(next))) {
+        read_number(lexer, start);
+    } else {
+        read_bad(lexer, start);
+    }
+}
+
+/* Does a statement go on from a line that ends with 'last' to one that begins with 'next'? */
+static bool
+goes_on(enum token_kind last, enum token_kind next)
+{
+    switch (last) {
+    case TOKEN_ARROW:
+    case TOKEN_COLONS:
+    case TOKEN_COMMA:
+    case TOKEN_OPEN:
+    case TOKEN_OPEN_PORT: return true;
+    default: return next == TOKEN_ARROW || (next == TOKEN_CLOSE && last == TOKEN_STRING);
+    }
+}
+
+/* The first line end behind a statement becomes its TOKEN_STATEMENT_END. */
+static void
+join_lines(struct tokens *tokens)
+{
+    enum token_kind last = TOKEN_STATEMENT_END;
+    struct token *line_end = NULL; /* the first one since 'last' */
+
+    for (size_t i = 0; i < tokens->n; i++) {
+        struct token *token = &tokens->array[i];
+        if (token->kind == TOKEN_LINE_END) {
+            line_end = line_end ? line_end : token;
+        } else if (token->kind != TOKEN_COMMENT) {
+            if (line_end && last != TOKEN_STATEMENT_END && !goes_on(last, token->kind)) {
+                line_end->kind = TOKEN_STATEMENT_END;
+            }
+            last = token->kind;
+            line_end = NULL;
+        }
+    }
+}
+
+/* Read one character of a string at '*at': its meaning, or -1 for a continuation, or -2 for an unknown escape. */
+static int
+decode_one(const char *text, uint32_t *at, uint32_t end)
+{
+    if (text[*at] != '\\' || *at + 1 >= end) {
+        return (unsigned char) text[(*at)++];
+    }
+    uint32_t line_end = continuation(text, *at + 1, end);
+    if (line_end) {
+        *at += 1 + line_end;
+        return -1;
+    }
+    char c = text[*at + 1];
+    *at += 2;
+    switch (c) {
+    case '"':
+    case '\\': return c;
+    case 'n': return '\n';
+    case 't': return '\t';
+    default: return -2;
+    }
+}
+
+char *
+lexer_decode_string(struct arena *arena, const char *text, struct span span, struct fs_diagnostics *diagnostics)
+{
+    char *decoded = arena_alloc(arena, span.length), *to = decoded;
+    uint32_t end = span.offset + span.length - 1;
+    for (uint32_t at = span.offset + 1; at < end;) {
+        uint32_t start = at;
+        int c = decode_one(text, &at, end);
+        if (c >= 0) {
+            *to++ = (char) c;
+        } else if (c == -2) {
+            struct span escape = { start, 1 + (uint32_t) utf8_length(text + start + 1, end - start - 1) };
+            struct fs_diagnostic *error = diagnostics_error(diagnostics, escape, "unknown escape '%.*s' in a string",
+                                                            (int) escape.length, text + start);
+            diagnostics_note(diagnostics, error, NULL,
+                             "the escapes are \\\" \\\\ \\n \\t and a backslash at the end of a line");
+        }
+    }
+    *to = '\0';
+    return decoded;
+}
+
+uint32_t
+lexer_locate_in_string(const char *text, struct span span, size_t index)
+{
+    uint32_t end = span.offset + span.length - 1, at = span.offset + 1, start = at;
+    while (at < end) {
+        start = at;
+        if (decode_one(text, &at, end) >= 0 && index-- == 0) {
+            return start;
+        }
+    }
+    return end;
+}

@@ -1,0 +1,12 @@
+#ifndef OPENFLOW_MATCH_H
+#define OPENFLOW_MATCH_H
+
+#include <stdbool.h>
+
+struct match;
+
+/* Stores in '*sent' what a switch will make of 'match', in the form in which it also reports its rules.  False if that is not
+ * all of 'match': Open vSwitch silently drops fields whose protocol is not given.  Thread-safe. */
+bool match_as_sent(const struct match *match, struct match *sent);
+
+#endif

@@ -1,0 +1,156 @@
+/* Control groups, version 1, one folder a controller.  The runner applies them to the module before any of its code runs; the daemon's
+ * library removes them after its end.  Without them (an ordinary user, another layout) the module runs all the same and its status
+ * says which limit does not hold and why. */
+#include "config.h"
+
+#include "pm/cgroup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ROOT "/sys/fs/cgroup"
+enum { PERIOD_US = 100000, PIDS_MAX = 4, RETRY_MS = 5 };
+
+static const char *const controllers[] = { "cpu", "memory", "pids" };
+enum { N_CONTROLLERS = 3, CPU = 0, MEMORY = 1, PIDS = 2 };
+
+static int
+write_value(const char *folder, const char *file, const char *value)
+{
+    char *path;
+    if (asprintf(&path, "%s/%s", folder, file) < 0) {
+        return ENOMEM;
+    }
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    free(path);
+    if (fd < 0) {
+        return errno;
+    }
+    ssize_t n = write(fd, value, strlen(value));
+    int err = n < 0 ? errno : 0;
+    close(fd);
+    return err;
+}
+
+/* Make CONTROLLER/flowstream/HOST/NAME; *folder is malloc()ed. */
+static int
+make_group(const char *controller, const char *host, const char *name, char **folder)
+{
+    *folder = NULL;
+    if (asprintf(folder, ROOT "/%s/flowstream/%s/%s", controller, host, name) < 0) {
+        *folder = NULL;
+        return ENOMEM;
+    }
+    if (access(ROOT, X_OK)) {
+        return errno;
+    }
+    for (char *slash = *folder + strlen(ROOT) + 1 + strlen(controller) + 1; slash; slash++) {
+        slash = strchr(slash, '/');
+        if (slash) {
+            *slash = '\0';
+        }
+        int err = mkdir(*folder, 0755) && errno != EEXIST ? errno : 0;
+        if (slash) {
+            *slash = '/';
+        }
+        if (err) {
+            return err;
+        }
+        if (!slash) {
+            break;
+        }
+    }
+    return 0;
+}
+
+static int
+set_limit(int controller, const char *folder, const struct fs_module_spec *spec)
+{
+    char value[64];
+    switch (controller) {
+    case CPU:
+        snprintf(value, sizeof value, "%d", (int) (spec->cpu * PERIOD_US));
+        return write_value(folder, "cpu.cfs_quota_us", value);
+    case MEMORY:
+        snprintf(value, sizeof value, "%u", spec->mem);
+        strcat(value, "M");
+        return write_value(folder, "memory.limit_in_bytes", value);
+    default:
+        snprintf(value, sizeof value, "%d", PIDS_MAX);
+        return write_value(folder, "pids.max", value);
+    }
+}
+
+static void
+describe(struct pm_text *t, int controller, const struct fs_module_spec *spec)
+{
+    if (controller == CPU) {
+        pm_text_add(t, "%scpu %g cores", t->length ? ", " : "", spec->cpu);
+    } else if (controller == MEMORY) {
+        pm_text_add(t, "%smemory %u MB", t->length ? ", " : "", spec->mem);
+    } else {
+        pm_text_add(t, "%sprocesses %d", t->length ? ", " : "", PIDS_MAX);
+    }
+}
+
+char *
+pm_cgroup_apply(const char *host, const struct fs_module_spec *spec, pid_t pid, bool *memory)
+{
+    struct pm_text held = { 0 }, missing = { 0 };
+    char number[32];
+    snprintf(number, sizeof number, "%d", (int) pid);
+    *memory = spec->mem == 0;
+    for (int c = 0; c < N_CONTROLLERS; c++) {
+        if ((c == CPU && !(spec->cpu > 0)) || (c == MEMORY && !spec->mem)) {
+            continue;
+        }
+        char *folder;
+        int err = make_group(controllers[c], host, spec->name, &folder);
+        if (!err) {
+            err = set_limit(c, folder, spec);
+        }
+        if (!err) {
+            err = write_value(folder, "cgroup.procs", number);
+        }
+        free(folder);
+        if (err) {
+            pm_text_add(&missing, "%s%s (%s)", missing.length ? ", " : "", controllers[c], strerror(err));
+        } else {
+            describe(&held, c, spec);
+            *memory |= c == MEMORY;
+        }
+    }
+    if (missing.length) {
+        pm_text_add(&held, "%snot enforced: %s", held.length ? "; " : "", missing.text);
+    }
+    free(pm_text_take(&missing));
+    return pm_text_take(&held);
+}
+
+int
+pm_cgroup_remove(const char *host, const char *name, int64_t end)
+{
+    int result = 0;
+    for (int c = 0; c < N_CONTROLLERS; c++) {
+        char *folder;
+        if (asprintf(&folder, ROOT "/%s/flowstream/%s/%s", controllers[c], host, name) < 0) {
+            return ENOMEM;
+        }
+        int err;
+        while ((err = rmdir(folder) ? errno : 0) == EBUSY && pm_left(end)) {
+            poll(NULL, 0, RETRY_MS);
+        }
+        /* A system without such a controller, or a user who could never have made the group. */
+        if (err && err != ENOENT && err != ENOTDIR && err != EACCES && err != EPERM && err != EROFS) {
+            result = err;
+        }
+        free(folder);
+    }
+    return result;
+}

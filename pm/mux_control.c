@@ -1,0 +1,144 @@
+/* The requests of the daemon to the multiplexer: "add" (a specification follows, the descriptors of the rings come beside it), "remove NAME",
+ * "counters NAME", "statistics", "modules", "stop".  One request a connection. */
+#include "config.h"
+
+#include "pm/mux.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "pm/spec.h"
+
+void
+mux_accept(struct mux *mux)
+{
+    int fd = accept4(mux->control.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0) {
+        return;
+    }
+    struct handle *caller = mux->n_callers < MUX_CALLERS_MAX ? malloc(sizeof *caller) : NULL;
+    struct epoll_event event = { .events = EPOLLIN, .data.ptr = caller };
+    if (caller) {
+        *caller = (struct handle){ .kind = HANDLE_CALLER, .fd = fd };
+    }
+    if (!caller || epoll_ctl(mux->epoll, EPOLL_CTL_ADD, fd, &event)) {
+        free(caller);
+        close(fd);
+        return;
+    }
+    mux->n_callers++;
+}
+
+static char *
+add(struct mux *mux, struct pm_message *request)
+{
+    struct fs_module_spec *spec = NULL;
+    char *why = NULL, *reply = NULL;
+    int err = request->n_fds == 2 ? pm_spec_parse(request->text + 4, &spec, &why) : EBADF;
+    if (!err) {
+        int area_fd = request->fds[0], bell_fd = request->fds[1];
+        request->n_fds = 0; /* they are mux_add()'s now */
+        err = mux_add(mux, spec, area_fd, bell_fd, &why);
+    }
+    if (!err) {
+        return strdup("+");
+    }
+    if (asprintf(&reply, "-%s", why ? why : strerror(err)) < 0) {
+        reply = NULL;
+    }
+    free(why);
+    return reply;
+}
+
+static char *
+print_statistics(struct mux *mux)
+{
+    mux_trunk_count_drops(mux);
+    const struct fs_mux_stats *s = &mux->stats;
+    struct pm_text t = { 0 };
+    pm_text_add(&t, "+%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, s->rx_packets, s->rx_bytes,
+                s->tx_packets, s->tx_bytes, s->local_packets, s->unknown_spi);
+    pm_text_add(&t, " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, s->malformed, s->tx_errors,
+                s->ring_drops, s->ring_faults, s->kernel_drops, s->modules);
+    return pm_text_take(&t);
+}
+
+static char *
+print_counters(const struct mux *mux, const char *name)
+{
+    const struct mux_module *m = mux_find(mux, name);
+    struct pm_text t = { 0 };
+    if (!m) {
+        pm_text_add(&t, "-module %s is not connected", name);
+    } else {
+        const struct pm_tally *c = &m->area->tally;
+        uint64_t drops = c->ring_drops + m->area->claims.tx_full;
+        pm_text_add(&t, "+%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, c->in, c->bytes_in, c->out,
+                    c->bytes_out, m->area->claims.dropped, drops);
+    }
+    return pm_text_take(&t);
+}
+
+static char *
+print_modules(const struct mux *mux)
+{
+    struct pm_text t = { 0 };
+    pm_text_add(&t, "+");
+    for (const struct mux_module *m = mux->modules; m; m = m->next) {
+        pm_text_add(&t, "%s\n", m->spec->name);
+    }
+    return pm_text_take(&t);
+}
+
+static char *
+obey(struct mux *mux, struct pm_message *request)
+{
+    const char *text = request->text;
+    if (!strncmp(text, "add\n", 4)) {
+        return add(mux, request);
+    }
+    if (!strncmp(text, "remove ", 7)) {
+        mux_remove(mux, text + 7);
+        return strdup("+");
+    }
+    if (!strncmp(text, "counters ", 9)) {
+        return print_counters(mux, text + 9);
+    }
+    if (!strcmp(text, "statistics")) {
+        return print_statistics(mux);
+    }
+    if (!strcmp(text, "modules")) {
+        return print_modules(mux);
+    }
+    if (!strcmp(text, "stop")) {
+        mux->stop = true;
+        return strdup("+");
+    }
+    return strdup("-unknown request: there are add, counters, modules, remove, statistics, stop");
+}
+
+void
+mux_serve(struct mux *mux, struct handle *caller)
+{
+    struct pm_message request;
+    int err = pm_channel_receive(caller->fd, &request);
+    if (err == EAGAIN) {
+        return;
+    }
+    if (!err) {
+        char *reply = obey(mux, &request);
+        size_t length = reply ? strlen(reply) : 0;
+        (void) pm_channel_send(caller->fd, reply, length < PM_MESSAGE_MAX ? length : PM_MESSAGE_MAX, NULL, 0);
+        free(reply);
+        pm_message_free(&request);
+    }
+    close(caller->fd);
+    free(caller);
+    mux->n_callers--;
+}

@@ -1,0 +1,20 @@
+/* A module's specification as text: the file modules/NAME/spec, and the request "add" of the multiplexer. */
+#ifndef PM_SPEC_H
+#define PM_SPEC_H 1
+
+#include "pm/private.h"
+
+/* Check all that can be said without the type; an error names the field. */
+int pm_spec_check(const struct fs_module_spec *, char **error);
+
+/* Write it: one field a line, the arguments last since they may hold anything.  NULL: no memory. */
+char *pm_spec_print(const struct fs_module_spec *, bool with_args);
+
+/* Read what pm_spec_print() wrote.  *spec points into one block, which the caller frees with pm_spec_free(). */
+int pm_spec_parse(const char *text, struct fs_module_spec **spec, char **error);
+void pm_spec_free(struct fs_module_spec *); /* accepts NULL */
+
+/* Read and parse 'folder'/spec. */
+int pm_spec_read(const char *folder, struct fs_module_spec **spec, char **error);
+
+#endif

@@ -1,0 +1,11 @@
+# tests of pm/
+check_PROGRAMS += tests/pm/pm-driver tests/unit/test-pm
+tests_pm_pm_driver_SOURCES = tests/pm/pm_driver.c
+tests_pm_pm_driver_LDFLAGS = $(AM_LDFLAGS) -Wl,-rpath,'$$ORIGIN/../../lib'
+tests_pm_pm_driver_LDADD = -lflowstream-pm
+tests_pm_pm_driver_DEPENDENCIES = lib/libflowstream-pm.so
+tests_unit_test_pm_SOURCES = tests/unit/test_pm.c pm/ring.c pm/nsh.c pm/spec.c pm/util.c
+tests_unit_test_pm_LDFLAGS = $(AM_LDFLAGS) -Wl,-rpath,'$$ORIGIN/../../lib'
+tests_unit_test_pm_LDADD = -lflowstream-pm
+tests_unit_test_pm_DEPENDENCIES = lib/libflowstream-pm.so
+EXTRA_DIST += tests/pm/test_pm.py

@@ -1,0 +1,232 @@
+/* The parts of pm/ that have no process around them: service headers, rings with a hostile other side, specifications, filters. */
+#include "config.h"
+
+#include <flowstream/filter.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "pm/nsh.h"
+#include "pm/ring.h"
+#include "pm/spec.h"
+
+static unsigned number, failures;
+
+static void
+check(bool good, const char *name)
+{
+    printf("%sok %u - %s\n", good ? "" : "not ", ++number, name);
+    failures += !good;
+}
+
+static void
+test_nsh(void)
+{
+    uint8_t frame[2000] = { 0 };
+    struct pm_nsh found;
+    pm_nsh_encode(frame, 0xabcdef);
+    check(!pm_nsh_decode(frame, PM_NSH_HEADER + 60, &found) && found.spi == 0xabcdef && found.offset == PM_NSH_HEADER &&
+              found.length == 60, "a header that was written can be read");
+    static const uint8_t expected[PM_NSH_HEADER] = { 0x02, 0xf5, 0, 0, 0, 1, 0x02, 0xf5, 0, 0, 0, 2, 0x89, 0x4f,
+                                                     0x0f, 0xc2, 0x02, 0x03, 0xab, 0xcd, 0xef, 0xff };
+    check(!memcmp(frame, expected, sizeof expected), "a header is as RFC 8300 has it, byte for byte");
+    bool bounded = true;
+    for (size_t n = 0; n < PM_NSH_HEADER + PM_ETHERNET_HEADER; n++) {
+        uint8_t *exact = malloc(n ? n : 1); /* so that a sanitizer sees a byte too many */
+        memcpy(exact, frame, n);
+        bounded &= pm_nsh_decode(exact, n, &found) != NULL;
+        free(exact);
+    }
+    check(bounded, "a frame cut anywhere is refused");
+    check(pm_nsh_decode(frame, PM_NSH_HEADER + PM_FRAME_MAX + 1, &found) != NULL, "a frame that is too long is refused");
+    frame[16] = 1;
+    frame[15] = 0xc6;
+    check(!pm_nsh_decode(frame, 200, &found) && found.offset == 14 + 24 && found.length == 200 - 38, "metadata type 1 is skipped");
+    frame[16] = 2;
+    check(!pm_nsh_decode(frame, 200, &found) && found.offset == 38, "metadata type 2 is skipped");
+    frame[16] = 3;
+    check(pm_nsh_decode(frame, 200, &found) != NULL, "metadata type 3 is refused");
+    pm_nsh_encode(frame, 5);
+    frame[21] = 0;
+    check(pm_nsh_decode(frame, 200, &found) != NULL, "service index 0 is refused");
+    pm_nsh_encode(frame, 5);
+    frame[15] = 0xc1;
+    check(pm_nsh_decode(frame, 200, &found) != NULL, "a length below the base header is refused");
+}
+
+static void
+test_ring(void)
+{
+    int fd;
+    bool fault = false;
+    struct pm_producer p;
+    struct pm_consumer c;
+    check(pm_area_create(&fd) == 0 && ftruncate(fd, 4096) != 0, "an area is made and cannot shrink");
+    struct pm_area *area = pm_area_map(fd);
+    pm_producer_init(&p, &area->rx, area->rx_slots);
+    pm_consumer_init(&c, &area->rx, area->rx_slots);
+    uint32_t n = 0;
+    while (pm_producer_slot(&p)) {
+        pm_producer_advance(&p, 60, n++);
+    }
+    check(n == PM_RING_SLOTS && pm_consumer_count(&c, &fault) == 0, "a ring takes 512 packets, unseen until they are published");
+    check(!pm_producer_publish(&p) && pm_consumer_count(&c, &fault) == n && !fault, "published packets are seen, nobody slept");
+    pm_consumer_release(&c, n);
+    check(pm_consumer_sleep(&c) && pm_producer_slot(&p) && (pm_producer_advance(&p, 60, 0), pm_producer_publish(&p)),
+          "who sleeps is rung for");
+    check(!pm_consumer_sleep(&c), "nobody sleeps over a packet");
+
+    area->rx.head = 0x80000000u;
+    check(pm_consumer_count(&c, &fault) == 0 && fault && c.tail == 0x80000000u, "a head that cannot be empties the ring");
+    area->tx.tail = 12345;
+    pm_producer_init(&p, &area->tx, area->tx_slots);
+    check(pm_producer_slot(&p) == NULL, "a tail that cannot be is a full ring");
+    area->tx.head = area->tx.tail = UINT32_MAX - 5;
+    pm_producer_init(&p, &area->tx, area->tx_slots);
+    pm_consumer_init(&c, &area->tx, area->tx_slots);
+    for (n = 0; n < 20; n++) {
+        pm_producer_slot(&p);
+        pm_producer_advance(&p, 60, n);
+    }
+    pm_producer_publish(&p);
+    fault = false;
+    check(pm_consumer_count(&c, &fault) == 20 && !fault && pm_consumer_slot(&c, 19)->port == 19, "indexes may overflow");
+    pm_area_unmap(area);
+    close(fd);
+
+    fd = memfd_create("small", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    check(!pm_area_map(fd), "memory without seals is refused");
+    close(fd);
+    fd = open("/dev/zero", O_RDWR | O_CLOEXEC);
+    check(!pm_area_map(fd), "a descriptor that is no memory file is refused");
+    close(fd);
+}
+
+/* Two threads, one ring, doorbell a flag: no packet is lost, none twice. */
+enum { STREAM = 300000 };
+struct stream {
+    struct pm_area *area;
+    _Atomic unsigned bells;
+};
+
+static void *
+produce(void *arg)
+{
+    struct stream *s = arg;
+    struct pm_producer p;
+    pm_producer_init(&p, &s->area->rx, s->area->rx_slots);
+    for (uint32_t i = 0; i < STREAM;) {
+        while (i < STREAM && pm_producer_slot(&p)) {
+            pm_producer_advance(&p, 60, i++);
+        }
+        if (pm_producer_publish(&p)) {
+            s->bells++;
+        }
+    }
+    return NULL;
+}
+
+static void
+test_stream(void)
+{
+    int fd;
+    pthread_t thread;
+    struct stream s = { .bells = 0 };
+    struct pm_consumer c;
+    bool fault = false, order = true;
+    uint32_t next = 0;
+    pm_area_create(&fd);
+    s.area = pm_area_map(fd);
+    pm_consumer_init(&c, &s.area->rx, s.area->rx_slots);
+    pthread_create(&thread, NULL, produce, &s);
+    while (next < STREAM) {
+        uint32_t n = pm_consumer_count(&c, &fault);
+        for (uint32_t i = 0; i < n; i++) {
+            order &= pm_consumer_slot(&c, i)->port == next++;
+        }
+        pm_consumer_release(&c, n);
+        if (n == 0 && pm_consumer_sleep(&c)) {
+            while (s.bells == 0) {
+                sched_yield();
+            }
+            s.bells = 0;
+        }
+    }
+    pthread_join(thread, NULL);
+    check(order && !fault, "300000 packets cross in order between two threads, with sleeps");
+    pm_area_unmap(s.area);
+    close(fd);
+}
+
+static void
+test_spec(void)
+{
+    struct fs_port_spi in[] = { { 0, 17 }, { 0, 18 }, { 1, 19 } }, out[] = { { 1, 21 }, { 0, FS_SPI_MAX } };
+    struct fs_module_spec s = { .name = "fw-1", .type = "Firewall", .args = "allow all,\ndeny \"x\"\n", .owner = UINT64_MAX,
+                                .cpu = 0.25, .mem = 64, .inputs = in, .n_inputs = 3, .outputs = out, .n_outputs = 2 };
+    struct fs_module_spec *back = NULL;
+    char *why = NULL, *text = pm_spec_print(&s, true);
+    check(pm_spec_parse(text, &back, &why) == 0 && !strcmp(back->args, s.args) && back->owner == s.owner && back->cpu > 0.249 &&
+              back->cpu < 0.251 && back->n_inputs == 3 && back->inputs[2].spi == 19 && back->n_outputs == 2 &&
+              back->outputs[1].spi == FS_SPI_MAX, "a specification survives being written and read");
+    pm_spec_free(back);
+    free(text);
+    out[1].port = 1;
+    check(pm_spec_check(&s, &why) == EINVAL && why, "two paths of one output port are refused");
+    free(why);
+    out[1].port = 0;
+    in[1].spi = 17;
+    check(pm_spec_check(&s, &why) == EINVAL && strstr(why, "17"), "a path that leads in twice is refused");
+    free(why);
+    s.name = "../x";
+    check(pm_spec_check(&s, &why) == EINVAL, "a name that is a path is refused");
+    free(why);
+    why = NULL;
+    check(pm_spec_parse("name a\ninput 1\nargs\n", &back, &why) == EINVAL && strstr(why, "line 2"), "a bad line is named");
+    free(why);
+}
+
+static void
+test_filter(void)
+{
+    char **pieces, *why = NULL;
+    size_t n;
+    check(!fs_filter_split(" a , (b,c), ether[6,2] ", &pieces, &n, &why) && n == 3 && !strcmp(pieces[0], "a") &&
+              !strcmp(pieces[1], "(b,c)") && !strcmp(pieces[2], "ether[6,2]"), "commas in parentheses do not split");
+    free(pieces);
+    check(!fs_filter_split("  ", &pieces, &n, &why) && n == 0, "blanks are no piece");
+    free(pieces);
+    check(fs_filter_split("a,,b", &pieces, &n, &why) == EINVAL, "an empty piece is refused");
+    free(why);
+    check(fs_filter_split("a)", &pieces, &n, &why) == EINVAL, "unbalanced parentheses are refused");
+    free(why);
+    why = NULL;
+    check(!fs_filter_compile("tcp prt 80", &why) && strstr(why, "tcp prt 80"), "a bad filter is quoted");
+    free(why);
+    uint8_t frame[60] = { [12] = 0x86, [13] = 0xdd, [14] = 0x60, [20] = 58 };
+    struct fs_filter *f = fs_filter_compile("icmp6", NULL), *all = fs_filter_compile("all", NULL);
+    check(fs_filter_matches(f, frame, 60) && fs_filter_matches(all, frame, 14), "IPv6 matches, and all is everything");
+    frame[20] = 6;
+    check(!fs_filter_matches(f, frame, 60) && !fs_filter_matches(f, frame, 16), "another protocol and a cut frame do not match");
+    fs_filter_free(f);
+    fs_filter_free(all);
+}
+
+int
+main(void)
+{
+    test_nsh();
+    test_ring();
+    test_stream();
+    test_spec();
+    test_filter();
+    printf("1..%u\n", number);
+    return failures ? 1 : 0;
+}
