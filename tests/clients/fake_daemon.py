@@ -57,7 +57,8 @@ def get_allocation(number):
         return answer(None, 1, f"there is no allocation {number}")
     return answer({"id": 3, "name": "n", "owner": "operator", "state": "installed",
                    "modules": [{"name": "fw", "type": "Firewall", "host": "h1", "in": 5.0, "out": 4.0, "dropped": 1.0, "bytes": 300.0}],
-                   "paths": [{"from": "net0", "to": "net1", "via": ["tor0", "fw", "tor0"]}]})
+                   "paths": [{"from": "in", "to": "fw", "from_port": 0, "to_port": 0, "path": ["net0", "tor0", "h1"], "spi": 5},
+                             {"from": "fw", "to": "out", "from_port": 0, "to_port": 0, "path": ["h1", "tor0", "net1"], "spi": 6}]})
 
 
 def register_host(host):

@@ -54,10 +54,18 @@ def run(*argv, **options):
 
 
 def needs_namespaces():
-    """Skip unless this is root with the programs that the fabric is made of."""
-    missing = [program for program in ("ip", "ovs-vswitchd", "ovsdb-server", "ovs-vsctl", "ethtool", "nsenter")
-               if shutil.which(program) is None]
-    return unittest.skipIf(os.geteuid() != 0 or missing, f"needs root and {', '.join(missing) or 'namespaces'}")
+    """Skip unless this is root, of a user namespace at least, with what the fabric is made of."""
+    lacks = [program for program in ("ip", "ovs-vswitchd", "ovsdb-server", "ovs-vsctl", "ovs-ofctl", "ethtool", "nsenter")
+             if shutil.which(program) is None]
+    if os.geteuid() != 0:
+        lacks.append("root")
+    elif not os.access("/run", os.W_OK):
+        lacks.append("a /run that can be written")
+    try:
+        os.close(os.open("/dev/net/tun", os.O_RDWR))
+    except OSError:
+        lacks.append("/dev/net/tun")
+    return unittest.skipIf(lacks, f"needs {', '.join(lacks)}")
 
 
 class _TapResult(unittest.TestResult):

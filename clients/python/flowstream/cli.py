@@ -256,8 +256,8 @@ def run_tasks(arguments):
 def run_hosts(arguments):
     with Client(arguments.dir) as client:
         hosts = client.list_hosts()
-    _print(arguments, hosts, words.table(hosts, words.columns_of(hosts, ("name", "address", "cpu", "mem"))) if hosts
-           else "there are no module hosts")
+    columns = words.columns_of([], ("name", "state", "cpu", "cpu_used", "mem", "mem_used", "modules", "address"))
+    _print(arguments, hosts, words.table(hosts, columns) if hosts else "there are no module hosts")
 
 
 def run_host_add(arguments):
@@ -286,7 +286,8 @@ def run_url(arguments):
 def run_upgrade(arguments):
     with Client(arguments.dir) as client:
         value = client.upgrade(arguments.daemon, arguments.files, kind=arguments.kind)
-    _print(arguments, value, words.nested(value) if value else f"upgraded: {', '.join(Path(file).name.removesuffix('.so') for file in arguments.files)}")
+    names = ", ".join(Path(file).name.removesuffix(".so") for file in arguments.files)
+    _print(arguments, value, words.nested(value) if value else f"upgraded: {names}")
 
 
 def run_replay(arguments):
@@ -300,7 +301,8 @@ def run_replay(arguments):
         interrupted = True
     counts = replay.counts
     not_sent = [f"{number} not sent: {reason}" for number, reason in
-                ((counts.too_long, "longer than the port's MTU"), (counts.incomplete, "the file holds only their beginning (--pad fills them)"),
+                ((counts.too_long, "longer than the port's MTU"),
+                 (counts.incomplete, "the file holds only their beginning (--pad fills them)"),
                  (counts.failed, "refused by the kernel")) if number]
     _print(arguments, dict(vars(counts), interrupted=interrupted), "\n".join(
         [f"{counts.sent} packets, {counts.bytes} bytes sent at {arguments.port} in {counts.seconds:.3f} s"
@@ -331,7 +333,7 @@ def _status(arguments):
         if part["name"] in record.data["daemons"]:
             part["answer"] = _answer(client, part["name"])
     try:
-        status["hosts"] = sorted(host["name"] for host in client.list_hosts()) if record.data["with-daemons"] else record.data["hosts"]
+        status["hosts"] = client.hosts_up() if record.data["with-daemons"] else record.data["hosts"]
     except Error as error:
         status["reason"] = str(error)
     status["missing_hosts"] = sorted(set(record.data["hosts"]) - set(status["hosts"]))

@@ -135,6 +135,10 @@ class Client:
         """The module hosts, a list of dictionaries."""
         return self.call("resource", "list_hosts")
 
+    def hosts_up(self):
+        """The names of the module hosts that are registered and heard of, sorted."""
+        return sorted(host["name"] for host in self.list_hosts() if host.get("state", "up") == "up")
+
     # Methods of every daemon.
 
     def ping(self, daemon):

@@ -358,7 +358,7 @@ def _await_hosts(record, names, report):
     missing = set(names)
     while True:
         with contextlib.suppress(*_NOT_YET):
-            missing = set(names) - {host["name"] for host in caller.list_hosts()}
+            missing = set(names) - set(caller.hosts_up())
             if not missing:
                 break
         if time.monotonic() > end:

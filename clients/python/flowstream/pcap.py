@@ -232,8 +232,9 @@ class Writer:
     def write(self, time, data, length=None):
         """Append a packet captured at time (nanoseconds), of which data was kept and which was length bytes long."""
         seconds, rest = divmod(time, 1_000_000_000)
+        length = len(data) if length is None else length
         try:
-            self._file.write(self._record.pack(seconds & 0xFFFFFFFF, rest // self._unit, len(data), len(data) if length is None else length))
+            self._file.write(self._record.pack(seconds & 0xFFFFFFFF, rest // self._unit, len(data), length))
             self._file.write(data)
         except OSError as error:
             raise BadFile(f"cannot write {self.path}: {error.strerror}") from None

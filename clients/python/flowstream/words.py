@@ -1,6 +1,7 @@
 """Values of the daemons as text for people: tables, nested values, the drawing of an allocation.  Plain ASCII."""
 
 _UNKNOWN = "-"
+_MOST_CHAINS = 32  # lines of a drawing
 
 
 def table(rows, columns):
@@ -64,9 +65,12 @@ def allocation(value):
     heading += f" '{cell(value['name'])}'" if value.get("name") else ""
     heading += f" of {cell(value['owner'])}" if value.get("owner") else ""
     parts = [f"{heading}: {cell(value.get('state'))}"]
-    paths = [_chain(path, {module.get("name"): module for module in modules}) for path in value.get("paths") or []]
+    paths = value.get("paths") or []
+    chains = _chains(paths, modules)
+    if chains:
+        parts.append("\n".join(f"  {chain}" for chain in chains))
     if paths:
-        parts.append("\n".join(f"  {path}" for path in paths))
+        parts.append("\n".join(f"  {_way(path)}" for path in paths))
     if modules:
         first = ("name", "type", "host", "in", "out", "dropped", "bytes")
         parts.append("\n".join("  " + line for line in table(modules, columns_of(modules, first)).splitlines()))
@@ -76,26 +80,45 @@ def allocation(value):
     return "\n\n".join(parts)
 
 
-def _chain(path, modules):
-    """One path as "a -> switch -> b"; a module is shown with its type and host."""
-    if isinstance(path, str):
-        return text(path)
-    if isinstance(path, dict):
-        via = path.get("via") or path.get("hops") or path.get("nodes") or []
-        stops = via.split() if isinstance(via, str) else list(via)
-        for place, key in ((0, "from"), (len(stops), "to")):
-            end = path.get(key)
-            if end is not None and (not stops or stops[0 if place == 0 else -1] != end):
-                stops.insert(len(stops) if place else 0, end)
-        rest = {key: item for key, item in path.items() if key not in ("from", "to", "via", "hops", "nodes")}
-    else:
-        stops, rest = list(path), {}
-    return " -> ".join(_stop(stop, modules) for stop in stops) + (f"  ({cell(rest)})" if rest else "")
+def _chains(paths, modules):
+    """The service graph as lines "net0 -> [fw: Firewall on h1] -> net1", one for each way from a source to a sink."""
+    next_of = {}
+    for path in paths:
+        if isinstance(path, dict) and path.get("from") and path.get("to"):
+            next_of.setdefault(path["from"], []).append(path["to"])
+    known = {name: module for module in modules for name in (module.get("name"), module.get("node")) if name}
+    arrived = {to for ends in next_of.values() for to in ends}
+    lines = []
+    unfinished = [[start] for start in reversed(list(next_of)) if start not in arrived]
+    while unfinished and len(lines) < _MOST_CHAINS:
+        chain = unfinished.pop()
+        ends = [to for to in dict.fromkeys(next_of.get(chain[-1], [])) if to not in chain]
+        if not ends:
+            lines.append(" -> ".join(_stop(stop, known) for stop in chain))
+        unfinished += [chain + [to] for to in reversed(ends)]
+    return lines + (["..."] if unfinished else [])
 
 
-def _stop(stop, modules):
-    module = modules.get(stop) if isinstance(stop, str) else None
-    return cell(stop) if module is None else f"[{cell(stop)}: {cell(module.get('type'))} on {cell(module.get('host'))}]"
+def _stop(name, known):
+    module = known.get(name)
+    return cell(name) if module is None else f"[{cell(name)}: {cell(module.get('type'))} on {cell(module.get('host'))}]"
+
+
+def _way(path):
+    """One path through switches and hosts: "in -> fw: net0 -> tor0 -> h1"."""
+    if not isinstance(path, dict):
+        return " -> ".join(cell(stop) for stop in path) if isinstance(path, (list, tuple)) else text(path)
+    key = next((key for key in ("path", "via", "hops", "nodes") if path.get(key)), None)
+    stops = path.get(key) or []
+    stops = stops.split() if isinstance(stops, str) else stops
+    rest = {name: item for name, item in path.items() if name not in ("from", "to", "from_port", "to_port", key) and item not in ("", None)}
+    ends = " -> ".join(_end(path, end) for end in ("from", "to"))
+    return f"{ends}: {' -> '.join(cell(stop) for stop in stops) or _UNKNOWN}" + (f"  ({cell(rest)})" if rest else "")
+
+
+def _end(path, end):
+    port = path.get(f"{end}_port")
+    return cell(path.get(end)) + (f"[{port}]" if isinstance(port, int) else "")
 
 
 def _ascii(value):
