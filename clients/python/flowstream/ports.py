@@ -97,7 +97,7 @@ class Listener:
             poll.poll(max(0, seconds * 1000))
             if not self._map_status(at) & _FRAME_USER:
                 return None
-        status, length, kept, mac, _, seconds, nanoseconds, tci, tpid = _FRAME.unpack_from(self._map, at)
+        status, length, kept, mac, _, second, nanosecond, tci, tpid = _FRAME.unpack_from(self._map, at)
         data = self._map[at + mac:at + mac + kept]
         inward = self._map[at + _FRAME_TYPE_AT] == _OUTGOING
         struct.pack_into("=I", self._map, at, 0)
@@ -105,7 +105,7 @@ class Listener:
         if status & _FRAME_VLAN:  # The kernel has taken the outer tag out of the frame: put it back.
             data = data[:12] + struct.pack(">HH", tpid if status & _FRAME_TPID else 0x8100, tci) + data[12:]
             length += _VLAN_TAG
-        return Seen(seconds * 1_000_000_000 + nanoseconds, data, length, inward)
+        return Seen(second * 1_000_000_000 + nanosecond, data, length, inward)
 
     def _make_ring(self):
         mtu = _ioctl(self._socket, _SIOCGIFMTU)
