@@ -51,6 +51,10 @@ print_help(void)
     for (size_t i = 0; i < N_ACTIONS; i++) {
         printf("  %-12s %s\n", actions[i].name, actions[i].help);
     }
+    puts("\nHeaders that a request may begin with, as KEY=value:");
+#define KEYWORD(KEY, FUNCTION, HELP) printf("  %-12s %s\n", #KEY, HELP);
+#include "lang/keywords.def"
+#undef KEYWORD
     puts("\nOptions:\n"
          "  --json       check: print the mistakes as one JSON array on standard output\n"
          "  --types DIR  the folder of the module types (default: ../lib/flowstream/types beside this program)\n"

@@ -38,7 +38,9 @@ static char *check_port(const struct word *);
 static void locate_error(const char *match, char **error, size_t *offset);
 static char *parse(const char *match, const struct word *last, const struct word *without, struct match *);
 static char *check_addresses(const char *match, size_t *offset);
+static char *check_contradictions(const char *match, const struct match *parsed, size_t *offset);
 static char *check_lost(const char *match, const struct match *parsed, size_t *offset);
+static bool flows_differ(const struct match *, const struct match *);
 static bool next_word(const char **cursor, struct word *);
 static bool key_is(const struct word *, const char *key);
 static bool find_key(const char *match, const char *key, struct word *);
@@ -60,6 +62,7 @@ fs_match_check(const char *match, size_t *offset)
             locate_error(match, &error, offset);
         } else {
             error = check_addresses(match, offset);
+            error = error ? error : check_contradictions(match, &parsed, offset);
             error = error ? error : check_lost(match, &parsed, offset);
         }
     }
@@ -167,6 +170,43 @@ check_addresses(const char *match, size_t *offset)
         }
     }
     return NULL;
+}
+
+/* Of words that exclude each other (tcp and udp) Open vSwitch takes the last.  What a word says alone must hold in the whole. */
+static char *
+check_contradictions(const char *match, const struct match *parsed, size_t *offset)
+{
+    const char *cursor = match;
+    struct word word;
+
+    while (next_word(&cursor, &word)) {
+        char *text = xmemdup0(word.start, word.length);
+        struct match alone;
+        char *error = parse(text, NULL, NULL, &alone);
+        bool holds = error || !flows_differ(parsed, &alone);
+        free(error);
+        free(text);
+        if (!holds) {
+            *offset = (size_t) (word.start - match);
+            return xasprintf("%.*s contradicts another word of the match", (int) word.length, word.start);
+        }
+    }
+    return NULL;
+}
+
+/* Whether two matches exclude each other: where both look at a bit and want it different. */
+static bool
+flows_differ(const struct match *a, const struct match *b)
+{
+    const uint64_t *values[2] = { (const uint64_t *) &a->flow, (const uint64_t *) &b->flow };
+    const uint64_t *masks[2] = { (const uint64_t *) &a->wc.masks, (const uint64_t *) &b->wc.masks };
+
+    for (size_t i = 0; i < FLOW_U64S; i++) {
+        if ((values[0][i] ^ values[1][i]) & masks[0][i] & masks[1][i]) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Open vSwitch drops a field whose protocol is not given, and so makes the match wider.  Such a word changes what is parsed
@@ -315,15 +355,9 @@ fs_match_overlap(const char *a, const char *b, bool *overlap, char **error)
         }
     }
 
-    /* They exclude each other where both look at a bit and want it different. */
-    const uint64_t *values[2] = { (const uint64_t *) &matches[0].flow, (const uint64_t *) &matches[1].flow };
-    const uint64_t *masks[2] = { (const uint64_t *) &matches[0].wc.masks, (const uint64_t *) &matches[1].wc.masks };
-    for (size_t i = 0; i < FLOW_U64S; i++) {
-        if ((values[0][i] ^ values[1][i]) & masks[0][i] & masks[1][i]) {
-            return 0;
-        }
+    if (flows_differ(&matches[0], &matches[1])) {
+        return 0;
     }
-
     char *ports[2] = { fs_match_in_port(a), fs_match_in_port(b) };
     bool comparable = ports[0] && ports[1] && !isdigit((unsigned char) *ports[0]) == !isdigit((unsigned char) *ports[1]);
     *overlap = !comparable || !strcmp(ports[0], ports[1]);

@@ -137,7 +137,7 @@ FS_API int fs_switch_ports(struct fs_switch *sw, struct fs_port **ports, size_t 
 /* NULL if 'match' ("in_port=net0,ip,nw_dst=10.0.0.0/8") is a match that Open vSwitch takes; else an owned message, and in
  * '*offset' where in 'match' the offending word begins.  in_port may be any well-formed name or number.  Refused are words of a
  * rule that are not of its match (table, priority, cookie, actions, timeouts, flags), fields given twice, and fields without
- * their protocol (tp_dst alone), which Open vSwitch would silently ignore. */
+ * their protocol (tp_dst alone) and words that exclude each other (tcp, udp), all of which Open vSwitch silently bends. */
 FS_API char *fs_match_check(const char *match, size_t *offset);
 
 /* The owned value of in_port in 'match', or NULL when it has none. */

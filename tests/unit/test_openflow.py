@@ -332,7 +332,8 @@ def test_matches(tool):
            ("tcp,tp_dst=99999", 4), ("tp_dst=80", 0), ("ip,tcp_dst=1", 3), ("icmp_type=3", 0), ("tcp_flags=+syn", 0),
            ("nsh_spi=5", 0), ("tp_dst=80,tcp,foo", 14), ("ip,(", 3), ("ip,=", 3), ("ip,nw_dst=1.2.3.4,nw_dst=1.2.3.5", 18),
            ("in_port=net0,in_port=net1", 13), ("in_port=", 0), ("in_port=a/b", 0), ("in_port=abcdefghijklmnopq", 0),
-           ("ip,in_port=;rm", 3), ("in_port=myaction", 0))
+           ("ip,in_port=;rm", 3), ("in_port=myaction", 0), ("tcp,udp", 0), ("in_port=net0,ip,arp", 13),
+           ("ip,nw_dst=1.2.3.4,ip_dst=1.2.3.5", 3))
     for match, offset in bad:
         status, text, _ = tool.ask("match", match)
         at, _, why = text.partition(": ")

@@ -1,0 +1,35 @@
+/* get_rules: the rules of a switch with their counts. */
+#include <stdlib.h>
+
+#include <flowstream/method.h>
+#include <flowstream/openflow.h>
+
+#include "daemons/openflow/describe.h"
+#include "daemons/openflow/switches.h"
+
+static void
+run(struct fs_call *call)
+{
+    const xmlrpc_value *param = fs_call_param(call, 0);
+    char *error = NULL;
+    struct fs_switch *sw = switches_get(fs_call_state(call), fs_get_string(param, "switch", ""), fs_get_string(param, "target", ""), &error);
+    int id = fs_get_int(param, "allocation", -1);
+    uint64_t mask = id >= 0 ? FS_COOKIE_ALLOCATION_MASK : FS_COOKIE_SPACE_MASK;
+    xmlrpc_value *rules = sw ? openflow_rules(sw, fs_cookie(id >= 0 ? (uint32_t) id : 0, 0), mask, fs_call_time_left(call), &error) : NULL;
+    if (rules) {
+        fs_call_return(call, rules);
+    } else {
+        fs_call_fail(call, "%s", error);
+    }
+    free(error);
+}
+
+FS_COMMAND = {
+    FS_IS_COMMAND,
+    .name = "get_rules",
+    .help = "Lists Flowstream's rules in a switch: table, priority, match, actions, allocation, packets, bytes, seconds.",
+    .params = { { "which", "struct", "switch: name; target: where it is reached; allocation (optional): only its rules" } },
+    .returns = "array",
+    .idempotent = true,
+    .run = run,
+};

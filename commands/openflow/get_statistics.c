@@ -1,0 +1,57 @@
+/* get_statistics of the OpenFlow daemon: its process, and ports and rules of all switches. */
+#include <stdlib.h>
+
+#include <flowstream/method.h>
+#include <flowstream/openflow.h>
+
+#include "core/daemon.h"
+#include "daemons/openflow/describe.h"
+#include "daemons/openflow/switches.h"
+
+enum { SWITCH_MS = 1000 };
+
+static xmlrpc_value *
+about(struct switches *all, const xmlrpc_value *item)
+{
+    char *error = NULL;
+    xmlrpc_value *v = fs_struct();
+    fs_set(v, "switch", fs_string(fs_get_string(item, "name", "")));
+    struct fs_switch *sw = switches_get(all, fs_get_string(item, "name", ""), fs_get_string(item, "target", ""), &error);
+    xmlrpc_value *ports = sw ? openflow_ports(sw, SWITCH_MS, &error) : NULL;
+    xmlrpc_value *rules = ports ? openflow_rules(sw, fs_cookie(0, 0), FS_COOKIE_SPACE_MASK, SWITCH_MS, &error) : NULL;
+    fs_set(v, "up", fs_int(ports && rules));
+    if (ports) {
+        fs_set(v, "ports", ports);
+    }
+    if (rules) {
+        fs_set(v, "rules", rules);
+    }
+    if (error) {
+        fs_set(v, "problem", fs_string(error));
+    }
+    free(error);
+    return v;
+}
+
+static void
+run(struct fs_call *call)
+{
+    xmlrpc_value *list = switches_list(fs_call_state(call)), *switches = fs_array();
+    for (size_t i = 0; i < fs_size(list); i++) {
+        fs_append(switches, about(fs_call_state(call), fs_item(list, i)));
+    }
+    fs_free(list);
+    xmlrpc_value *v = fs_struct();
+    fs_set(v, "process", fs_daemon_statistics(fs_call_daemon(call)));
+    fs_call_return(call, fs_set(v, "switches", switches));
+}
+
+FS_COMMAND = {
+    FS_IS_COMMAND,
+    .name = "get_statistics",
+    .help = "Tells the daemon's figures ('process') and, for each switch that it knows, its ports with packets, bytes and drops and Flowstream's rules with "
+            "packets and bytes ('switches').",
+    .returns = "struct",
+    .idempotent = true,
+    .run = run,
+};

@@ -1,0 +1,19 @@
+/* list_switches: the switches that this daemon knows. */
+#include <flowstream/method.h>
+
+#include "daemons/openflow/switches.h"
+
+static void
+run(struct fs_call *call)
+{
+    fs_call_return(call, switches_list(fs_call_state(call)));
+}
+
+FS_COMMAND = {
+    FS_IS_COMMAND,
+    .name = "list_switches",
+    .help = "Lists the switches that this daemon has been told of: name and target.",
+    .returns = "array",
+    .idempotent = true,
+    .run = run,
+};

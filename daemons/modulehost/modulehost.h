@@ -1,0 +1,26 @@
+/* What the tasks and commands of the module host daemon share: where this host lives.  The modules themselves are on disk and in their processes
+ * (include/flowstream/pm.h), so that a daemon that was killed knows them again. */
+#ifndef DAEMONS_MODULEHOST_H
+#define DAEMONS_MODULEHOST_H 1
+
+#include <flowstream/pm.h>
+#include <flowstream/value.h>
+
+#include "core/daemon.h"
+
+struct modulehost {
+    struct fs_host_env env;
+    struct fs_daemon *daemon;
+    char *name, *address, *bridge, *ovsdb, *target, *trunk, *mux, *netns, *basesys, *programs;
+    double cpu, mem;
+    int mtu;
+    bool ready; /* setup_host has done its work; atomic */
+};
+
+FS_API void *modulehost_start(struct fs_daemon *, const struct fs_settings *, char **error);
+FS_API void modulehost_stop(void *);
+/* Run a program (argv ends with NULL; no shell) within 'ms' milliseconds, in the network namespace of the host if 'in_netns'.  0, or an errno with *error
+ * (owned): the command and what it said. */
+FS_API int modulehost_run(const struct modulehost *, bool in_netns, int ms, char *const argv[], char **error);
+
+#endif

@@ -1,0 +1,102 @@
+/* The table of switches of the OpenFlow daemon.  It keeps nothing on disk: whoever calls names switch and target, and the resource daemon names
+ * all of them every few seconds. */
+#include "config.h"
+
+#include "daemons/openflow/switches.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/util.h"
+#include <flowstream/log.h>
+
+FS_LOG_MODULE("openflow");
+
+struct entry {
+    char *name, *target;
+    struct fs_switch *sw;
+    struct entry *next; /* newest first */
+};
+
+struct switches {
+    pthread_mutex_t lock;
+    struct entry *entries;
+};
+
+static void
+library_says(void *aux, int priority, const char *module, const char *message)
+{
+    (void) aux;
+    fs_log_limited(priority <= 4 ? FS_LOG_WARNING : FS_LOG_DEBUG, "%s: %s", module, message);
+}
+
+void *
+switches_start(struct fs_daemon *daemon, const struct fs_settings *settings, char **error)
+{
+    (void) daemon;
+    (void) settings;
+    (void) error;
+    struct switches *s = fs_xcalloc(1, sizeof *s);
+    pthread_mutex_init(&s->lock, NULL);
+    fs_openflow_set_log(library_says, NULL);
+    return s;
+}
+
+void
+switches_stop(void *state)
+{
+    struct switches *s = state;
+    for (struct entry *e = s->entries, *next; e; e = next) {
+        next = e->next;
+        fs_switch_destroy(e->sw);
+        free(e->name);
+        free(e->target);
+        free(e);
+    }
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+struct fs_switch *
+switches_get(struct switches *s, const char *name, const char *target, char **error)
+{
+    if (!*name || (strncmp(target, "unix:", 5) && strncmp(target, "tcp:", 4))) {
+        *error = fs_xasprintf("switch '%.64s': target '%.200s' is neither unix:PATH nor tcp:ADDRESS:PORT", name, target);
+        return NULL;
+    }
+    pthread_mutex_lock(&s->lock);
+    struct entry *e = s->entries;
+    while (e && (strcmp(e->name, name) || strcmp(e->target, target))) {
+        e = e->next;
+    }
+    if (!e) {
+        e = fs_xcalloc(1, sizeof *e);
+        e->name = fs_xstrdup(name);
+        e->target = fs_xstrdup(target);
+        e->sw = fs_switch_new(name, target);
+        e->next = s->entries;
+        s->entries = e;
+        fs_log_info("switch %s at %s", name, target);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return e->sw;
+}
+
+xmlrpc_value *
+switches_list(struct switches *s)
+{
+    xmlrpc_value *all = fs_array();
+    pthread_mutex_lock(&s->lock);
+    for (struct entry *e = s->entries; e; e = e->next) {
+        bool newer = false;
+        for (struct entry *x = s->entries; x != e; x = x->next) {
+            newer = newer || !strcmp(x->name, e->name);
+        }
+        if (!newer) {
+            fs_append(all, fs_set(fs_set(fs_struct(), "name", fs_string(e->name)), "target", fs_string(e->target)));
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    return all;
+}

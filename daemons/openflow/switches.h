@@ -1,0 +1,21 @@
+/* What the tasks and commands of the OpenFlow daemon share: the switches that it has been told of, each with its connection. */
+#ifndef DAEMONS_OPENFLOW_SWITCHES_H
+#define DAEMONS_OPENFLOW_SWITCHES_H 1
+
+#include <flowstream/api.h>
+#include <flowstream/openflow.h>
+#include <flowstream/value.h>
+
+#include "core/daemon.h"
+
+struct switches;
+
+FS_API void *switches_start(struct fs_daemon *, const struct fs_settings *, char **error);
+FS_API void switches_stop(void *);
+/* The switch of that name at that target, entered if it is new; it lives as long as the daemon.  A switch that has moved to another target is a
+ * new one. NULL with *error for a bad name or target. */
+FS_API struct fs_switch *switches_get(struct switches *, const char *name, const char *target, char **error);
+/* Names and targets of all: [{name, target}], each the newest of its name. */
+FS_API xmlrpc_value *switches_list(struct switches *);
+
+#endif

@@ -1,0 +1,92 @@
+/* setup_host: the trunk between the bridge of this host and its multiplexer, and the multiplexer itself.
+ *
+ * Both ends of the trunk are a veth pair: one is a port of the bridge, the other is the multiplexer's.  Run at regular times; where all is there it changes
+ * nothing. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <flowstream/log.h>
+#include <flowstream/method.h>
+
+#include "core/util.h"
+#include "daemons/modulehost/modulehost.h"
+
+FS_LOG_MODULE("setup");
+
+enum { TOOL_MS = 5000, MUX_MS = 10000 };
+
+static char *
+run_tool(struct modulehost *m, bool in_netns, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char *line = fs_xvasprintf(format, args); /* words without blanks: names were checked by the kernel's own rules */
+    va_end(args);
+    char *argv[24], *rest = NULL, *error = NULL;
+    size_t n = 0;
+    for (char *word = strtok_r(line, " ", &rest); word && n < 23; word = strtok_r(NULL, " ", &rest)) {
+        argv[n++] = word;
+    }
+    argv[n] = NULL;
+    modulehost_run(m, in_netns, TOOL_MS, argv, &error);
+    free(line);
+    return error;
+}
+
+static bool
+trunk_is_there(struct modulehost *m)
+{
+    char *error = run_tool(m, true, "ip link show dev %s", m->mux);
+    free(error);
+    return !error;
+}
+
+static char *
+make_trunk(struct modulehost *m)
+{
+    /* The trunk carries the service header as well: more than what it must pass. */
+    char *error = run_tool(m, true, "ip link add %s mtu %d type veth peer name %s mtu %d", m->trunk, m->mtu + 64, m->mux, m->mtu + 64);
+    const char *const ends[] = { m->trunk, m->mux };
+    for (size_t i = 0; i < 2 && !error; i++) {
+        free(run_tool(m, true, "ip link set dev %s addrgenmode none", ends[i])); /* refused where IPv6 is off: just as well */
+        error = run_tool(m, true, "ethtool -K %s tx off", ends[i]);
+        error = error ? error : run_tool(m, true, "ip link set dev %s up", ends[i]);
+    }
+    fs_log_info("made the trunk %s - %s", m->trunk, m->mux);
+    return error;
+}
+
+static char *
+set_up(struct modulehost *m)
+{
+    char *error = trunk_is_there(m) ? NULL : make_trunk(m);
+    if (!error && !__atomic_load_n(&m->ready, __ATOMIC_RELAXED)) {
+        error = run_tool(m, false, "ovs-vsctl --timeout=5 --db=%s --may-exist add-port %s %s", m->ovsdb, m->bridge, m->trunk);
+    }
+    if (!error) {
+        fs_mux_start(&m->env, MUX_MS, &error);
+    }
+    return error;
+}
+
+static void
+run(struct fs_call *call)
+{
+    struct modulehost *m = fs_call_state(call);
+    char *error = set_up(m);
+    __atomic_store_n(&m->ready, !error, __ATOMIC_RELAXED);
+    if (error) {
+        fs_call_fail(call, "host %s: %s", m->name, error);
+    }
+    free(error);
+}
+
+FS_TASK = {
+    FS_IS_TASK,
+    .name = "setup_host",
+    .help = "Makes the trunk between the bridge and the multiplexer and starts the multiplexer, where they are not there.",
+    .params = { { "parameter", "any?", "not used" } },
+    .returns = "nil",
+    .idempotent = true,
+    .run = run,
+};
