@@ -90,14 +90,16 @@ class Embedded(support.Scratch):
         self.assertEqual(self.flowstream("down").returncode, 0)
 
     def test_configuration(self):
-        """the configuration files are what the daemons' schema allows"""
+        """the configuration files and the platform file are what the daemons' schemas allow, also after a host was added"""
         if shutil.which("xmllint") is None:
             self.skipTest("xmllint is not here")
         self.up()
+        self.assertEqual(self.flowstream("host", "add", "h4").returncode, 0)
         files = sorted(self.dir.glob("*/config.xml")) + sorted(self.dir.glob("hosts/*/config.xml"))
-        self.assertEqual(len(files), 7)
-        done = support.run("xmllint", "--noout", "--relaxng", support.HERE.parents[1] / "etc/schemas/daemon.rng", *files)
-        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(len(files), 8)
+        for schema, those in (("daemon", files), ("platform", [self.dir / "platform.xml"])):
+            done = support.run("xmllint", "--noout", "--relaxng", support.HERE.parents[1] / f"etc/schemas/{schema}.rng", *those)
+            self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_killed_switch(self):
         """a switch that was killed starts again with all its ports, under the numbers that they had"""
