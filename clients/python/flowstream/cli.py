@@ -1,0 +1,437 @@
+"""The command flowstream: reads the command line, calls the other modules of the package, prints.
+
+Each subcommand is one function run_NAME(arguments) here that returns the exit status (None is 0) and one entry in parser().
+Standard output has the result alone, in words or with --json as one document; progress and reasons go to standard error.
+"""
+
+import argparse
+import base64
+import json
+import os
+import signal
+import sys
+import time
+import xmlrpc.client
+from pathlib import Path
+
+from . import __version__, embedded, folder, ports, words
+from .client import Client
+from .errors import BadFile, DaemonDown, Error, NotReady
+
+DONE, FAILED, WRONG_USAGE = 0, 1, 2
+
+
+def main(argv=None):
+    """Run one command line and return the exit status."""
+    arguments = parser().parse_args(argv)
+    try:
+        return arguments.run(arguments) or DONE
+    except Error as error:
+        if arguments.debug:
+            raise
+        print(f"flowstream: {words.text(error)}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("flowstream: interrupted", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # The flush at exit would complain again.
+        return FAILED
+    except OSError as error:
+        if arguments.debug:
+            raise
+        print(f"flowstream: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        return FAILED
+    except Exception as error:
+        if arguments.debug:
+            raise
+        print(f"flowstream: internal error: {type(error).__name__}: {error}; --debug shows where", file=sys.stderr)
+        return FAILED
+
+
+def parser():
+    """The whole command line."""
+    everywhere = argparse.ArgumentParser(add_help=False)
+    everywhere.add_argument("--dir", metavar="DIR", default=argparse.SUPPRESS,
+                            help="the platform's folder (default: $FLOWSTREAM_DIR, $XDG_RUNTIME_DIR/flowstream or /run/flowstream)")
+    everywhere.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document")
+    everywhere.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show where an error comes from")
+    top = argparse.ArgumentParser(prog="flowstream", parents=[everywhere], allow_abbrev=False,
+                                  description="Operate and use a Flowstream platform.",
+                                  epilog="'flowstream COMMAND --help' explains a command.  Exit status: 0 done, 1 refused or failed, "
+                                         "2 wrong usage.")
+    top.add_argument("--version", action="version", version=f"flowstream {__version__}")
+    top.set_defaults(dir=None, json=False, debug=False)
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+
+    def add(name, run, help, to=commands):
+        made = to.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", parents=[everywhere], allow_abbrev=False)
+        made.set_defaults(run=run)
+        return made
+
+    up = add("up", run_up, "make an embedded platform and start its daemons")
+    up.add_argument("--platform", metavar="FILE", help="the platform file, or the name of one that is installed (default: embedded)")
+    up.add_argument("--fabric-only", action="store_true", help="make switches and ports, but start no daemons")
+    up.add_argument("--quiet", action="store_true", help="no progress")
+
+    down = add("down", run_down, "take an embedded platform away, whatever state it is in")
+    down.add_argument("--quiet", action="store_true", help="no progress")
+
+    start = add("start", run_start, "start again what has ended of an embedded platform")
+    start.add_argument("daemon", nargs="?", metavar="DAEMON", help="only this daemon")
+
+    status = add("status", run_status, "say what of the platform runs and answers; exit 0 if all of it does")
+    status.add_argument("--wait", metavar="SECONDS", type=_seconds, default=0, help="wait so long for all to be ready")
+
+    install = add("install", run_install, "install an allocation request")
+    install.add_argument("file", metavar="FILE", help="the request; - is standard input")
+    install.add_argument("--name", help="a name of your own for it")
+    install.add_argument("--key", help="a word that makes repeating safe: the same key installs once")
+    install.add_argument("--wait", metavar="SECONDS", type=_seconds, default=30, help="wait so long for it to be installed (default: 30)")
+
+    plan = add("plan", run_plan, "say what installing a request would do, and do nothing")
+    plan.add_argument("file", metavar="FILE", help="the request; - is standard input")
+
+    delete = add("delete", run_delete, "delete an installed request")
+    delete.add_argument("id", metavar="ID", type=_id)
+
+    add("list", run_list, "list the installed requests")
+
+    show = add("show", run_show, "show an installed request: paths, modules, counters")
+    show.add_argument("id", metavar="ID", type=_id)
+
+    add("pm-info", run_pm_info, "list the module types and what can be read and written of them")
+
+    tasks = add("tasks", run_tasks, "list the tasks of the daemons with version, calls and failures")
+    tasks.add_argument("daemon", nargs="?", metavar="DAEMON", help="only this daemon's")
+
+    add("hosts", run_hosts, "list the module hosts")
+
+    host = commands.add_parser("host", help="add or remove a module host", description="Add or remove a module host.",
+                               parents=[everywhere])
+    hosts = host.add_subparsers(title="commands", metavar="COMMAND", dest="host_command", required=True)
+    host_add = add("add", run_host_add, "add a module host to an embedded platform", to=hosts)
+    host_add.add_argument("name", metavar="NAME")
+    host_add.add_argument("--cpu", type=_positive, default=8, help="cores (default: 8)")
+    host_add.add_argument("--mem", type=_positive, default=2048, help="MB (default: 2048)")
+    host_add.add_argument("--switch", help="the switch it is connected to (default: the first)")
+    host_remove = add("remove", run_host_remove, "take a module host out of an embedded platform", to=hosts)
+    host_remove.add_argument("name", metavar="NAME")
+
+    call = add("call", run_call, "call a method of a daemon and print its value as JSON")
+    call.add_argument("daemon", metavar="DAEMON", help="resource, openflow, pm, monitoring, modulehost:NAME or a module host's NAME")
+    call.add_argument("method", metavar="METHOD")
+    call.add_argument("--deadline", metavar="SECONDS", type=_seconds, default=60, help="wait so long for the answer (default: 60)")
+    call.add_argument("parameters", nargs="*", metavar="JSON", help="parameters; a bare word is a string")
+
+    url = add("url", run_url, "print a daemon's XML-RPC address with credentials")
+    url.add_argument("daemon", metavar="DAEMON")
+
+    upgrade = add("upgrade", run_upgrade, "replace or add tasks or commands of a running daemon")
+    upgrade.add_argument("daemon", metavar="DAEMON")
+    upgrade.add_argument("files", nargs="+", metavar="FILE.so", help="loadable files named as their methods; FILE.so.sig is a signature")
+    upgrade.add_argument("--kind", choices=("task", "command"), default="task",
+                         help="what the files are, where their folder (tasks or commands) does not say it")
+
+    replay = add("replay", run_replay, "send the frames of a capture file into an embedded platform at a port")
+    replay.add_argument("port", metavar="PORT")
+    replay.add_argument("file", metavar="FILE", help="pcap or pcapng, also with gzip")
+    replay.add_argument("--pps", metavar="N", type=_natural, default=ports.DEFAULT_PPS,
+                        help=f"packets a second (default: {ports.DEFAULT_PPS}); 0: as fast as possible")
+    replay.add_argument("--loop", metavar="N", type=_natural, default=1, help="send all of it so often (default: 1); 0: until interrupted")
+    replay.add_argument("--pad", action="store_true", help="send also frames that the file holds only the beginning of, filled with zeros")
+
+    capture = add("capture", run_capture, "write what leaves an embedded platform at a port to a pcap file")
+    capture.add_argument("port", metavar="PORT")
+    capture.add_argument("file", metavar="FILE.pcap")
+    capture.add_argument("--count", metavar="N", type=_natural, help="end after so many packets")
+    capture.add_argument("--seconds", metavar="N", type=_seconds, help="end after so many seconds")
+    return top
+
+
+def run_up(arguments):
+    _end_on_signals()
+    record = embedded.up(arguments.dir, _platform_file(arguments.platform), daemons=not arguments.fabric_only,
+                         report=None if arguments.quiet else _report)
+    _print(arguments, {"dir": str(record.directory), "ports": record.data["ports"], "hosts": record.data["hosts"]},
+           f"the platform in {record.directory} is up")
+
+
+def run_down(arguments):
+    where = folder.locate(arguments.dir)
+    was_there = where.is_dir()
+    leftovers = embedded.down(arguments.dir, report=None if arguments.quiet else _report)
+    _print(arguments, {"dir": str(where), "leftovers": leftovers},
+           "" if leftovers else f"the platform in {where} is down" if was_there else f"there was no platform in {where}")
+    for leftover in leftovers:
+        print(f"flowstream: left over: {leftover}", file=sys.stderr)
+    return FAILED if leftovers else DONE
+
+
+def run_start(arguments):
+    started = embedded.start(arguments.dir, arguments.daemon, report=_report)
+    _print(arguments, {"started": started}, f"started: {', '.join(started)}" if started else "nothing had ended")
+
+
+def run_status(arguments):
+    end = time.monotonic() + arguments.wait
+    while True:
+        try:
+            status = _status(arguments)
+            if status["ready"] or time.monotonic() >= end:
+                break
+        except Error:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(0.2)
+    lines = [f"platform in {status['dir']}: {'ready' if status['ready'] else 'not ready'}",
+             words.table(status["parts"], [("name", "NAME"), ("pid", "PID"), ("state", "STATE"), ("answer", "ANSWER")]),
+             f"module hosts: {', '.join(status['hosts']) or 'none'}"
+             + (f"; not registered: {', '.join(status['missing_hosts'])}" if status["missing_hosts"] else ""),
+             words.table([{"port": port, "outside": f"{ports.INTERFACE} in {place}"} for port, place in status["ports"].items()],
+                         [("port", "PORT"), ("outside", "OUTSIDE")])]
+    if "reason" in status:
+        lines.append(status["reason"])
+    _print(arguments, status, "\n\n".join(lines))
+    return DONE if status["ready"] else FAILED
+
+
+def run_install(arguments):
+    request = _read_request(arguments.file)
+    with Client(arguments.dir) as client:
+        try:
+            number = client.install_allocation(request, wait=arguments.wait, name=arguments.name, key=arguments.key)
+        except NotReady as error:
+            if isinstance(error.value, int):
+                _print(arguments, {"id": error.value, "state": "under way"}, f"{error.value}")
+            raise
+    _print(arguments, {"id": number}, f"{number}")
+
+
+def run_plan(arguments):
+    request = _read_request(arguments.file)
+    with Client(arguments.dir) as client:
+        plan = client.plan_allocation(request)
+    _print(arguments, plan, words.nested(plan))
+
+
+def run_delete(arguments):
+    with Client(arguments.dir) as client:
+        client.delete_allocation(arguments.id)
+    _print(arguments, {"id": arguments.id, "deleted": True}, "")
+
+
+def run_list(arguments):
+    with Client(arguments.dir) as client:
+        found = client.list_allocations()
+    rows = [dict(row, modules=len(row["modules"])) if isinstance(row.get("modules"), list) else row for row in found]
+    columns = [("id", "ID"), ("name", "NAME"), ("owner", "OWNER"), ("state", "STATE"), ("modules", "MODULES")]
+    _print(arguments, found, words.table(rows, columns) if rows else "nothing is installed")
+
+
+def run_show(arguments):
+    with Client(arguments.dir) as client:
+        found = client.get_allocation(arguments.id)
+    _print(arguments, found, words.allocation(found))
+
+
+def run_pm_info(arguments):
+    with Client(arguments.dir) as client:
+        types = client.get_pm_info()
+    lines = []
+    for description, primitives in types:
+        lines.append(words.text(description))
+        lines += [f"    {name}: {words.cell(parameters)}" for name, parameters in primitives.items()]
+    _print(arguments, [list(pair) for pair in types], "\n".join(lines) or "there are no module types")
+
+
+def run_tasks(arguments):
+    with Client(arguments.dir) as client:
+        daemons = [arguments.daemon] if arguments.daemon else client.daemons()
+        rows = [dict(task, daemon=daemon) for daemon in daemons for task in client.list_tasks(daemon)]
+    columns = words.columns_of([], ("daemon", "name", "version", "calls", "failures", "seconds", "file", "problem"))
+    _print(arguments, rows, words.table(rows, columns) if rows else "there are no tasks")
+
+
+def run_hosts(arguments):
+    with Client(arguments.dir) as client:
+        hosts = client.list_hosts()
+    columns = words.columns_of([], ("name", "state", "cpu", "cpu_used", "mem", "mem_used", "modules", "address"))
+    _print(arguments, hosts, words.table(hosts, columns) if hosts else "there are no module hosts")
+
+
+def run_host_add(arguments):
+    _end_on_signals()
+    embedded.add_host(arguments.name, arguments.dir, cpu=arguments.cpu, mem=arguments.mem, switch=arguments.switch, report=_report)
+    _print(arguments, {"name": arguments.name}, f"module host {arguments.name} is ready")
+
+
+def run_host_remove(arguments):
+    embedded.remove_host(arguments.name, arguments.dir, report=_report)
+    _print(arguments, {"name": arguments.name}, f"module host {arguments.name} is removed")
+
+
+def run_call(arguments):
+    parameters = [_parameter(text) for text in arguments.parameters]
+    with Client(arguments.dir) as client:
+        print(_json(client.call(arguments.daemon, arguments.method, *parameters, deadline=arguments.deadline)))
+
+
+def run_url(arguments):
+    with Client(arguments.dir) as client:
+        url = client.url(arguments.daemon)
+    _print(arguments, {"daemon": arguments.daemon, "url": url}, url)
+
+
+def run_upgrade(arguments):
+    with Client(arguments.dir) as client:
+        value = client.upgrade(arguments.daemon, arguments.files, kind=arguments.kind)
+    names = ", ".join(Path(file).name.removesuffix(".so") for file in arguments.files)
+    _print(arguments, value, words.nested(value) if value else f"upgraded: {names}")
+
+
+def run_replay(arguments):
+    _end_on_signals()
+    replay = ports.Replay(folder.locate(arguments.dir), arguments.port, arguments.file, pps=arguments.pps, loop=arguments.loop,
+                          pad=arguments.pad)
+    interrupted = False
+    try:
+        replay.run()
+    except KeyboardInterrupt:
+        interrupted = True
+    counts = replay.counts
+    not_sent = [f"{number} not sent: {reason}" for number, reason in
+                ((counts.too_long, "longer than the port's MTU"),
+                 (counts.incomplete, "the file holds only their beginning (--pad fills them)"),
+                 (counts.failed, "refused by the kernel")) if number]
+    _print(arguments, dict(vars(counts), interrupted=interrupted), "\n".join(
+        [f"{counts.sent} packets, {counts.bytes} bytes sent at {arguments.port} in {counts.seconds:.3f} s"
+         + (" (interrupted)" if interrupted else "")] + not_sent))
+    return FAILED if counts.failed or (interrupted and arguments.loop != 0) else DONE
+
+
+def run_capture(arguments):
+    _end_on_signals()
+    capture = ports.Capture(folder.locate(arguments.dir), arguments.port, arguments.file, count=arguments.count, seconds=arguments.seconds)
+    try:
+        _report(f"capturing at {arguments.port}")
+        capture.run()
+    except KeyboardInterrupt:
+        pass  # The usual end of a capture without --count and --seconds.
+    counts = capture.counts
+    _print(arguments, vars(counts), f"{counts.packets} packets, {counts.bytes} bytes left the platform at {arguments.port} "
+           f"in {counts.seconds:.3f} s, {counts.drops} missed")
+    return FAILED if counts.drops else DONE
+
+
+def _status(arguments):
+    """One look at the platform, a dictionary."""
+    client = Client(arguments.dir, deadline=5)
+    record = client.record
+    status = {"dir": str(record.directory), "parts": embedded.parts(record), "ports": record.data["ports"], "hosts": []}
+    for part in status["parts"]:
+        if part["name"] in record.data["daemons"]:
+            part["answer"] = _answer(client, part["name"])
+    try:
+        status["hosts"] = client.hosts_up() if record.data["with-daemons"] else record.data["hosts"]
+    except Error as error:
+        status["reason"] = str(error)
+    status["missing_hosts"] = sorted(set(record.data["hosts"]) - set(status["hosts"]))
+    status["ready"] = record.data["state"] == "up" and not status["missing_hosts"] and \
+        all(part["state"] == "runs" and part.get("answer", "yes") == "yes" for part in status["parts"])
+    client.close()
+    return status
+
+
+def _answer(client, daemon):
+    try:
+        client.ping(daemon)
+        return "yes"
+    except DaemonDown:
+        return "no"
+    except Error as error:
+        return str(error)
+
+
+def _platform_file(given):
+    """A name without a slash that is no file here is one of the installed platform files."""
+    if given and "/" not in given and not os.path.exists(given):
+        installed = embedded.default_platform_file().parent / f"{given.removesuffix('.xml')}.xml"
+        if installed.exists():
+            return installed
+    return given
+
+
+def _read_request(name):
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return data.decode("utf-8")
+    except OSError as error:
+        raise BadFile(f"cannot read {name}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise BadFile(f"{name}: byte {error.start} is no UTF-8 text") from None
+
+
+def _parameter(text):
+    """A parameter of "call": JSON, or a bare word as a string; what looks like JSON must be JSON."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        if text[:1] in tuple("{[\""):
+            print(f"flowstream: the parameter {text} is no JSON: {error}", file=sys.stderr)
+            sys.exit(WRONG_USAGE)
+        return text
+
+
+def _report(line):
+    print(line, file=sys.stderr, flush=True)
+
+
+def _print(arguments, value, sentence):
+    if arguments.json:
+        print(_json(value))
+    elif sentence:
+        print(sentence)
+    sys.stdout.flush()
+
+
+def _json(value):
+    return json.dumps(value, indent=2, default=_for_json)
+
+
+def _for_json(value):
+    if isinstance(value, (bytes, xmlrpc.client.Binary)):
+        return base64.b64encode(bytes(getattr(value, "data", value))).decode()
+    return str(value)
+
+
+def _end_on_signals():
+    """SIGINT and SIGTERM end the work in order; a shell's background commands would else ignore SIGINT."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+
+
+def _natural(text):
+    return _checked(text, int, lambda value: value >= 0, "a whole number of 0 or more")
+
+
+def _id(text):
+    return _checked(text, int, lambda value: 0 < value < 2 ** 31, "the id of an installed request: a positive whole number")
+
+
+def _positive(text):
+    return _checked(text, float, lambda value: 0 < value < float("inf"), "a positive number")
+
+
+def _seconds(text):
+    return _checked(text, float, lambda value: 0 <= value < 1e9, "a number of seconds")
+
+
+def _checked(text, kind, holds, what):
+    try:
+        value = kind(text)
+        if holds(value):
+            return int(value) if value == int(value) else value
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"'{text}' is not {what}")

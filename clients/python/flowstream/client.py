@@ -1,0 +1,298 @@
+"""The client: calls methods of the daemons of a platform and turns their answers into values and exceptions.
+
+One kept-alive connection a daemon.  Every call has a deadline over all of it: connecting, sending, waiting and reading.
+A Client serves one thread at a time.
+"""
+
+import base64
+import difflib
+import http.client
+import socket
+import time
+import urllib.parse
+import uuid
+import xmlrpc.client
+from pathlib import Path
+from xml.parsers.expat import ExpatError
+
+from . import folder
+from .errors import CallFault, DaemonDown, DeadlinePassed, Error, NotReady, Refused
+
+SUCCESS, NOT_READY = 0, -1
+
+
+class Client:
+    """The daemons of the platform in a folder (see folder.locate)."""
+
+    def __init__(self, dir=None, *, deadline=60.0):
+        """Read the platform's record and token; nothing is connected yet.  deadline: seconds for a call.  Raises Error."""
+        self.directory = folder.locate(dir)
+        self.deadline = deadline
+        self.record = folder.Record.load(self.directory)
+        self._credentials = None
+        self._servers = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Close all connections; a later call opens them again."""
+        for transport, _ in self._servers.values():
+            transport.close()
+        self._servers.clear()
+
+    def daemons(self):
+        """The names of the daemons, module hosts as "modulehost:NAME"."""
+        return list(self.record.data["daemons"])
+
+    def url(self, daemon):
+        """The daemon's address with the credentials in it, for xmlrpc.client.ServerProxy."""
+        address = urllib.parse.urlsplit(self._entry(daemon)[1]["url"])
+        user, _, password = self._token().partition(":")
+        quoted = f"{urllib.parse.quote(user, safe='')}:{urllib.parse.quote(password, safe='')}"
+        return address._replace(netloc=f"{quoted}@{address.netloc}").geturl()
+
+    def call(self, daemon, method, *args, deadline=None):
+        """Call a method and return its value.
+
+        Raises Refused (NotReady for code -1) with the daemon's message, CallFault, DaemonDown, DeadlinePassed, or Error when the
+        parameters cannot be written as XML-RPC.
+        """
+        key, entry = self._entry(daemon)
+        answer = self._exchange(key, entry["url"], method, args, self.deadline if deadline is None else deadline)
+        if method.startswith("system."):
+            return answer
+        if not isinstance(answer, dict) or not {"code", "message", "value"} <= set(answer):
+            raise CallFault(f"the {key} daemon's answer to {method} is no ReturnValue")
+        if answer["code"] == SUCCESS:
+            return answer["value"]
+        message = answer["message"] or f"{method} failed with code {answer['code']} and no message"
+        if answer["code"] == NOT_READY:
+            raise NotReady(message, answer["value"])
+        raise Refused(message, answer["code"], answer["value"])
+
+    # The methods of the resource daemon.
+
+    def install_allocation(self, alloc, *, wait=30, name=None, key=None):
+        """Install a request; returns its id.  key makes repeating safe; one is made up if none is given."""
+        options = {"wait": int(wait), "key": key or str(uuid.uuid4())}
+        if name is not None:
+            options["name"] = name
+        return self.call("resource", "install_allocation", alloc, options, deadline=max(self.deadline, wait + 30))
+
+    def plan_allocation(self, alloc):
+        """What install_allocation would do: a dictionary of placement, paths, rules and the plan's id."""
+        return self.call("resource", "plan_allocation", alloc)
+
+    def delete_allocation(self, alloc_id):
+        """Delete an installed request."""
+        return self.call("resource", "delete_allocation", int(alloc_id))
+
+    def list_allocations(self):
+        """All installed requests, a list of dictionaries."""
+        return self.call("resource", "list_allocations")
+
+    def get_allocation(self, alloc_id):
+        """One installed request with its modules, counters and paths, a dictionary."""
+        return self.call("resource", "get_allocation", int(alloc_id))
+
+    def deploy_pm(self, pm_name, pm_src):
+        """Make a module type of that name from source text."""
+        return self.call("resource", "deploy_pm", pm_name, pm_src)
+
+    def get_pm_info(self):
+        """The module types: a list of (description, primitives), primitives a dictionary of name to parameters."""
+        return [tuple(pair) for pair in self.call("resource", "get_pm_info")]
+
+    def create_pm(self, pm):
+        """Start one module: a dictionary with name, type, args, cpu, mem and optionally host and basesys."""
+        return self.call("resource", "create_pm", pm)
+
+    def delete_pm(self, pm):
+        """Stop one module."""
+        return self.call("resource", "delete_pm", pm)
+
+    def create_connections(self, switch_name, switch_table_id, alloc):
+        """Program the connections of a request into one table of one switch."""
+        return self.call("resource", "create_connections", switch_name, switch_table_id, alloc)
+
+    def delete_connections(self, switch_name, switch_table_id, alloc):
+        """Take the connections of a request out of one table of one switch."""
+        return self.call("resource", "delete_connections", switch_name, switch_table_id, alloc)
+
+    def register_host(self, host):
+        """Add a module host: a dictionary with name, address, cpu, mem."""
+        return self.call("resource", "register_host", host)
+
+    def remove_host(self, name):
+        """Take a module host out of use."""
+        return self.call("resource", "remove_host", name)
+
+    def list_hosts(self):
+        """The module hosts, a list of dictionaries."""
+        return self.call("resource", "list_hosts")
+
+    def hosts_up(self):
+        """The names of the module hosts that are registered and heard of, sorted."""
+        return sorted(host["name"] for host in self.list_hosts() if host.get("state", "up") == "up")
+
+    # Methods of every daemon.
+
+    def ping(self, daemon):
+        """Raise unless the daemon answers."""
+        return self.call(daemon, "ping")
+
+    def list_tasks(self, daemon):
+        """The tasks that the daemon has, with version, source file, calls, failures and seconds, a list of dictionaries."""
+        return self.call(daemon, "list_tasks")
+
+    def upgrade(self, daemon, files, *, kind="task"):
+        """Replace or add tasks or commands of the daemon by loadable files; all of them or none.  Returns the daemon's value.
+
+        A file is named as its method.  kind: "task" or "command"; a file in a folder "tasks" or "commands" has that kind.
+        """
+        return self.call(daemon, "upgrade", [_upgrade_entry(Path(file), kind) for file in files])
+
+    def _entry(self, daemon):
+        key = daemon_key(self.record, daemon)
+        return key, self.record.data["daemons"][key]
+
+    def _token(self):
+        if self._credentials is None:
+            path = self.directory / "token"
+            try:
+                self._credentials = path.read_text().strip()
+            except OSError as error:
+                raise Error(f"cannot read the credentials in {path}: {error.strerror}") from None
+        return self._credentials
+
+    def _exchange(self, key, url, method, args, seconds):
+        transport, server = self._server(key, url)
+        transport.deadline = time.monotonic() + seconds
+        try:
+            return server("__call__", method, args)
+        except xmlrpc.client.Fault as fault:
+            raise CallFault(f"{key}: {fault.faultString}", fault.faultCode) from None
+        except xmlrpc.client.ProtocolError as error:
+            raise CallFault(f"the {key} daemon answered {method} with HTTP status {error.errcode} {error.errmsg}"
+                            + ("; the token file does not fit it" if error.errcode == 401 else ""), error.errcode) from None
+        except socket.timeout:
+            transport.close()
+            raise DeadlinePassed(key, method, seconds) from None
+        except (OSError, http.client.HTTPException) as error:
+            transport.close()
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise DaemonDown(key, url, reason, f"'flowstream start {key} --dir {self.directory}' starts it, and its log is "
+                             f"{self.record.data['daemons'][key]['dir']}/log") from None
+        except (ExpatError, xmlrpc.client.ResponseError) as error:
+            transport.close()
+            raise CallFault(f"the {key} daemon's answer to {method} is no XML-RPC: {error}") from None
+        except (TypeError, OverflowError) as error:
+            raise Error(f"a parameter of {method} cannot be sent by XML-RPC: {error}") from None
+
+    def _server(self, key, url):
+        if key not in self._servers:
+            header = "Basic " + base64.b64encode(self._token().encode()).decode()
+            transport = _Transport(header)
+            address = urllib.parse.urlsplit(url)
+            if address.scheme != "http":
+                raise Error(f"the address {url} of the {key} daemon is not of the form http://HOST:PORT/PATH")
+
+            def send(_, method, args):
+                body = xmlrpc.client.dumps(tuple(args), method, allow_none=True).encode("utf-8", "xmlcharrefreplace")
+                answer = transport.request(address.netloc, address.path or "/RPC2", body)
+                return answer[0] if len(answer) == 1 else answer
+
+            self._servers[key] = (transport, send)
+        return self._servers[key]
+
+
+def daemon_key(record, name):
+    """The name under which the record has a daemon: a host's name means its module host.  Raises Error."""
+    daemons = record.data["daemons"]
+    hosts = [key for key in daemons if key.startswith("modulehost:")]
+    if name in daemons:
+        return name
+    if f"modulehost:{name}" in daemons:
+        return f"modulehost:{name}"
+    if name == "modulehost" and len(hosts) == 1:
+        return hosts[0]
+    if name == "modulehost" and hosts:
+        raise Error(f"there are {len(hosts)} module hosts: say which, one of {', '.join(hosts)}")
+    if not daemons:
+        raise Error(f"the platform in {record.directory} was made without daemons")
+    near = difflib.get_close_matches(name, daemons, 1)
+    raise Error(f"there is no daemon '{name}'{f', do you mean {near[0]}?' if near else ''}; there are: {', '.join(daemons)}")
+
+
+def _upgrade_entry(file, kind):
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise Error(f"cannot read {file}: {error.strerror}") from None
+    parents = [parent.name for parent in file.resolve().parents]
+    for folder_name, its_kind in (("tasks", "task"), ("commands", "command")):
+        if folder_name in parents[:2]:
+            kind = its_kind
+    signature = Path(f"{file}.sig")
+    entry = {"kind": kind, "name": file.name.removesuffix(".so"), "content": content}
+    if signature.exists():
+        entry["signature"] = signature.read_bytes()
+    return entry
+
+
+class _Socket(socket.socket):
+    """A connection whose every operation ends at one common deadline."""
+
+    deadline = None
+
+    def _prepare(self):
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise socket.timeout("deadline passed")
+        self.settimeout(left)
+
+    def sendall(self, *args):
+        self._prepare()
+        return super().sendall(*args)
+
+    def recv_into(self, *args):
+        self._prepare()
+        return super().recv_into(*args)
+
+
+class _Connection(http.client.HTTPConnection):
+    """An HTTP connection over a _Socket; deadline is set anew for each call."""
+
+    deadline = None
+
+    def connect(self):
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise socket.timeout("deadline passed")
+        plain = socket.create_connection((self.host, self.port), left)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = _Socket(plain.family, plain.type, plain.proto, fileno=plain.detach())
+        self.sock.deadline = self.deadline
+
+    def set_deadline(self, deadline):
+        self.deadline = deadline
+        if self.sock is not None:
+            self.sock.deadline = deadline
+
+
+class _Transport(xmlrpc.client.Transport):
+    user_agent = "flowstream"
+
+    def __init__(self, authorization):
+        super().__init__(headers=[("Authorization", authorization)])
+        self.deadline = None
+
+    def make_connection(self, host):
+        if not self._connection or host != self._connection[0]:
+            self._connection = host, _Connection(host)
+        self._connection[1].set_deadline(self.deadline)
+        return self._connection[1]

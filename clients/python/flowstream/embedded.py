@@ -1,0 +1,487 @@
+"""The embedded platform: a whole Flowstream platform inside this computer, made by up() and taken away by down().
+
+A platform is its folder (folder.py), its fabric (fabric.py) and its daemons, which are started here with configuration files that
+are written here.  Daemons speak XML-RPC on loopback ports that are chosen at up() and kept in the record.
+
+Everything works as root, and as the root of a user namespace whose /run can be written.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+from . import client, folder, netns, processes
+from .errors import DaemonDown, DeadlinePassed, Error, NoPlatform, NotReady
+from .fabric import Fabric, remains
+from .topology import Topology
+
+# Who calls whom, in the order in which they are started; module hosts come last, one of each server.
+PEERS = {"pm": (), "openflow": (), "resource": ("openflow", "pm", "monitoring"), "monitoring": ("resource", "openflow", "pm")}
+_USES_TYPES = ("pm",)
+_USER = "operator"
+_CGROUPS = [Path("/sys/fs/cgroup", controller, "flowstream") for controller in ("cpu", "memory", "pids")]
+_PATIENCE = 60  # seconds for all daemons to be ready
+_NOT_YET = (DaemonDown, DeadlinePassed, NotReady)
+
+
+def prefix():
+    """The folder that holds bin/ and lib/flowstream/ of this installation or build.  Raises Error when run from the sources."""
+    package = Path(__file__).resolve().parent
+    if package.parts[-4:-1] == ("lib", "flowstream", "python"):
+        return package.parents[3]
+    given = os.environ.get("FLOWSTREAM_PREFIX")
+    if given:
+        return Path(given).resolve()
+    raise Error(f"the package in {package} is not installed; set FLOWSTREAM_PREFIX to the folder that holds bin/ and lib/flowstream/")
+
+
+def default_platform_file():
+    """etc/platforms/embedded.xml of this installation, build or source tree."""
+    places = [Path(__file__).resolve().parents[3] / "etc" / "platforms"]
+    with contextlib.suppress(Error):
+        places.insert(0, prefix() / "lib" / "flowstream" / "platforms")
+    for place in places:
+        if (place / "embedded.xml").exists():
+            return place / "embedded.xml"
+    raise Error(f"embedded.xml is not in {' or '.join(map(str, places))}; name a platform file with --platform")
+
+
+def up(directory=None, platform_file=None, *, daemons=True, report=None):
+    """Make a platform in the folder and return its folder.Record when everything in it is ready.
+
+    report: called with a line of progress now and then.  daemons=False makes the fabric alone.
+    Raises Error; then nothing is left behind, and the same holds for any other exception, KeyboardInterrupt too.
+    """
+    report = report or (lambda line: None)
+    directory = folder.locate(directory)
+    topology = Topology(platform_file or default_platform_file())
+    if os.geteuid() != 0:
+        raise Error("an embedded platform is made by root, or in a user namespace by its root: unshare --user --map-root-user "
+                    "--mount --net --pid --fork --mount-proc, with an empty file system on /run")
+    _clear_the_dead(directory, report)
+    if daemons:
+        _check_programs()
+    folder.make(directory)
+    with folder.locked(directory):
+        record = _new_record(directory, topology)
+        try:
+            _build(record, topology, daemons, report)
+            record.data["state"] = "up"
+            record.save()
+        except BaseException:
+            report("taking down what was made")
+            for leftover in _take_down(record, report):
+                report(f"left over: {leftover}")
+            raise
+    return record
+
+
+def down(directory=None, *, report=None):
+    """Take the platform away: processes, namespaces, control groups, folder.  Nothing there is no error.
+
+    Returns what could not be removed, one line each.  Raises Error when the folder is not a platform's.
+    """
+    report = report or (lambda line: None)
+    directory = folder.locate(directory)
+    if not directory.is_dir():
+        return []
+    try:
+        record = folder.Record.load(directory)
+    except NoPlatform:
+        if not folder.remove(directory):
+            raise
+        return []
+    with folder.locked(directory):
+        return _take_down(record, report)
+
+
+def start(directory=None, name=None, *, report=None):
+    """Start again what has ended: the daemon of that name, or everything.  Returns the names of what was started."""
+    report = report or (lambda line: None)
+    record = folder.Record.load(folder.locate(directory))
+    if name is not None:
+        name = client.daemon_key(record, name)
+    with folder.locked(record.directory):
+        if record.data["state"] != "up" or not all(netns.exists(name) for name in record.data["namespaces"]):
+            raise Error(f"the platform in {record.directory} is not whole any more; 'flowstream up --dir {record.directory}' makes it anew")
+        before = {process.name for process in record.live()}
+        if name is None:
+            Fabric(record, Topology(record.directory / "platform.xml")).start()
+        wanted = [key for key in record.data["daemons"] if name in (None, key)]
+        for key in wanted:
+            if key not in before:
+                _start_daemon(record, key)
+        _await_daemons(record, wanted, report)
+    return [process.name for process in record.live() if process.name not in before]
+
+
+def add_host(name, directory=None, *, cpu=8, mem=2048, switch=None, report=None):
+    """Add a module host to a running platform, behind the switch (the first one), and wait until it is registered."""
+    report = report or (lambda line: None)
+    record = folder.Record.load(folder.locate(directory))
+    with folder.locked(record.directory):
+        topology = Topology(record.directory / "platform.xml")
+        fabric = Fabric(record, topology)
+        if not topology.switches:
+            raise Error(f"the platform {topology.root.get('name')} has no switch that a module host could be added to")
+        link = topology.add_server(name, cpu, mem, switch or topology.switches[0])
+        fabric.check()
+        key = f"modulehost:{name}"
+        try:
+            fabric.add_host(link)
+            _write_platform(record, topology, fabric)
+            if record.data["with-daemons"]:
+                record.data["daemons"][key] = _daemon_entry(record, key, _free_ports(1)[0])
+                record.save()
+                _write_configuration(record, key, topology, fabric)
+                _start_daemon(record, key)
+                _await_daemons(record, [key], report)
+                _await_hosts(record, [name], report)
+        except BaseException:
+            with contextlib.suppress(Error):
+                client.Client(record.directory, deadline=5).call("resource", "remove_host", name)
+            _drop_host(record, topology, fabric, name)
+            raise
+
+
+def remove_host(name, directory=None, *, report=None):
+    """Take a module host out of a running platform.  Raises Refused when the resource daemon still needs it."""
+    report = report or (lambda line: None)
+    record = folder.Record.load(folder.locate(directory))
+    with folder.locked(record.directory):
+        topology = Topology(record.directory / "platform.xml")
+        if name not in topology.servers:
+            raise Error(f"the platform has no module host '{name}'; it has: {', '.join(topology.servers) or 'none'}")
+        if record.data["with-daemons"]:
+            client.Client(record.directory).call("resource", "remove_host", name)
+        report(f"removing module host {name}")
+        leftovers = _drop_host(record, topology, Fabric(record, topology), name)
+    if leftovers:
+        raise Error("left over: " + "; ".join(leftovers))
+
+
+def parts(record):
+    """What the platform consists of, for status: a list of {"name", "pid" (or None), "state"}, state "runs" or "ended"."""
+    running = {process.name: process for process in record.live()}
+    names = [entry["name"] for entry in record.data["processes"]]
+    return [{"name": name, "pid": running[name].pid if name in running else None,
+             "state": "runs" if name in running else "ended"} for name in names]
+
+
+def _clear_the_dead(directory, report):
+    """Refuse when a platform lives in the folder; take away what a dead one left."""
+    try:
+        record = folder.Record.load(directory)
+    except NoPlatform:
+        return
+    live = record.live()
+    if live and record.data["state"] == "up":
+        raise Error(f"a platform is already up in {directory} ({live[0].name} runs as process {live[0].pid}); "
+                    f"'flowstream down --dir {directory}' takes it down, 'flowstream start' starts what has ended in it")
+    report(f"cleaning up after a dead platform in {directory}")
+    leftovers = down(directory)
+    if leftovers:
+        raise Error(f"cannot clean up after the dead platform in {directory}: {'; '.join(leftovers)}")
+
+
+def _check_programs():
+    for kind in list(PEERS) + ["modulehost"]:
+        program = _program(kind)
+        if not os.access(program, os.X_OK):
+            raise Error(f"the program {program} is missing; build the project first")
+
+
+def _program(kind):
+    return prefix() / "bin" / f"flowstream-{kind}"
+
+
+def _new_record(directory, topology):
+    """Write the record of a platform that does not exist yet, so that from now on "down" knows the folder as ours."""
+    record = folder.Record(directory, {
+        "format": 1, "state": "starting", "tag": folder.tag(directory), "platform": topology.path, "with-daemons": False,
+        "namespaces": [], "processes": [], "daemons": {}, "ports": {}, "hosts": []})
+    record.save()
+    return record
+
+
+def _build(record, topology, daemons, report):
+    _raise_loopback()
+    fabric = Fabric(record, topology)
+    record.data["ports"] = {port: fabric.namespace_of(port) for port in topology.ports}
+    report(f"building the fabric: {len(topology.bridges)} bridges, {len(topology.ports)} network ports")
+    fabric.build()
+    _write_platform(record, topology, fabric)
+    if not daemons:
+        return
+    record.data["with-daemons"] = True
+    _write_token(record)
+    _copy_loadables(record)
+    keys = list(PEERS) + [f"modulehost:{name}" for name in topology.servers]
+    for key, port in zip(keys, _free_ports(len(keys))):
+        record.data["daemons"][key] = _daemon_entry(record, key, port)
+    record.save()
+    report(f"starting {len(keys)} daemons")
+    for key in keys:
+        _write_configuration(record, key, topology, fabric)
+    for key in keys:
+        _start_daemon(record, key)
+    _await_daemons(record, keys, report)
+    _await_hosts(record, list(topology.servers), report)
+
+
+def _raise_loopback():
+    """A new user namespace has its loopback interface down; the daemons speak over it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("127.0.0.1", 9))
+        except OSError:
+            processes.run(["ip", "link", "set", "lo", "up"])
+
+
+def _write_platform(record, topology, fabric):
+    """The platform file of the daemons: the one given, with the addresses of the switches."""
+    topology.set_targets(fabric.target)
+    record.data["hosts"] = list(topology.servers)
+    record.save()
+    new = record.directory / "platform.xml.new"
+    topology.tree.write(new, encoding="utf-8", xml_declaration=True)
+    new.replace(record.directory / "platform.xml")
+
+
+def _write_token(record):
+    descriptor = os.open(record.directory / "token", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as token:
+        token.write(f"{_USER}:{secrets.token_urlsafe(24)}\n")
+
+
+def _copy_loadables(record):
+    """Real copies: a file dropped into the platform's folder must never reach the build, nor the other way round."""
+    for kind in ("tasks", "commands", "types"):
+        source = prefix() / "lib" / "flowstream" / kind
+        target = record.directory / "lib" / kind
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.d", "*.new"))
+        target.mkdir(parents=True, exist_ok=True)
+    for kind in ("tasks", "commands"):
+        for daemon in ["common", "modulehost"] + list(PEERS):
+            (record.directory / "lib" / kind / daemon).mkdir(exist_ok=True)
+
+
+def _free_ports(count):
+    """Loopback TCP ports that nobody uses now; all are held until all are chosen, so that they differ."""
+    with contextlib.ExitStack() as held:
+        ports = []
+        for _ in range(count):
+            probe = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            probe.bind(("127.0.0.1", 0))
+            ports.append(probe.getsockname()[1])
+        return ports
+
+
+def _daemon_entry(record, key, port):
+    kind, _, host = key.partition(":")
+    place = record.directory / "hosts" / host if host else record.directory / kind
+    return {"kind": kind, "host": host or None, "url": f"http://127.0.0.1:{port}/RPC2", "port": port, "dir": str(place)}
+
+
+def _write_configuration(record, key, topology, fabric):
+    """DIR/config.xml of one daemon."""
+    entry, daemons = record.data["daemons"][key], record.data["daemons"]
+    place, kind, host = Path(entry["dir"]), entry["kind"], entry["host"]
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    root = ElementTree.Element("daemon", name=kind, dir=str(place), lib=str(record.directory / "lib"))
+    ElementTree.SubElement(root, "listen", tcp=f"127.0.0.1:{entry['port']}")
+    ElementTree.SubElement(root, "listen", unix=str(place / "rpc.sock"))
+    ElementTree.SubElement(root, "credentials", file=str(record.directory / "token"))
+    ElementTree.SubElement(root, "log", level="info")
+    for peer in PEERS.get(kind, ("resource",)):
+        ElementTree.SubElement(root, "peer", name=peer, url=daemons[peer]["url"])
+    if kind == "resource":
+        ElementTree.SubElement(root, "platform", file=str(record.directory / "platform.xml"))
+    if host or kind in _USES_TYPES:
+        ElementTree.SubElement(root, "types", dir=str(record.directory / "lib" / "types"))
+    if host:
+        server = topology.servers[host]
+        ElementTree.SubElement(root, "host", {
+            "name": host, "id": f"{record.data['tag']}-{host}", "cpu": server.cpu, "mem": server.mem, "url": entry["url"],
+            "dir": str(place), "bridge": server.bridge, "ovsdb": fabric.database, "switch": fabric.target(server.bridge),
+            "netns": str(netns.path(fabric.namespace)), "trunk": f"{host}-trunk", "mux": f"{host}-mux",
+            "mtu": str(topology.uplink(host).mtu), "basesys": server.basesys})
+    ElementTree.indent(root)
+    ElementTree.ElementTree(root).write(place / "config.xml", encoding="utf-8", xml_declaration=True)
+
+
+def _config_option(entry):
+    """The one argument by which a daemon of this platform is also found when its start was not recorded."""
+    return f"--config={entry['dir']}/config.xml"
+
+
+def _start_daemon(record, key):
+    entry = record.data["daemons"][key]
+    place = Path(entry["dir"])
+    (place / "rpc.sock").unlink(missing_ok=True)
+    argv = [str(_program(entry["kind"])), _config_option(entry), "--foreground"]
+    record.add_process(processes.start(key, argv, log=place / "log", pid_file=place / "pid", cwd=str(place)))
+
+
+def _await_daemons(record, keys, report):
+    """Wait until each daemon answers ping.  Raises Error with the end of the log of the one that does not."""
+    caller = client.Client(record.directory, deadline=5)
+    end = time.monotonic() + _PATIENCE
+    waiting = list(keys)
+    while waiting:
+        key = waiting[0]
+        try:
+            caller.call(key, "ping")
+            waiting.pop(0)
+            report(f"{key} is ready")
+            continue
+        except _NOT_YET:
+            pass  # Every other answer is one that a user must see.
+        alive = any(process.name == key for process in record.live())
+        if not alive or time.monotonic() > end:
+            log = Path(record.data["daemons"][key]["dir"]) / "log"
+            raise Error(f"the {key} daemon {'does not answer' if alive else 'ended at once'}; the end of its log:\n{processes.tail(log)}")
+        time.sleep(0.05)
+
+
+def _await_hosts(record, names, report):
+    """Wait until the resource daemon lists the module hosts."""
+    caller = client.Client(record.directory, deadline=5)
+    end = time.monotonic() + _PATIENCE
+    missing = set(names)
+    while True:
+        with contextlib.suppress(*_NOT_YET):
+            missing = set(names) - set(caller.hosts_up())
+            if not missing:
+                break
+        if time.monotonic() > end:
+            name = sorted(missing)[0]
+            log = Path(record.data["daemons"][f"modulehost:{name}"]["dir"]) / "log"
+            raise Error(f"module host {name} did not register at the resource daemon; the end of its log:\n{processes.tail(log)}")
+        time.sleep(0.05)
+    report(f"module hosts registered: {', '.join(names)}")
+
+
+def _take_down(record, report):
+    """Remove everything the record names, in the order in which things depend on each other.  Returns what is left."""
+    leftovers = []
+    report("stopping the daemons")
+    daemons = record.data["daemons"]
+    hosts = [entry["host"] for entry in daemons.values() if entry["host"]]
+    # Those that would mend what we break go first, then the module hosts, then whom they call.
+    for belongs in (lambda kind: kind in ("resource", "monitoring"), lambda kind: kind == "modulehost", lambda kind: True):
+        keys = [key for key, entry in daemons.items() if belongs(entry["kind"])]
+        leftovers += _left(processes.stop([process for key in keys for process in _of_daemon(record, key)], grace=10))
+    for host in hosts:
+        leftovers += _clear_host(record, host)
+    report("removing the fabric")
+    fabric = [process for process in record.processes() if process.name not in daemons]
+    leftovers += _left(processes.stop(list(dict.fromkeys(fabric + remains(record)))))
+    for name in record.data["namespaces"]:
+        leftovers += _remove_namespace(name, report)
+    if not leftovers:
+        try:
+            folder.remove(record.directory)
+        except OSError as error:
+            leftovers.append(f"folder {record.directory}: {error}")
+    return leftovers
+
+
+def _of_daemon(record, key):
+    recorded = [process for process in record.processes() if process.name == key]
+    return list(dict.fromkeys(recorded + processes.find(key, _config_option(record.data["daemons"][key]))))
+
+
+def _clear_host(record, host):
+    """End what a module host has left running, by its pid files and its control groups; then remove the groups."""
+    place = record.directory / "hosts" / host
+    files = list(place.glob("modules/*/pid")) + [place / "mux" / "pid"]
+    found = [processes.read_pid(path) for path in files]
+    groups = [group / f"{record.data['tag']}-{host}" for group in _CGROUPS]
+    for group in groups:
+        for members in group.rglob("cgroup.procs"):
+            with contextlib.suppress(OSError):
+                found += [processes.identify(f"a process in {members.parent}", int(pid)) for pid in members.read_text().split()]
+    # A module is the first process of its namespace, where SIGTERM does nothing; it has nothing to save either.
+    leftovers = _left(processes.stop([process for process in found if process], grace=0.5))
+    for group in groups:
+        leftovers += _remove_cgroup(group)
+    return leftovers
+
+
+def _remove_cgroup(group):
+    """Remove the group with all below it, and the common parent if nobody else has something there."""
+    if group.is_dir():
+        for path in sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True):
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        for _ in range(50):  # The kernel takes a moment to forget the last process.
+            try:
+                group.rmdir()
+                break
+            except OSError as error:
+                reason = error.strerror
+                time.sleep(0.02)
+        else:
+            return [f"control group {group}: {reason}"]
+    with contextlib.suppress(OSError):
+        group.parent.rmdir()
+    return []
+
+
+def _remove_namespace(name, report):
+    """Remove the namespace's links and name.  Processes of others inside are named and left alone."""
+    try:
+        strangers = netns.inhabitants(name)
+        if name.endswith("-fabric") and netns.exists(name):
+            _remove_links(name)
+        netns.remove(name)
+    except Error as error:
+        return [str(error)]
+    if strangers:
+        report(f"note: process {strangers[0]} ({processes.command_of(strangers[0])}) is still in what was the network namespace {name}; "
+               "it is not ours and was left alone")
+    return []
+
+
+def _remove_links(name):
+    """Remove the veth pairs now, not when the kernel gets to the namespace: a new platform may want their names at once."""
+    for link in json.loads(processes.run(["ip", "-n", name, "-json", "link", "show"]) or "[]"):
+        if link.get("ifname") != "lo":
+            with contextlib.suppress(Error):
+                processes.run(["ip", "-n", name, "link", "delete", link["ifname"]])
+
+
+def _drop_host(record, topology, fabric, name):
+    """Stop a module host and take its bridge, link, folder and entries away.  Returns what is left."""
+    key = f"modulehost:{name}"
+    leftovers = []
+    if key in record.data["daemons"]:
+        leftovers += _left(processes.stop(_of_daemon(record, key)))
+        leftovers += _clear_host(record, name)
+        del record.data["daemons"][key]
+        record.forget_process(key)
+    link = topology.uplink(name)
+    fabric.remove_host(topology.servers[name], link)
+    for interface in (f"{name}-trunk", f"{name}-mux"):
+        if netns.call(fabric.namespace, _has_interface, interface):
+            processes.run(["ip", "-n", fabric.namespace, "link", "delete", interface])
+    topology.remove_server(name)
+    _write_platform(record, topology, fabric)
+    shutil.rmtree(record.directory / "hosts" / name, ignore_errors=True)
+    return leftovers
+
+
+def _has_interface(name):
+    return name in (entry for _, entry in socket.if_nameindex())
+
+
+def _left(running):
+    return [f"process {process.pid} ({process.name})" for process in running]

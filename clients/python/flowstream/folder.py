@@ -1,0 +1,137 @@
+"""The folder of a platform: which one is meant, and the record platform.json in it of everything that was made.
+
+The record is written before what it names is made.  So after a crash at any point it names at least all that there is, and
+"down" needs nothing else.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from . import processes
+from .errors import Error, NoPlatform
+
+RECORD = "platform.json"
+_LOCK = "lock"
+_OURS_BEFORE_THE_RECORD = {_LOCK, f"{RECORD}.new"}  # All that can be there when "up" died in its first moments.
+
+
+def locate(given=None):
+    """The platform's folder: as given, else $FLOWSTREAM_DIR, else $XDG_RUNTIME_DIR/flowstream, else /run/flowstream."""
+    if given is None:
+        given = os.environ.get("FLOWSTREAM_DIR")
+    if not given:
+        runtime = os.environ.get("XDG_RUNTIME_DIR")
+        given = os.path.join(runtime, "flowstream") if runtime else "/run/flowstream"
+    return Path(os.path.realpath(given))
+
+
+def tag(directory):
+    """Four hexadecimal digits of the folder's name: they keep apart what several platforms have in one system."""
+    return hashlib.sha256(os.fsencode(directory)).hexdigest()[:4]
+
+
+class Record:
+    """platform.json as a dictionary in .data, with the folder in .directory."""
+
+    def __init__(self, directory, data):
+        self.directory = Path(directory)
+        self.data = data
+
+    @classmethod
+    def load(cls, directory):
+        """Read the record.  Raises NoPlatform when there is none, Error when it makes no sense."""
+        path = Path(directory) / RECORD
+        try:
+            data = json.loads(path.read_text())
+        except (FileNotFoundError, NotADirectoryError):
+            raise NoPlatform(f"there is no platform in {directory}; 'flowstream up --dir {directory}' makes one, "
+                             "and --dir or FLOWSTREAM_DIR names another") from None
+        except PermissionError:
+            raise Error(f"not allowed to read {path}") from None
+        except ValueError as error:
+            raise Error(f"{path} is damaged: {error}") from None
+        if not isinstance(data, dict) or data.get("format") != 1:
+            raise Error(f"{path} was written by another version of Flowstream")
+        return cls(directory, data)
+
+    def save(self):
+        """Write the record at once or not at all."""
+        new = self.directory / f"{RECORD}.new"
+        with open(new, "w") as out:
+            json.dump(self.data, out, indent=1)
+            out.write("\n")
+            out.flush()
+            os.fsync(out.fileno())
+        new.replace(self.directory / RECORD)
+
+    def processes(self):
+        """The recorded processes, those that have ended as well."""
+        return [processes.Process(entry["name"], entry["pid"], entry["start"]) for entry in self.data["processes"]]
+
+    def add_process(self, process):
+        """Record a process that has just been started; one of the same name takes its place."""
+        self.forget_process(process.name)
+        self.data["processes"].append({"name": process.name, "pid": process.pid, "start": process.start})
+        self.save()
+
+    def forget_process(self, name):
+        self.data["processes"] = [entry for entry in self.data["processes"] if entry["name"] != name]
+
+    def live(self):
+        """The recorded processes that run."""
+        return [process for process in self.processes() if process.alive()]
+
+
+def make(directory):
+    """Make the folder for a new platform, mode 0700.  Raises Error when it holds something that is not ours."""
+    directory = Path(directory)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        strangers = sorted(set(os.listdir(directory)) - _OURS_BEFORE_THE_RECORD)
+        if strangers:
+            raise Error(f"{directory} is no platform's folder and not empty (it holds {strangers[0]}); name another with --dir")
+        directory.chmod(0o700)
+    except OSError as error:
+        raise Error(f"cannot make the platform's folder {directory}: {error.strerror}") from None
+
+
+def remove(directory):
+    """Remove the folder if it is ours: it has a record, or nothing but what comes before one.  Says whether it is gone."""
+    directory = Path(directory)
+    if not directory.is_dir():
+        return True
+    inside = set(os.listdir(directory))
+    if RECORD not in inside and not inside <= _OURS_BEFORE_THE_RECORD:
+        return False
+    # The record goes last, so that an interrupted removal can be taken up again.
+    for name in sorted(inside, key=lambda name: (name == _LOCK, name == RECORD)):
+        path = directory / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    directory.rmdir()
+    return True
+
+
+@contextlib.contextmanager
+def locked(directory):
+    """Hold the folder's lock: one "up", "down" or "host" at a time.  Raises Error when another one is at work."""
+    path = Path(directory) / _LOCK
+    try:
+        lock = open(path, "a")
+    except OSError as error:
+        raise Error(f"cannot open {path}: {error.strerror}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Error(f"another flowstream command is changing the platform in {directory}; wait for it to end") from None
+        if not path.exists() or os.stat(path).st_ino != os.fstat(lock.fileno()).st_ino:
+            raise Error(f"the platform in {directory} was just taken down")
+        yield

@@ -1,0 +1,106 @@
+#!/usr/bin/python3
+"""A daemon that only pretends: reads the configuration that "flowstream up" writes, and answers a few methods as a real one does.
+
+FAKE_FAULT="KIND:what" makes the daemon of that kind misbehave: "exit" ends at once, "silent" never answers.
+"""
+
+import base64
+import os
+import socketserver
+import sys
+import threading
+import time
+import xml.etree.ElementTree as ElementTree
+import xmlrpc.client
+from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
+
+CONFIG = ElementTree.parse(next(word.split("=", 1)[1] for word in sys.argv if word.startswith("--config="))).getroot()
+NAME = CONFIG.get("name")
+TOKEN = open(CONFIG.find("credentials").get("file")).read().strip()
+HOSTS = {}
+
+
+class Handler(SimpleXMLRPCRequestHandler):
+    rpc_paths = ("/RPC2",)
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        if self.headers.get("Authorization") != "Basic " + base64.b64encode(TOKEN.encode()).decode():
+            self.send_error(401, "Unauthorized")
+        else:
+            super().do_POST()
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(socketserver.ThreadingMixIn, SimpleXMLRPCServer):
+    daemon_threads = True
+
+
+def answer(value=None, code=0, message=""):
+    return {"code": code, "message": message, "value": value}
+
+
+def install_allocation(text, options):
+    if "wait for ever" in text:
+        time.sleep(30)
+    if "slow" in text:
+        return answer(7, -1, "allocation 7 is still being installed")
+    if "::" not in text:
+        return answer(None, 1, "1:1: error: expected '::'\n    nonsense\n    ^")
+    return answer(len(options["key"]) and 3)
+
+
+def get_allocation(number):
+    if number != 3:
+        return answer(None, 1, f"there is no allocation {number}")
+    return answer({"id": 3, "name": "n", "owner": "operator", "state": "installed",
+                   "modules": [{"name": "fw", "type": "Firewall", "host": "h1", "in": 5.0, "out": 4.0, "dropped": 1.0, "bytes": 300.0}],
+                   "paths": [{"from": "in", "to": "fw", "from_port": 0, "to_port": 0, "path": ["net0", "tor0", "h1"], "spi": 5},
+                             {"from": "fw", "to": "out", "from_port": 0, "to_port": 0, "path": ["h1", "tor0", "net1"], "spi": 6}]})
+
+
+def register_host(host):
+    HOSTS[host["name"]] = host
+    return answer()
+
+
+def remove_host(name):
+    return answer() if HOSTS.pop(name, None) else answer(None, 1, f"there is no host {name}")
+
+
+def register_at_resource():
+    host, url = CONFIG.find("host"), CONFIG.find("peer").get("url")
+    resource = xmlrpc.client.ServerProxy(url.replace("://", f"://{TOKEN}@"), allow_none=True)
+    while True:
+        try:
+            resource.register_host({key: host.get(key) for key in ("name", "cpu", "mem", "id")})
+            return
+        except OSError:
+            time.sleep(0.05)
+
+
+def main():
+    if os.environ.get("FAKE_FAULT") == f"{NAME}:exit":
+        sys.exit("line 1: cannot do what I am for")
+    if os.environ.get("FAKE_FAULT") == f"{NAME}:silent":
+        time.sleep(600)
+    address = CONFIG.find("listen").get("tcp").split(":")
+    server = Server((address[0], int(address[1])), Handler, allow_none=True, logRequests=False)
+    server.register_introspection_functions()
+    methods = {"ping": lambda: answer(), "install_allocation": install_allocation, "get_allocation": get_allocation,
+               "delete_allocation": lambda number: answer(), "list_allocations": lambda: answer([]),
+               "plan_allocation": lambda text: answer({"placement": {"fw": "h1"}, "id": 1}),
+               "get_pm_info": lambda: answer([["Firewall: lets pass", {"counters": ""}]]),
+               "register_host": register_host, "remove_host": remove_host, "list_hosts": lambda: answer(list(HOSTS.values())),
+               "list_tasks": lambda: answer([{"name": "ping", "version": 1, "calls": 2}]),
+               "upgrade": lambda entries: answer([entry["name"] + " " + entry["kind"] for entry in entries])}
+    for name, function in methods.items():
+        server.register_function(function, name)
+    if NAME == "modulehost":
+        threading.Thread(target=register_at_resource, daemon=True).start()
+    server.serve_forever()
+
+
+main()
