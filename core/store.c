@@ -89,7 +89,7 @@ fs_store_close(struct fs_store *s)
 }
 
 static bool
-write_one(struct fs_store *s, const struct fs_change *c)
+write_one(struct fs_store *s, const struct fs_record *c)
 {
     sqlite3_stmt *st = c->value ? s->put : s->delete;
     size_t size = 0;
@@ -107,7 +107,7 @@ write_one(struct fs_store *s, const struct fs_change *c)
 }
 
 int
-fs_store_write(struct fs_store *s, const struct fs_change *changes, size_t n, char **error)
+fs_store_write(struct fs_store *s, const struct fs_record *changes, size_t n, char **error)
 {
     pthread_mutex_lock(&s->lock);
     bool good = sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK;

@@ -9,7 +9,7 @@
 
 struct fs_store;
 
-struct fs_change {
+struct fs_record {
     const char *kind, *name;
     const xmlrpc_value *value; /* NULL: delete the record */
 };
@@ -18,7 +18,7 @@ struct fs_change {
 FS_API int fs_store_open(const char *path, struct fs_store **, char **error);
 FS_API void fs_store_close(struct fs_store *);
 /* All of the changes, or none.  When it returns 0 they are on the disk. */
-FS_API int fs_store_write(struct fs_store *, const struct fs_change *, size_t n, char **error);
+FS_API int fs_store_write(struct fs_store *, const struct fs_record *, size_t n, char **error);
 /* All records of a kind, in order of their names; 'each' gets a value that it owns. */
 FS_API int fs_store_read(struct fs_store *, const char *kind, void (*each)(void *aux, const char *name, xmlrpc_value *), void *aux,
                          char **error);

@@ -62,7 +62,7 @@ same(const xmlrpc_value *a, const xmlrpc_value *b, const char *key)
 static int
 keep(struct resource *r, struct host *h, const xmlrpc_value *doc, char **error)
 {
-    struct fs_change change = { "host", h->name, doc };
+    struct fs_record change = { "host", h->name, doc };
     int e = fs_store_write(r->store, &change, 1, error);
     if (e) {
         return e;
@@ -167,7 +167,7 @@ resource_remove_host(struct resource *r, const char *name, char **error)
         *error = fs_xasprintf("host %s runs %zu modules: delete their allocations first (list_allocations tells which)", name, n);
         e = EBUSY;
     } else {
-        struct fs_change change = { "host", name, NULL };
+        struct fs_record change = { "host", name, NULL };
         e = fs_store_write(r->store, &change, 1, error);
         h->removed = !e;
     }

@@ -313,7 +313,7 @@ resource_make_plan(struct resource *r, int id, const xmlrpc_value *request, cons
     fs_set(plan, "ports", fs_get(placement, "ports") ? fs_copy(fs_get(placement, "ports")) : fs_struct());
     if (!*error && account) {
         xmlrpc_value *last = fs_int(r->last_spi);
-        struct fs_change change = { "counter", "last_spi", last };
+        struct fs_record change = { "counter", "last_spi", last };
         fs_store_write(r->store, &change, 1, error);
         fs_free(last);
     }

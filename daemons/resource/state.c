@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -164,7 +165,7 @@ resource_new_allocation(struct resource *r, const char *text, const char *name, 
         char record[16];
         snprintf(record, sizeof record, "%d", r->last_id + 1);
         xmlrpc_value *last = fs_int(r->last_id + 1);
-        struct fs_change changes[] = { { "allocation", record, doc }, { "counter", "last_id", last } };
+        struct fs_record changes[] = { { "allocation", record, doc }, { "counter", "last_id", last } };
         if (fs_store_write(r->store, changes, 2, error)) {
             fs_free(doc);
         } else {
@@ -218,7 +219,7 @@ resource_update(struct resource *r, int id, xmlrpc_value *members, char **error)
         }
         char record[16];
         snprintf(record, sizeof record, "%d", id);
-        struct fs_change change = { "allocation", record, doc };
+        struct fs_record change = { "allocation", record, doc };
         e = fs_store_write(r->store, &change, 1, error);
         if (!e) {
             fs_free(a->doc);
@@ -270,7 +271,7 @@ resource_forget(struct resource *r, int id, char **error)
     if (*p) {
         char record[16];
         snprintf(record, sizeof record, "%d", id);
-        struct fs_change change = { "allocation", record, NULL };
+        struct fs_record change = { "allocation", record, NULL };
         e = fs_store_write(r->store, &change, 1, error);
         if (!e) {
             struct allocation *a = *p;
