@@ -80,6 +80,7 @@ int
 pm_isolate_map_user(pid_t child, int flags, uid_t *outside)
 {
     bool root = geteuid() == 0;
+    write_proc(child, "oom_score_adj", "1000"); /* when memory runs out, modules go before daemons */
     *outside = root ? PM_OUTSIDE_ID_BASE + (uid_t) child : geteuid();
     if (!(flags & CLONE_NEWUSER)) {
         return 0;

@@ -176,6 +176,20 @@ shut_in(struct start *s, const char **object)
     return pm_text_take(&t);
 }
 
+/* The checker has counted the ports of a request; a module may also be started without one. */
+static void
+check_ports(const struct start *s, const struct fs_module_type *t)
+{
+    uint32_t inputs = 0;
+    for (size_t i = 0; i < s->spec->n_inputs; i++) {
+        inputs = s->spec->inputs[i].port >= inputs ? s->spec->inputs[i].port + 1 : inputs;
+    }
+    if (inputs > t->max_inputs || s->spec->n_outputs > t->max_outputs || s->spec->n_outputs < t->min_outputs) {
+        report_and_exit(s->report[1], '-', "module %s: type %s cannot have %u inputs and %zu outputs", s->spec->name,
+                        s->spec->type, inputs, s->spec->n_outputs);
+    }
+}
+
 static void
 load_type(struct start *s, struct module *m, const char *object)
 {
@@ -188,6 +202,7 @@ load_type(struct start *s, struct module *m, const char *object)
     if (!m->type || m->type->magic != FS_MODULE_MAGIC || m->type->abi != FS_MODULE_ABI) {
         report_and_exit(s->report[1], '-', "module %s: %s is no module type of this version", name, s->type_path);
     }
+    check_ports(s, m->type);
     char *why = NULL;
     m->state = m->type->configure(s->spec->args, m->n_outputs, &why);
     if (!m->state) {
