@@ -151,7 +151,7 @@ shut_in(struct start *s, const char **object)
     struct pm_text t = { 0 };
     const char *name = s->spec->name;
     rlim_t in_use = pm_isolate_address_space(); /* while there is a /proc to ask */
-    int err = pm_isolate_become(s->flags, s->grant.outside);
+    int err = pm_isolate_become(s->flags, &s->grant.outside);
     if (err) {
         report_and_exit(s->report[1], '-', "module %s: cannot become user %u: %s", name, s->grant.outside, strerror(err));
     }
