@@ -33,6 +33,12 @@
 
 enum { END_MS = 500 };
 
+#ifdef FS_SANITIZED
+#define MEMORY_INSTEAD ""
+#else
+#define MEMORY_INSTEAD "; memory is limited by address space instead"
+#endif
+
 /* What the first process opens, and what it learns of the second. */
 struct start {
     const char *dir, *types, *host;
@@ -323,7 +329,8 @@ stay_outside(struct start *s, pid_t child)
         report_and_exit(PM_REPORT_FD, '-', "module %s: cannot give it a user: %s", s->spec->name, strerror(err));
     }
     char *limits = pm_cgroup_apply(s->host, s->spec, child, &s->grant.memory_group);
-    snprintf(s->grant.limits, sizeof s->grant.limits, "%s", limits ? limits : "not known");
+    snprintf(s->grant.limits, sizeof s->grant.limits, "%s%s", limits ? limits : "not known",
+             s->grant.memory_group ? "" : MEMORY_INSTEAD);
     free(limits);
     if (write(s->go[1], &s->grant, sizeof s->grant) != (ssize_t) sizeof s->grant) {
         kill(child, SIGKILL);
