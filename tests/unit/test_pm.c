@@ -236,6 +236,13 @@ test_filter(void)
         }
         fs_filter_free(g);
     }
+    char *longest = malloc(5000);
+    memset(longest, '(', 4999);
+    longest[4999] = '\0';
+    check(!fs_filter_compile(longest, &why) && strstr(why, "longer than 4096"), "an endless filter is refused");
+    free(longest);
+    free(why);
+    why = NULL;
     check(all_good, "addresses, numbers and words are taken");
     check(all_refused, "names are refused before anyone is asked");
     uint8_t frame[60] = { [12] = 0x86, [13] = 0xdd, [14] = 0x60, [20] = 58 };
