@@ -112,6 +112,10 @@ pm_cgroup_apply(const char *host, const struct fs_module_spec *spec, pid_t pid, 
         }
         char *folder;
         int err = make_group(controllers[c], host, spec->name, &folder);
+        if (err == ENOENT) { /* another host's end took the folder above away just now */
+            free(folder);
+            err = make_group(controllers[c], host, spec->name, &folder);
+        }
         if (!err) {
             err = set_limit(c, folder, spec);
         }
@@ -153,4 +157,17 @@ pm_cgroup_remove(const char *host, const char *name, int64_t end)
         free(folder);
     }
     return result;
+}
+
+void
+pm_cgroup_remove_host(const char *host)
+{
+    for (int c = 0; c < N_CONTROLLERS; c++) {
+        char folder[512];
+        int n = snprintf(folder, sizeof folder, ROOT "/%s/flowstream/%s", controllers[c], host);
+        if (n > 0 && (size_t) n < sizeof folder && rmdir(folder) == 0) {
+            *strrchr(folder, '/') = '\0';
+            (void) rmdir(folder); /* stays where another host has groups */
+        }
+    }
 }

@@ -14,4 +14,7 @@ char *pm_cgroup_apply(const char *host, const struct fs_module_spec *, pid_t pid
 /* Remove the groups of a module whose processes have ended; it may take the kernel a moment, until 'end'.  0 or errno; absent is 0. */
 int pm_cgroup_remove(const char *host, const char *name, int64_t end);
 
+/* Remove what is empty above the modules' groups. */
+void pm_cgroup_remove_host(const char *host);
+
 #endif

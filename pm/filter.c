@@ -1,25 +1,124 @@
 /* Filters over libpcap, for the types Firewall and Classifier and for whatever type comes next.  The library's compiler keeps state while it
- * works in some versions: one compilation at a time.  Matching runs the compiled program and shares nothing. */
+ * works in some versions: one compilation at a time.  Matching runs the compiled program and shares nothing.
+ *
+ * Names of hosts, networks, services and protocols are refused: the library would ask the name service for them, which blocks a daemon for
+ * as long as a tenant's name server likes, and which a module behind its walls cannot do at all.  Only the words of the language
+ * itself, numbers and addresses pass. */
 #include "config.h"
 
 #include <flowstream/filter.h>
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <pcap/pcap.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "pm/private.h"
 
-enum { SNAPLEN = 65535 };
+/* The compiler's time grows with the square of the length: 4 KiB take a quarter of a second, 16 KiB nine. */
+enum { SNAPLEN = 65535, EXPRESSION_MAX = 4096 };
 
 struct fs_filter {
     bool all;
     struct bpf_program program;
 };
 
+/* The words of pcap-filter(7) that mean something on Ethernet, in the order of strcmp(). */
+static const char *const words[] = {
+    "aarp", "ah", "and", "arp", "atalk", "broadcast", "byte", "carp", "clnp", "csnp", "decnet", "dst", "es-is", "esis", "esp", "ether",
+    "geneve", "greater", "host", "icmp", "icmp-echo", "icmp-echoreply", "icmp-ireq", "icmp-ireqreply", "icmp-maskreply",
+    "icmp-maskreq", "icmp-paramprob", "icmp-redirect", "icmp-routeradvert", "icmp-routersolicit", "icmp-sourcequench",
+    "icmp-timxceed", "icmp-tstamp", "icmp-tstampreply", "icmp-unreach", "icmp6", "icmp6-destinationunreach", "icmp6-echo",
+    "icmp6-echoreply", "icmp6-multicastlistenerdone", "icmp6-multicastlistenerquery", "icmp6-multicastlistenerreportv1",
+    "icmp6-neighboradvert", "icmp6-neighborsolicit", "icmp6-packettoobig", "icmp6-parameterproblem", "icmp6-redirect",
+    "icmp6-routeradvert", "icmp6-routersolicit", "icmp6-timeexceeded", "icmp6code", "icmp6type", "icmpcode", "icmptype", "igmp", "igrp",
+    "iih", "ip", "ip6", "ipx", "is-is", "isis", "iso", "l1", "l2", "lat", "len", "length", "less", "link", "llc", "lsp", "mask", "mopdl",
+    "moprc", "mpls", "multicast", "net", "netbeui", "not", "or", "pim", "port", "portrange", "pppoed", "pppoes", "proto",
+    "protochain", "psnp", "rarp", "sca", "sctp", "snp", "src", "stp", "tcp", "tcp-ack", "tcp-cwr", "tcp-ece", "tcp-fin", "tcp-push",
+    "tcp-rst", "tcp-syn", "tcp-urg", "tcpflags", "udp", "vlan", "vrrp",
+};
+
 static pthread_mutex_t compiler = PTHREAD_MUTEX_INITIALIZER;
+
+static int
+compare_words(const void *key, const void *row)
+{
+    return strcmp(key, *(const char *const *) row);
+}
+
+/* A decimal or hexadecimal number of 'n' characters. */
+static bool
+is_number(const char *s, size_t n)
+{
+    bool hex = n > 2 && s[0] == '0' && (s[1] == 'x' || s[1] == 'X');
+    size_t digits = hex ? 2 + strspn(s + 2, "0123456789abcdefABCDEF") : strspn(s, "0123456789");
+    return n > 0 && digits >= n;
+}
+
+/* A number, a range "1000-2000", or one to four numbers with dots between. */
+static bool
+is_numeric(const char *s)
+{
+    const char *dash = strchr(s, '-');
+    if (dash) {
+        return is_number(s, (size_t) (dash - s)) && is_number(dash + 1, strlen(dash + 1));
+    }
+    for (int parts = 1;; parts++) {
+        size_t n = strcspn(s, ".");
+        if (!is_number(s, n) || parts > 4) {
+            return false;
+        }
+        if (!s[n]) {
+            return true;
+        }
+        s += n + 1;
+    }
+}
+
+/* An IPv6 or Ethernet address. */
+static bool
+is_address(const char *s)
+{
+    struct in6_addr ip;
+    unsigned byte;
+    int used = 0, end = (int) strlen(s);
+    if (inet_pton(AF_INET6, s, &ip) == 1) {
+        return true;
+    }
+    return sscanf(s, "%2x:%2x:%2x:%2x:%2x:%2x%n", &byte, &byte, &byte, &byte, &byte, &byte, &used) == 6 && used == end;
+}
+
+/* Refuse every word that the library would look up. */
+static int
+check_words(const char *expression, char **error)
+{
+    static const char inside[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-\\";
+    if (strlen(expression) > EXPRESSION_MAX) {
+        return pm_fail(error, EINVAL, "filter \"%.60s...\" is longer than %d bytes: use several rules", expression, EXPRESSION_MAX);
+    }
+    for (const char *p = expression; *p;) {
+        size_t n = strspn(p, inside);
+        /* A colon belongs to an address outside brackets, to "ether[6:2]" inside. */
+        if (n == 0) {
+            p += *p == '[' ? strcspn(p, "]") : 1;
+            continue;
+        }
+        n = strspn(p, "0123456789abcdefABCDEF:.") > n ? strspn(p, "0123456789abcdefABCDEF:.") : n;
+        char word[64];
+        bool fits = n < sizeof word;
+        snprintf(word, sizeof word, "%.*s", (int) (fits ? n : sizeof word - 1), p);
+        if (!fits || !(is_numeric(word) || is_address(word) ||
+                       bsearch(word, words, sizeof words / sizeof words[0], sizeof words[0], compare_words))) {
+            return pm_fail(error, EINVAL, "filter \"%s\": \"%s\" is no word of pcap-filter(7), number or address (names are not looked up)",
+                           expression, word);
+        }
+        p += n;
+    }
+    return 0;
+}
 
 static int
 compile(const char *expression, struct bpf_program *program, char **error)
@@ -54,7 +153,7 @@ fs_filter_compile(const char *expression, char **error)
         free(f);
         return NULL;
     }
-    if (!f->all && compile(expression, &f->program, error)) {
+    if (!f->all && (check_words(expression, error) || compile(expression, &f->program, error))) {
         free(f);
         return NULL;
     }

@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pm/cgroup.h"
 #include "pm/channel.h"
 #include "pm/process.h"
 #include "pm/spec.h"
@@ -168,7 +168,6 @@ end_process(const char *folder, int64_t end)
             }
         }
         close(pidfd);
-        waitpid(pid, NULL, WNOHANG); /* where it is our own child */
     } else {
         err = 0;
     }
@@ -196,11 +195,13 @@ launch(const struct fs_host_env *env, const char *folder, int64_t end, char **er
     int err = pm_spawn((char *const *) (uintptr_t) argv, log, &pid, &report, end);
     if (err) {
         pm_fail(error, err, "%s%s", report ? report : "the multiplexer cannot be started: ", report ? "" : strerror(err));
-        if (pid) {
-            kill(pid, SIGKILL);
-            waitpid(pid, NULL, 0);
-        }
         err = report ? EINVAL : err;
+    }
+    if (pid) {
+        waitpid(pid, NULL, 0); /* it has put the multiplexer into the background */
+    }
+    if (err) {
+        (void) end_process(folder, pm_now() + STOP_POLITELY_MS);
     }
     free(report);
     free(log);
@@ -264,6 +265,7 @@ fs_mux_stop(const struct fs_host_env *env, int deadline_ms, char **error)
     int err = lock(folder, &fd, end);
     if (!err) {
         err = end_process(folder, end);
+        pm_cgroup_remove_host(env->host_id);
         close(fd);
     } else if (err == ENOENT) {
         err = 0;

@@ -80,6 +80,7 @@ int
 pm_isolate_map_user(pid_t child, int flags, uid_t *outside)
 {
     bool root = geteuid() == 0;
+    write_proc(child, "oom_score_adj", "1000"); /* when memory runs out, modules go before daemons */
     *outside = root ? PM_OUTSIDE_ID_BASE + (uid_t) child : geteuid();
     if (!(flags & CLONE_NEWUSER)) {
         return 0;
@@ -94,9 +95,9 @@ pm_isolate_map_user(pid_t child, int flags, uid_t *outside)
 }
 
 int
-pm_isolate_become(int flags, uid_t outside)
+pm_isolate_become(int flags, uid_t *outside)
 {
-    uid_t id = flags & CLONE_NEWUSER ? PM_INSIDE_ID : outside;
+    uid_t id = flags & CLONE_NEWUSER ? PM_INSIDE_ID : *outside;
     if (id == geteuid() && !(flags & CLONE_NEWUSER)) {
         return 0;
     }
@@ -106,7 +107,10 @@ pm_isolate_become(int flags, uid_t outside)
     /* Without a user namespace the capabilities are still needed for the root; pm_isolate_drop() takes them. */
     prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
     if (setresgid(id, id, id) || setresuid(id, id, id)) {
-        return errno;
+        if (flags & CLONE_NEWUSER) {
+            return errno;
+        }
+        *outside = geteuid(); /* we are in a user namespace that has no such user */
     }
     struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
     struct __user_cap_data_struct data[2];

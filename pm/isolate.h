@@ -19,8 +19,9 @@ pid_t pm_isolate_fork(int *flags, int *refused);
 /* In the parent: give the child its user outside.  *outside gets it.  0 or errno. */
 int pm_isolate_map_user(pid_t child, int flags, uid_t *outside);
 
-/* In the child, once mapped: become that user.  Without a user namespace 'outside' is taken directly. */
-int pm_isolate_become(int flags, uid_t outside);
+/* In the child, once mapped: become that user.  Without a user namespace *outside is taken directly, or becomes our own where that
+ * user does not exist.  0 or errno. */
+int pm_isolate_become(int flags, uid_t *outside);
 
 /* In the child: an empty read-only root whose only file is a copy of the object 'type_fd'. 0 or errno. */
 int pm_isolate_root(int type_fd);

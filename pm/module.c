@@ -33,6 +33,12 @@
 
 enum { END_MS = 500 };
 
+#ifdef FS_SANITIZED
+#define MEMORY_INSTEAD ""
+#else
+#define MEMORY_INSTEAD "; memory is limited by address space instead"
+#endif
+
 /* What the first process opens, and what it learns of the second. */
 struct start {
     const char *dir, *types, *host;
@@ -151,7 +157,7 @@ shut_in(struct start *s, const char **object)
     struct pm_text t = { 0 };
     const char *name = s->spec->name;
     rlim_t in_use = pm_isolate_address_space(); /* while there is a /proc to ask */
-    int err = pm_isolate_become(s->flags, s->grant.outside);
+    int err = pm_isolate_become(s->flags, &s->grant.outside);
     if (err) {
         report_and_exit(s->report[1], '-', "module %s: cannot become user %u: %s", name, s->grant.outside, strerror(err));
     }
@@ -176,6 +182,20 @@ shut_in(struct start *s, const char **object)
     return pm_text_take(&t);
 }
 
+/* The checker has counted the ports of a request; a module may also be started without one. */
+static void
+check_ports(const struct start *s, const struct fs_module_type *t)
+{
+    uint32_t inputs = 0;
+    for (size_t i = 0; i < s->spec->n_inputs; i++) {
+        inputs = s->spec->inputs[i].port >= inputs ? s->spec->inputs[i].port + 1 : inputs;
+    }
+    if (inputs > t->max_inputs || s->spec->n_outputs > t->max_outputs || s->spec->n_outputs < t->min_outputs) {
+        report_and_exit(s->report[1], '-', "module %s: type %s cannot have %u inputs and %zu outputs", s->spec->name,
+                        s->spec->type, inputs, s->spec->n_outputs);
+    }
+}
+
 static void
 load_type(struct start *s, struct module *m, const char *object)
 {
@@ -188,6 +208,7 @@ load_type(struct start *s, struct module *m, const char *object)
     if (!m->type || m->type->magic != FS_MODULE_MAGIC || m->type->abi != FS_MODULE_ABI) {
         report_and_exit(s->report[1], '-', "module %s: %s is no module type of this version", name, s->type_path);
     }
+    check_ports(s, m->type);
     char *why = NULL;
     m->state = m->type->configure(s->spec->args, m->n_outputs, &why);
     if (!m->state) {
@@ -308,7 +329,8 @@ stay_outside(struct start *s, pid_t child)
         report_and_exit(PM_REPORT_FD, '-', "module %s: cannot give it a user: %s", s->spec->name, strerror(err));
     }
     char *limits = pm_cgroup_apply(s->host, s->spec, child, &s->grant.memory_group);
-    snprintf(s->grant.limits, sizeof s->grant.limits, "%s", limits ? limits : "not known");
+    snprintf(s->grant.limits, sizeof s->grant.limits, "%s%s", limits ? limits : "not known",
+             s->grant.memory_group ? "" : MEMORY_INSTEAD);
     free(limits);
     if (write(s->go[1], &s->grant, sizeof s->grant) != (ssize_t) sizeof s->grant) {
         kill(child, SIGKILL);

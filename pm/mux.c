@@ -12,11 +12,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "pm/process.h"
@@ -82,6 +85,25 @@ write_pid(const struct mux *mux, char **error)
     return err;
 }
 
+/* What is left after the start can open the trunk again, and no more. */
+static int
+drop_privileges(char **error)
+{
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct data[2];
+    if (syscall(SYS_capget, &header, data)) {
+        return pm_fail(error, errno, "multiplexer: capabilities: %s", strerror(errno));
+    }
+    data[0].permitted &= 1u << CAP_NET_RAW | 1u << CAP_NET_ADMIN;
+    data[0].effective = data[0].permitted;
+    data[1] = (struct __user_cap_data_struct){ 0 };
+    data[0].inheritable = 0;
+    if (syscall(SYS_capset, &header, data) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
+        return pm_fail(error, errno, "multiplexer: capabilities: %s", strerror(errno));
+    }
+    return 0;
+}
+
 static int
 start(struct mux *mux, char **error)
 {
@@ -95,6 +117,9 @@ start(struct mux *mux, char **error)
     }
     if (!err) {
         err = mux_trunk_open(mux, error);
+    }
+    if (!err) {
+        err = drop_privileges(error);
     }
     return err;
 }
@@ -146,6 +171,11 @@ main(int argc, char *argv[])
     char *why = NULL;
     parse_options(argc, argv, &mux);
     signal(SIGPIPE, SIG_IGN);
+    /* The daemon waits for its child, which ends here; init gets the multiplexer. */
+    pid_t pid = fork();
+    if (pid != 0) {
+        _exit(pid < 0 ? 1 : 0);
+    }
     int err = start(&mux, &why);
     if (err) {
         report('-', why ? why : strerror(err));

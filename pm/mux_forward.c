@@ -87,13 +87,13 @@ mux_find(const struct mux *mux, const char *name)
     return m;
 }
 
+/* The module holds a copy of our doorbell: closing ours does not take it out of the epoll set. */
 static void
-destroy(struct mux_module *m)
+destroy(struct mux *mux, struct mux_module *m)
 {
     if (m) {
-        if (m->bell.fd >= 0) {
-            close(m->bell.fd);
-        }
+        epoll_ctl(mux->epoll, EPOLL_CTL_DEL, m->bell.fd, NULL);
+        close(m->bell.fd);
         pm_area_unmap(m->area);
         pm_spec_free(m->spec);
         free(m);
@@ -148,7 +148,7 @@ mux_add(struct mux *mux, struct fs_module_spec *spec, int area_fd, int bell_fd, 
     }
     close(area_fd);
     if (err) {
-        destroy(m);
+        destroy(mux, m);
         return err;
     }
     mux_remove(mux, spec->name);
@@ -197,7 +197,7 @@ mux_remove(struct mux *mux, const char *name)
             }
         }
     }
-    destroy(m);
+    destroy(mux, m);
     return true;
 }
 

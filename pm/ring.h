@@ -39,10 +39,12 @@ struct pm_ring {
 
 /* Counts written by one side only.  Those of the module are its claims. */
 struct pm_claims {
-    _Alignas(64) _Atomic uint64_t in, bytes_in, out, bytes_out, dropped, tx_full;
+    _Alignas(64) _Atomic uint64_t in;
+    _Atomic uint64_t bytes_in, out, bytes_out, dropped, tx_full;
 };
 struct pm_tally {
-    _Alignas(64) _Atomic uint64_t in, bytes_in, out, bytes_out, ring_drops;
+    _Alignas(64) _Atomic uint64_t in;
+    _Atomic uint64_t bytes_in, out, bytes_out, ring_drops;
 };
 
 struct pm_area {
@@ -53,6 +55,8 @@ struct pm_area {
     struct pm_slot rx_slots[PM_RING_SLOTS];
     struct pm_slot tx_slots[PM_RING_SLOTS];
 };
+
+_Static_assert(offsetof(struct pm_area, rx_slots) == 576, "no part of the area is larger than it looks");
 
 /* Make an area as a sealed memory file; *fd is the caller's.  0 or errno. */
 int pm_area_create(int *fd);

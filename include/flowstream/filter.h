@@ -10,7 +10,9 @@
 
 struct fs_filter;
 
-/* Compile 'expression' for Ethernet frames; "all" (and nothing else) is everything.  Returns NULL with *error malloc()ed, which quotes
+/* Compile 'expression' for Ethernet frames; "all" (and nothing else) is everything.  Names of hosts, services and protocols are
+ * refused, since nobody is asked what they mean: write addresses and numbers.  At most 4,096 bytes.
+ * Returns NULL with *error malloc()ed, which quotes
  * the expression.  Thread-safe: compilation is serialised. */
 FS_API struct fs_filter *fs_filter_compile(const char *expression, char **error);
 FS_API void fs_filter_free(struct fs_filter *); /* accepts NULL */

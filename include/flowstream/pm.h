@@ -80,7 +80,7 @@ struct fs_module_spec {
     size_t n_outputs;
 };
 
-/* Start a module and connect it to the multiplexer, or leave nothing behind.  The error repeats what the type says of its
+/* Start a module and connect it to the multiplexer, or leave nothing behind (undoing may take up to three seconds beyond the deadline).  The error repeats what the type says of its
  * arguments.  EEXIST: there is one of this name. */
 FS_API int fs_module_start(const struct fs_host_env *, const struct fs_module_spec *, int deadline_ms, char **error);
 

@@ -1,5 +1,5 @@
 # tests of pm/
-check_PROGRAMS += tests/pm/pm-driver tests/unit/test-pm
+check_PROGRAMS += tests/pm/pm-driver tests/unit/test-pm bench/pm/pm-load
 tests_pm_pm_driver_SOURCES = tests/pm/pm_driver.c
 tests_pm_pm_driver_LDFLAGS = $(AM_LDFLAGS) -Wl,-rpath,'$$ORIGIN/../../lib'
 tests_pm_pm_driver_LDADD = -lflowstream-pm
@@ -8,4 +8,16 @@ tests_unit_test_pm_SOURCES = tests/unit/test_pm.c pm/ring.c pm/nsh.c pm/spec.c p
 tests_unit_test_pm_LDFLAGS = $(AM_LDFLAGS) -Wl,-rpath,'$$ORIGIN/../../lib'
 tests_unit_test_pm_LDADD = -lflowstream-pm
 tests_unit_test_pm_DEPENDENCIES = lib/libflowstream-pm.so
-EXTRA_DIST += tests/pm/test_pm.py
+bench_pm_pm_load_SOURCES = bench/pm/pm_load.c pm/nsh.c
+EXTRA_DIST += tests/pm/test_pm.py tests/pm/hostile.c bench/pm/bench_pm.py
+
+# Fuzz targets: "make fuzz-pm", then tests/fuzz/fuzz_nsh -max_total_time=60 and so on.
+FUZZ_PM = tests/fuzz/fuzz_nsh tests/fuzz/fuzz_firewall
+tests/fuzz/fuzz_nsh: tests/fuzz/fuzz_nsh.c pm/nsh.c
+tests/fuzz/fuzz_firewall: tests/fuzz/fuzz_firewall.c pm/types/firewall.c pm/filter.c pm/util.c
+$(FUZZ_PM):
+	@$(MKDIR_P) $(@D)
+	$(AM_V_CCLD)$(FUZZ_CC) $(DEFS) $(AM_CPPFLAGS) -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -o $@ $^ $(PCAP_LIBS)
+fuzz-pm: $(FUZZ_PM)
+.PHONY: fuzz-pm
+CLEANFILES += $(FUZZ_PM)

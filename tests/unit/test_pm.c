@@ -210,6 +210,41 @@ test_filter(void)
     why = NULL;
     check(!fs_filter_compile("tcp prt 80", &why) && strstr(why, "tcp prt 80"), "a bad filter is quoted");
     free(why);
+    static const char *const good[] = { "host 10.0.0.1 or fe80::1", "ether src aa:bb:cc:dd:ee:ff", "portrange 1000-2000", "net 10.0.0.0/8",
+        "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0", "ether[6:2] = 0x0a0b", "ip6[40] == 128", "net 2001:db8::/32", "vlan 7 && len>=60",
+        "(udp or tcp) and not port 0x35", "icmp[icmptype] = icmp-echo", "icmp6[icmp6type]=icmp6-echo", "host ::1", "!ip" };
+    static const char *const named[] = { "host example.com", "port http", "host fe", "ip proto \\tcp", "host fe:fe", "host 1and1.com",
+        "net loopback", "host 1.2.3.4.5", "ether host foo", "portrange ftp-http", "src foo", "host aa:bb:cc:dd:ee:fg", "gateway x" };
+    bool all_good = true, all_refused = true;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        struct fs_filter *g = fs_filter_compile(good[i], &why);
+        if (!g) {
+            printf("# %s\n", why);
+            free(why);
+            all_good = false;
+        }
+        fs_filter_free(g);
+    }
+    for (size_t i = 0; i < sizeof named / sizeof named[0]; i++) {
+        struct fs_filter *g = fs_filter_compile(named[i], &why);
+        if (g || !strstr(why, "not looked up")) {
+            printf("# %s: %s\n", named[i], g ? "accepted" : why);
+            all_refused = false;
+        }
+        if (!g) {
+            free(why);
+        }
+        fs_filter_free(g);
+    }
+    char *longest = malloc(5000);
+    memset(longest, '(', 4999);
+    longest[4999] = '\0';
+    check(!fs_filter_compile(longest, &why) && strstr(why, "longer than 4096"), "an endless filter is refused");
+    free(longest);
+    free(why);
+    why = NULL;
+    check(all_good, "addresses, numbers and words are taken");
+    check(all_refused, "names are refused before anyone is asked");
     uint8_t frame[60] = { [12] = 0x86, [13] = 0xdd, [14] = 0x60, [20] = 58 };
     struct fs_filter *f = fs_filter_compile("icmp6", NULL), *all = fs_filter_compile("all", NULL);
     check(fs_filter_matches(f, frame, 60) && fs_filter_matches(all, frame, 14), "IPv6 matches, and all is everything");

@@ -1,0 +1,524 @@
+#!/usr/bin/env python3
+"""The packet side from outside: a trunk, the multiplexer, modules; frames in, frames out, and what happens when things go wrong.
+
+    tests/pm/test_pm.py [BUILD]        BUILD is the build folder (default: the current one); prints TAP
+
+Runs itself again in a network namespace of its own, which ends with it; nothing outside is touched but control groups of
+its own name. As an ordinary user it makes a user namespace too, and the checks that need root are skipped."""
+import ctypes
+import mmap
+import os
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else ".")
+REAL_ROOT = os.environ.get("PM_TEST_INSIDE") == "root"
+SANITIZED = "#define FS_SANITIZED 1" in open(os.path.join(BUILD, "config.h")).read()
+NSH = 0x894F
+HEADER = bytes.fromhex("02f50000000102f500000002894f0fc20203")
+RX_HEAD, RX_TAIL, TX_HEAD, TX_TAIL, RX_SLOTS = 192, 256, 384, 448, 576  # see struct pm_area
+SLOT, SLOTS = 2048, 512
+
+number = failed = 0
+
+
+def check(good, name, why=""):
+    global number, failed
+    number += 1
+    if not good:
+        failed += 1
+    print(("ok" if good else "not ok"), number, "-", name, flush=True)
+    if not good and why:
+        print("# " + str(why).replace("\n", "\n# "), flush=True)
+
+
+def skip(name, why):
+    global number
+    number += 1
+    print("ok", number, "-", name, "# SKIP", why, flush=True)
+
+
+class Host:
+    """One module host in a folder, driven by a process a call."""
+
+    def __init__(self, folder, types):
+        self.folder, self.types = folder, types
+        self.host_id = "test-%d" % os.getpid()
+
+    def call(self, *arguments, deadline=10000):
+        command = [BUILD + "/tests/pm/pm-driver", self.folder, BUILD + "/bin", self.types, "-", "trunk0", self.host_id]
+        done = subprocess.run(command + [str(a) for a in arguments], capture_output=True, text=True,
+                              env=dict(os.environ, PM_DEADLINE_MS=str(deadline)))
+        return done.returncode, done.stdout.rstrip("\n"), done.stderr.strip()
+
+    def start(self, name, kind, args="", inputs="", outputs="", owner=7, cpu=0, mem=0, basesys="", deadline=10000):
+        return self.call("start", name, kind, args, owner, cpu, mem, inputs, outputs, *([basesys] if basesys else []),
+                         deadline=deadline)
+
+    def table(self, *arguments):
+        words = self.call(*arguments)[1].split()
+        return dict(zip(words[::2], map(int, words[1::2])))
+
+    def counters(self, name):
+        return self.table("counters", name)
+
+    def statistics(self):
+        return self.table("statistics")
+
+    def list(self):
+        rows = [line.split("\t") for line in self.call("list")[1].splitlines()]
+        return {r[0]: dict(type=r[1], owner=int(r[2]), pid=int(r[3]), state=r[4], isolation=r[5], limits=r[6]) for r in rows}
+
+    def pid(self, name):
+        return self.list()[name]["pid"]
+
+
+class Trunk:
+    """The far end of the trunk."""
+
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(NSH))
+        self.socket.bind(("far0", NSH))
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+
+    def send(self, spi, inner):
+        self.raw(HEADER + struct.pack(">I", spi << 8 | 255) + inner)
+
+    def raw(self, frame):
+        while True:
+            try:
+                return self.socket.send(frame)
+            except OSError as e:
+                if e.errno != 105:  # ENOBUFS
+                    raise
+                time.sleep(0.001)
+
+    def receive(self, seconds=2.0):
+        """The next frame as (spi, inner), or None."""
+        self.socket.settimeout(seconds)
+        try:
+            frame = self.socket.recv(4096)
+        except TimeoutError:
+            return None
+        assert frame[:18] == HEADER and frame[21] == 255, frame.hex()
+        return int.from_bytes(frame[18:21], "big"), frame[22:]
+
+    def receive_all(self, n, seconds=2.0):
+        """At most n frames, and none if one more came."""
+        frames = []
+        while len(frames) < n:
+            frame = self.receive(seconds)
+            if frame is None:
+                break
+            frames.append(frame)
+        return frames
+
+    def silent(self):
+        return self.receive(0.2) is None
+
+
+def udp(port=53, payload=b"x" * 20, source="10.0.0.1"):
+    """An Ethernet frame with IPv4 and UDP."""
+    body = struct.pack(">HHHH", 4000, port, 8 + len(payload), 0) + payload
+    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(body), 1, 0, 64, 17, 0, socket.inet_aton(source), socket.inet_aton("10.0.0.2"))
+    return bytes.fromhex("0200000000020200000000010800") + head + body
+
+
+def tcp6(port):
+    body = struct.pack(">HHIIBBHHH", 4000, port, 1, 0, 0x50, 2, 1000, 0, 0)
+    head = struct.pack(">IHBB16s16s", 6 << 28, len(body), 6, 64, bytes(15) + b"\1", bytes(15) + b"\2")
+    return bytes.fromhex("02000000000202000000000186dd") + head + body
+
+
+def wait_until(condition, seconds=3.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def cpu_ticks(pid):
+    fields = open("/proc/%d/stat" % pid).read().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def processes_of(host):
+    """All processes whose arguments name this host's folder or id."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                words = open("/proc/%s/cmdline" % entry, "rb").read().split(b"\0")
+                state = open("/proc/%s/stat" % entry).read().rsplit(")", 1)[1].split()[0]
+            except OSError:
+                continue
+            if host.host_id.encode() in words and words[0].endswith((b"flowstream-mux", b"flowstream-module")) and state not in "ZX":
+                found.append(int(entry))
+    return found
+
+
+def groups_of(host):
+    return [d for d in ("/sys/fs/cgroup/%s/flowstream/%s" % (c, host.host_id) for c in ("cpu", "memory", "pids"))
+            if os.path.isdir(d)]
+
+
+def rings_of(pid):
+    """The shared memory of a module, as a hostile module would have it."""
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        path = "/proc/%d/fd/%s" % (pid, fd)
+        if "flowstream-rings" in os.readlink(path):
+            with open(path, "r+b") as f:
+                return mmap.mmap(f.fileno(), RX_SLOTS + 2 * SLOT * SLOTS)
+    raise LookupError("no rings in %d" % pid)
+
+
+def sockets_of(pid):
+    """The sockets of a module, its doorbell among them."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    pidfd = os.pidfd_open(pid)
+    numbers = [int(fd) for fd in os.listdir("/proc/%d/fd" % pid) if "socket" in os.readlink("/proc/%d/fd/%s" % (pid, fd))]
+    copies = [libc.syscall(438, pidfd, fd, 0) for fd in numbers]  # pidfd_getfd
+    os.close(pidfd)
+    return [socket.socket(fileno=fd) for fd in copies]
+
+
+def test_passing(host, trunk):
+    check(host.call("mux-start")[0] == 0, "the multiplexer starts")
+    mux = open(host.folder + "/mux/pid").read()
+    check(host.call("mux-start")[0] == 0 and open(host.folder + "/mux/pid").read() == mux, "starting it again is no error and no second one")
+    code, _, why = host.start("c1", "Counter", inputs="0:17", outputs="0:18", owner=42, cpu=0.5, mem=64)
+    check(code == 0, "a Counter starts", why)
+    frame = udp()
+    trunk.send(17, frame)
+    check(trunk.receive() == (18, frame), "a frame goes in by its path and comes out by the other, byte for byte")
+    odd = [udp(payload=os.urandom(n)) for n in (0, 1, 7, 500, 1400, 1600 - 42)]
+    for f in odd:
+        trunk.send(17, f)
+    check(trunk.receive_all(len(odd)) == [(18, f) for f in odd], "frames of 42 to 1,600 bytes, in order")
+    head1 = bytearray(HEADER)
+    head1[15], head1[16] = 0xC6, 1
+    trunk.raw(bytes(head1) + b"\0\0\x11\xff" + bytes(16) + frame)
+    check(trunk.receive() == (18, frame), "a header with metadata of type 1 is read")
+    check(host.counters("c1") == {"in": 8, "bytes_in": 2 * len(frame) + sum(map(len, odd)), "out": 8,
+                                  "bytes_out": 2 * len(frame) + sum(map(len, odd)), "dropped": 0, "ring_drops": 0},
+          "the counters are exact", host.counters("c1"))
+    check(host.call("control", "c1", "read count")[1] == "8", "the module's own count is read")
+    check(host.call("control", "c1", "write reset")[0] == 0 and host.call("control", "c1", "read count")[1] == "0", "and reset")
+    check(host.call("control", "c1", "read nothing")[0] == 1, "an unknown value is an error")
+    row = host.list()["c1"]
+    check(row["type"] == "Counter" and row["owner"] == 42 and row["state"] == "running", "the list shows it", row)
+
+    before = host.statistics()
+    trunk.send(99, frame)
+    trunk.raw(HEADER + b"\0\0\x11\x00" + frame)
+    trunk.raw(HEADER + b"\0\0\x11\xff" + bytes(1601))
+    trunk.raw(HEADER[:14] + b"\x4f" + HEADER[15:] + b"\0\0\x11\xff" + frame)
+    check(wait_until(lambda: host.statistics()["rx_packets"] == before["rx_packets"] + 4), "all frames are counted")
+    after = host.statistics()
+    check(after["unknown_spi"] == before["unknown_spi"] + 1 and after["malformed"] == before["malformed"] + 3 and trunk.silent(),
+          "an unknown path, index 0, a long frame and a strange version are dropped and counted", after)
+
+
+def test_types(host, trunk):
+    frame = udp()
+    check(host.start("m1", "Mirror", inputs="0:20", outputs="0:21,1:22,2:23")[0] == 0, "a Mirror with three outputs starts")
+    trunk.send(20, frame)
+    check(sorted(trunk.receive_all(3)) == [(21, frame), (22, frame), (23, frame)] and trunk.silent(), "each output gets one copy")
+
+    rules = "deny udp port 53, allow (udp or host 10.9.9.9), deny ip6 and tcp port 22, allow ip6"
+    code, _, why = host.start("f1", "Firewall", rules, inputs="0:30", outputs="0:31")
+    check(code == 0, "a Firewall starts", why)
+    passing, dropped = [udp(80), tcp6(80)], [udp(53), tcp6(22), bytes(60)]
+    for f in dropped + passing:
+        trunk.send(30, f)
+    check(trunk.receive_all(2) == [(31, f) for f in passing] and trunk.silent(), "the first rule that matches decides, IPv4 and IPv6")
+    hits = host.call("control", "f1", "read rules")[1].splitlines()
+    check([int(line.split()[0]) for line in hits] == [1, 1, 1, 1, 1], "each rule counts its hits", hits)
+    check(host.counters("f1")["dropped"] == 3, "what it dropped is counted")
+    code, _, why = host.call("control", "f1", "configure allow udp prt 53")
+    trunk.send(30, udp(80))
+    check(code == 1 and "udp prt 53" in why and trunk.receive() == (31, udp(80)), "a bad new configuration changes nothing", why)
+    check(host.call("control", "f1", "configure allow udp port 53")[0] == 0, "a good one is taken")
+    trunk.send(30, udp(80))
+    trunk.send(30, udp(53))
+    check(trunk.receive() == (31, udp(53)) and trunk.silent(), "and holds from then on")
+
+    code, _, why = host.start("k1", "Classifier", "udp port 53, tcp, all", inputs="0:40", outputs="0:41,1:42,2:43")
+    check(code == 0, "a Classifier starts", why)
+    for f in (bytes(60), tcp6(9), udp(53)):
+        trunk.send(40, f)
+    check(trunk.receive_all(3) == [(43, bytes(60)), (42, tcp6(9)), (41, udp(53))], "each frame goes to its class")
+
+    for kind, args, n, part in (("Firewall", "", 1, "at least one rule"), ("Firewall", "permit all", 1, "permit all"),
+                                ("Firewall", "allow tcp,", 1, "nothing"), ("Firewall", "allow (tcp", 1, "(tcp"),
+                                ("Classifier", "tcp", 2, "1 expressions, 2 outputs"), ("Counter", "x", 1, '"x"')):
+        outputs = ",".join("%d:%d" % (i, 900 + i) for i in range(n))
+        code, _, why = host.start("bad", kind, args, inputs="0:899", outputs=outputs)
+        same = host.call("check", kind, args, n)
+        check(code == 1 and part in why and same[0] == 1 and part in same[2] and not os.path.exists(host.folder + "/modules/bad"),
+              '%s("%s") is refused, by the checker too, and leaves nothing' % (kind, args), why)
+
+
+def test_local(host, trunk):
+    check(host.start("a", "Counter", inputs="0:50", outputs="0:51")[0] == 0 and
+          host.start("b", "Counter", inputs="0:51", outputs="0:52")[0] == 0, "two modules in a chain")
+    before = host.statistics()
+    trunk.send(50, udp())
+    check(trunk.receive() == (52, udp()) and trunk.silent(), "a frame passes both")
+    after = host.statistics()
+    check(after["local_packets"] == before["local_packets"] + 1 and after["tx_packets"] == before["tx_packets"] + 1,
+          "from one to the other without the trunk")
+    check("leads to module b" in host.start("c", "Counter", inputs="0:51")[2] and "c" not in host.list(),
+          "a path that is taken is refused, and nothing is left")
+    check("exists" in host.start("a", "Counter", inputs="0:59")[2] and host.list()["a"]["state"] == "running", "a name that is taken too")
+    code, _, why = host.start("x", "Counter", basesys="xen.clickos")
+    check(code == 1 and why == "xen.clickos is not offered here; this host offers: linux.process", "another base system is refused", why)
+    code, _, why = host.start("x", "Counter", inputs="0:59", outputs="0:60,1:61")
+    check(code == 1 and "cannot have 1 inputs and 2 outputs" in why, "more outputs than the type has are refused", why)
+    code, _, why = host.start("x", "Nosuch")
+    check(code == 1 and "nosuch.so" in why and "x" not in host.list(), "an unknown type is refused", why)
+    n = 20000
+    count = 0
+    for i in range(n):
+        trunk.send(50, udp(payload=struct.pack(">I", i) + bytes(40)))
+        if i % 100 == 99:
+            while count <= i and (got := trunk.receive(1.0)) is not None:
+                if got[1][42:46] != struct.pack(">I", count):
+                    break
+                count += 1
+    check(count == n, "20,000 frames in bursts of 100 pass both in order, none lost", "%d %s" % (count, host.statistics()))
+
+
+def test_stuck(host, trunk):
+    pid = host.pid("a")
+    os.kill(pid, signal.SIGSTOP)
+    for _ in range(700):
+        trunk.send(50, udp())
+    trunk.send(17, udp())
+    check(trunk.receive() == (18, udp()), "while one module is stuck, another passes traffic")
+    check(wait_until(lambda: host.counters("a")["ring_drops"] == 700 - SLOTS), "what its ring could not hold is counted", host.counters("a"))
+    began = time.monotonic()
+    code, _, why = host.call("control", "a", "counters", deadline=300)
+    check(code == 1 and "does not answer" in why and time.monotonic() - began < 2, "asking it ends at the deadline", why)
+    os.kill(pid, signal.SIGCONT)
+    check(len(trunk.receive_all(SLOTS)) == SLOTS and trunk.silent(), "when it goes on, all that the ring held comes out")
+    os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    check(host.call("stop", "a")[0] == 0 and time.monotonic() - began < 2.5 and "a" not in host.list(), "a stuck module is stopped all the same")
+    check(host.call("stop", "a")[0] == 0, "stopping what is not there is no error")
+
+    pid = host.pid("b")
+    os.kill(pid, signal.SIGKILL)
+    check(wait_until(lambda: host.list()["b"]["state"] == "dead"), "a module that was killed is dead in the list")
+    mux = int(open(host.folder + "/mux/pid").read().split()[0])
+    ticks = cpu_ticks(mux)
+    for _ in range(10):
+        trunk.send(51, udp())
+    time.sleep(0.5)
+    check(cpu_ticks(mux) - ticks < 10 and host.counters("b")["ring_drops"] >= 10, "frames to it are dropped and counted, nothing spins")
+    check(host.call("control", "b", "counters")[2] == "module b is dead", "asking it says so")
+    check(host.call("stop", "b")[0] == 0 and "b" not in host.list(), "and it is cleared away")
+    check(host.start("b", "Counter", inputs="0:51", outputs="0:52")[0] == 0, "its name and path can be had again")
+
+
+def test_hostile_rings(host, trunk):
+    pid = host.pid("b")
+    rings = rings_of(pid)
+    word = struct.Struct("<I")
+
+    def put(at, value):
+        word.pack_into(rings, at, value & 0xFFFFFFFF)
+
+    def get(at):
+        return word.unpack_from(rings, at)[0]
+
+    def ring():
+        for bell in bells:
+            try:
+                bell.send(b"x", socket.MSG_DONTWAIT)
+            except OSError:
+                pass  # the listening socket
+
+    def faults_after(action):
+        before = host.statistics()["ring_faults"]
+        action()
+        ring()
+        time.sleep(0.1)
+        return host.statistics()["ring_faults"] - before
+
+    os.kill(pid, signal.SIGSTOP)  # the test is the module now
+    bells = sockets_of(pid)
+    tx_slots = RX_SLOTS + SLOT * SLOTS
+
+    def bad_slots():
+        for i, (length, port) in enumerate(((0xFFFFFFFF, 0), (60, 0xFFFFFFFF), (0, 0), (13, 0), (1601, 0), (60, 1), (60, 64))):
+            at = tx_slots + ((get(TX_TAIL) + i) % SLOTS) * SLOT
+            put(at, length)
+            put(at + 4, port)
+        put(TX_HEAD, get(TX_TAIL) + 7)
+
+    check(faults_after(bad_slots) == 7 and trunk.silent(), "impossible lengths and ports are dropped and counted", host.statistics())
+    for value in (0xFFFFFFFF, 0x80000000, 513):
+        check(faults_after(lambda: put(TX_HEAD, get(TX_TAIL) + value)) == 1, "so is an index %#x ahead" % value)
+    put(RX_HEAD, 0x12345678)
+    for value in (0, 0xFFFFFFFF, 0x80000000):
+        put(RX_TAIL, value)
+        for _ in range(20):
+            trunk.send(51, udp())
+    trunk.send(17, udp())
+    check(trunk.receive() == (18, udp()), "with a wild ring of packets to it, other modules pass traffic")
+    os.kill(pid, signal.SIGCONT)
+    trunk.receive_all(2000, 0.3)
+    for bell in bells:
+        bell.close()
+    rings.close()
+    check(host.call("stop", "b")[0] == 0, "the hostile module is stopped")
+
+
+def test_isolation(host, trunk):
+    pid = host.pid("c1")
+    status = dict(line.split(":\t", 1) for line in open("/proc/%d/status" % pid).read().splitlines() if ":\t" in line)
+    spaces = [n for n in ("user", "mnt", "pid", "net", "ipc", "uts")
+              if os.readlink("/proc/%d/ns/%s" % (pid, n)) != os.readlink("/proc/self/ns/" + n)]
+    check(len(spaces) == 6, "a module has its own namespaces", spaces)
+    check(all(int(status[c], 16) == 0 for c in ("CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb")), "and no capabilities at all", status)
+    check(status["NoNewPrivs"].strip() == "1", "and cannot gain any")
+    if SANITIZED:
+        skip("its system calls are filtered", "built with a sanitizer")
+    else:
+        check(status["Seccomp"].strip() == "2", "its system calls are filtered")
+    root = os.listdir("/proc/%d/root/" % pid) if REAL_ROOT else None
+    if REAL_ROOT:
+        uid = int(status["Uid"].split()[0])
+        check(uid == 200000 + pid, "it is a user of its own", uid)
+        check(root == ["type.so"], "its root is empty but for its type", root)
+        limit = "/sys/fs/cgroup/memory/flowstream/%s/c1/memory.limit_in_bytes" % host.host_id
+        if os.path.exists(limit):
+            check(int(open(limit).read()) == 64 << 20 and "cpu 0.5 cores, memory 64 MB" in host.list()["c1"]["limits"],
+                  "its limits hold", host.list()["c1"]["limits"])
+        else:
+            check("not enforced" in host.list()["c1"]["limits"], "limits that do not hold are said")
+    else:
+        skip("it is a user of its own", "needs root")
+        skip("its root is empty but for its type", "needs root")
+        check("not enforced" in host.list()["c1"]["limits"], "limits that do not hold are said", host.list()["c1"]["limits"])
+    fds = sorted(os.readlink("/proc/%d/fd/%s" % (pid, f)).split(":")[0] for f in os.listdir("/proc/%d/fd" % pid))
+    check(fds == ["/dev/null", "/memfd", host.folder + "/modules/c1/log", host.folder + "/modules/c1/log", "socket", "socket", "socket"],
+          "it has the descriptors that were meant for it and no other", fds)
+    check(b"42" in open("/proc/%d/cmdline" % pid, "rb").read().split(b"\0"), "its arguments name its owner")
+
+
+def test_hostile_types(host, trunk):
+    for args, part in (("open", "open: -1"), ("create", "create: -1"), ("socket", "a system call that no module may make"),
+                       ("fork", "a system call that no module may make")):
+        code, _, why = host.start("h", "Hostile", args, inputs="0:70", outputs="0:71")
+        if SANITIZED and part[0] == "a":
+            skip("configure: %s is refused" % args, "built with a sanitizer")
+            host.call("stop", "h")
+            continue
+        check(code == 1 and part in why and "h" not in host.list(), "configure: %s is refused" % args, why)
+    began = time.monotonic()
+    code, _, why = host.start("h", "Hostile", "loop", inputs="0:70", deadline=1000)
+    check(code == 1 and time.monotonic() - began < 4 and "h" not in host.list(), "configure: an endless loop ends at the deadline", why)
+    for args in ("crash",) + (() if SANITIZED else ("exec", "hog")):
+        code, _, why = host.start("h", "Hostile", args, inputs="0:70", outputs="0:71", mem=32)
+        trunk.send(70, udp())
+        check(code == 0 and wait_until(lambda: host.list()["h"]["state"] == "dead", 10), "process: %s ends that module" % args, why)
+        trunk.send(17, udp())
+        check(trunk.receive() == (18, udp()) and host.call("stop", "h")[0] == 0, "process: %s does others no harm" % args)
+    for args in ("long", "port"):
+        host.start("h", "Hostile", args, inputs="0:70", outputs="0:71")
+        trunk.send(70, udp())
+        check(wait_until(lambda: host.counters("h")["dropped"] == 1) and trunk.silent() and host.call("stop", "h")[0] == 0,
+              "process: a packet with a wrong %s is dropped" % args)
+
+
+def test_restart(host, trunk):
+    pid, counted = host.pid("c1"), host.counters("c1")
+    mux = int(open(host.folder + "/mux/pid").read().split()[0])
+    os.kill(mux, signal.SIGKILL)
+    check(wait_until(lambda: "does not run" in host.call("statistics")[2]), "a multiplexer that was killed is missed")
+    code, _, why = host.start("n", "Counter", inputs="0:80")
+    check(code == 1 and "does not run" in why and "n" not in host.list(), "without it no module starts, and nothing is left", why)
+    code, _, why = host.call("mux-start")
+    check(code == 0 and host.statistics()["modules"] == len(host.list()), "a new one takes over all modules", why)
+    trunk.send(17, udp())
+    check(trunk.receive() == (18, udp()) and host.pid("c1") == pid, "traffic goes on, through the same process")
+    check(host.counters("c1")["in"] == counted["in"] + 1, "and its counters go on")
+    ticks = [cpu_ticks(p) for p in processes_of(host)]
+    time.sleep(1)
+    idle = sum(cpu_ticks(p) for p in processes_of(host)) - sum(ticks)
+    check(idle <= 1, "idle, all of them use no processor time", idle)
+
+    subprocess.run(["ip", "link", "del", "trunk0"], check=True)
+    time.sleep(0.3)
+    make_trunk()
+    new = Trunk()
+
+    def passes():
+        new.send(17, udp())
+        return new.receive(0.3) == (18, udp())
+    check(wait_until(passes, 5), "a trunk that was made anew is found")
+
+
+def test_end(host):
+    for name in host.list():
+        host.call("stop", name)
+    code, _, why = host.call("mux-stop")
+    check(code == 0 and not host.list() and not processes_of(host), "in the end no process is left", why)
+    check(host.call("mux-stop")[0] == 0, "stopping no multiplexer is no error")
+    check(not groups_of(host), "and no control group", groups_of(host))
+
+
+def make_trunk():
+    subprocess.run(["ip", "link", "add", "trunk0", "type", "veth", "peer", "name", "far0"], check=True)
+    for end in ("trunk0", "far0"):
+        subprocess.run(["ip", "link", "set", end, "mtu", "1700", "up"], check=True)
+
+
+def make_types(folder):
+    types = folder + "/types"
+    shutil.copytree(BUILD + "/lib/flowstream/types", types)
+    flags = re.search(r"^SANITIZE = (.*)$", open(BUILD + "/Makefile").read(), re.M).group(1).split()
+    subprocess.run(["gcc", "-w", "-O1", "-shared", "-fPIC", "-D_GNU_SOURCE", "-I" + SOURCE + "/include", "-o", types + "/hostile.so",
+                    SOURCE + "/tests/pm/hostile.c"] + flags, check=True)
+    return types
+
+
+def main():
+    if "PM_TEST_INSIDE" not in os.environ:
+        root = os.geteuid() == 0
+        command = ["unshare", "-n"] if root else ["unshare", "-Urn"]
+        os.environ["PM_TEST_INSIDE"] = "root" if root else "user"
+        os.execvp("unshare", command + ["--", sys.executable, os.path.abspath(__file__), BUILD])
+    folder = tempfile.mkdtemp(prefix="flowstream-pm-")
+    deep = folder + "/" + "d" * 120  # deeper than a socket address is long
+    os.mkdir(deep)
+    host = Host(deep, make_types(folder))
+    try:
+        make_trunk()
+        trunk = Trunk()
+        for test in (test_passing, test_types, test_local, test_stuck, test_hostile_rings, test_isolation, test_hostile_types, test_restart):
+            test(host, trunk)
+        test_end(host)
+    finally:
+        for name in host.list():
+            host.call("stop", name)
+        host.call("mux-stop")
+        shutil.rmtree(folder)
+    print("1..%d" % number)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
