@@ -1,6 +1,12 @@
 # Tests: each kind says in its fragment what it builds.
 check_PROGRAMS =
+check_DATA =
 include tests/unit/local-openflow.mk
 include tests/unit/local-alloc.mk
 include tests/unit/local-pm.mk
 include tests/unit/local-lang.mk
+
+# What the tests need beside the programs: "make tests".
+tests: all $(check_PROGRAMS) $(check_DATA)
+.PHONY: tests
+EXTRA_DIST += tests/run.py tests/suite.txt tests/lsan.supp tests/lib/flowtest.py

@@ -125,17 +125,6 @@ placement_value(const struct fs_platform *p, const struct fs_services *s, const 
     return fs_set(fs_set(fs_set(fs_struct(), "hosts", hosts), "ports", ports), "paths", paths);
 }
 
-/* Where the round robin stands: after the modules that are there, so that requests spread over the hosts. */
-static int
-pointer(const struct fs_platform *p, const struct fs_load *load)
-{
-    int modules = 0;
-    for (int i = 0; i < p->n_servers; i++) {
-        modules += fs_load_server(load, i)->modules;
-    }
-    return p->n_servers ? modules % p->n_servers : 0;
-}
-
 static void
 run(struct fs_call *call)
 {
@@ -148,7 +137,7 @@ run(struct fs_call *call)
     struct fs_services *s = why ? NULL : resource_services(r, request, flows, &why);
     struct fs_solution *solution = NULL;
     if (s) {
-        int at = pointer(p, resource_load(r));
+        int at = p->n_servers ? fs_get_int(fs_call_param(call, 0), "id", 0) % p->n_servers : 0; /* requests spread over the hosts */
         struct fs_place_options options = { .pointer = &at, .allowed = allowed, .aux = &c };
         int e = fs_place_greedy(resource_load(r), s, &options, &solution, &why);
         if (solution) {

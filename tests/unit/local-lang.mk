@@ -4,7 +4,7 @@ STUB_TYPES = tests/lang/types/Counter.so tests/lang/types/Mirror.so tests/lang/t
 STUB_COMPILE = $(MKDIR_P) tests/lang/types && $(CC) $(DEFS) $(AM_CPPFLAGS) $(CPPFLAGS) $(AM_CFLAGS) $(CFLAGS) $(SHARED_LDFLAGS) $(LDFLAGS)
 STUB_SOURCE = tests/lang/stub_type.c
 EXTRA_DIST += tests/lang/stub_type.c tests/lang/run.py
-check_DATA = $(STUB_TYPES)
+check_DATA += $(STUB_TYPES)
 
 tests/lang/types/Counter.so: $(STUB_SOURCE)
 	$(AM_V_CCLD)$(STUB_COMPILE) -DSTUB_NAME='"Counter"' -DSTUB_MIN_INPUTS=1 -DSTUB_MAX_INPUTS=1 -DSTUB_MIN_OUTPUTS=1 -DSTUB_MAX_OUTPUTS=1 -o $@ $<

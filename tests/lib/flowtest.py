@@ -1,0 +1,158 @@
+"""What the tests of the whole platform share: TAP output, a platform that is taken down whatever happens, traffic between its ports.
+
+    from flowtest import Tests, Platform
+
+    tests = Tests()
+    with Platform() as p:
+        tests.check(p.client.call("resource", "ping") == "pong", "the resource daemon answers")
+    tests.end()
+
+A test program takes the build folder from $FLOWSTREAM_BUILD (default: build/ of this checkout) and exits 1 when a check failed.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get("FLOWSTREAM_BUILD", ROOT / "build")).resolve()
+SHARED = ROOT.parent / "shared"
+SANITIZED = bool(os.environ.get("FLOWSTREAM_SANITIZED"))
+# Programs under a sanitizer start and run several times slower.
+PATIENCE = 4 if SANITIZED else 1
+
+sys.path.insert(0, str(ROOT / "clients" / "python"))
+os.environ.setdefault("FLOWSTREAM_PREFIX", str(BUILD))
+
+import flowstream  # noqa: E402
+from flowstream import embedded  # noqa: E402
+
+
+class Tests:
+    """TAP on standard output."""
+
+    def __init__(self):
+        self.n = self.failed = 0
+
+    def check(self, good, name, detail=""):
+        self.n += 1
+        self.failed += not good
+        print(f"{'ok' if good else 'not ok'} {self.n} - {name}", flush=True)
+        if not good and detail != "":
+            for line in str(detail).splitlines():
+                print(f"#   {line}", flush=True)
+        return good
+
+    def same(self, got, wanted, name):
+        return self.check(got == wanted, name, f"got    {got!r}\nwanted {wanted!r}")
+
+    def skip(self, name, why):
+        self.n += 1
+        print(f"ok {self.n} - {name} # SKIP {why}", flush=True)
+
+    @contextlib.contextmanager
+    def story(self, name):
+        """A part that goes on with the next one when it raises."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001: whatever it is, it is the result of the test
+            self.check(False, f"{name}: {type(error).__name__}", error)
+
+    def refused(self, name, words, function, *args, **options):
+        """function(*args) must raise with all of 'words' in its message."""
+        try:
+            got = function(*args, **options)
+        except flowstream.Error as error:
+            return self.check(all(word in str(error) for word in words), name, f"said {error}\nwanted {words}")
+        return self.check(False, name, f"was not refused: {got!r}")
+
+    def end(self):
+        print(f"1..{self.n}", flush=True)
+        sys.exit(1 if self.failed else 0)
+
+
+def skip_all(why):
+    print(f"ok 1 - all # SKIP {why}\n1..1")
+    sys.exit(0)
+
+
+def need_root_of_namespaces():
+    """Skips the whole program where network namespaces cannot be made."""
+    done = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True)
+    if done.returncode or not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        skip_all("network namespaces and /dev/net/tun are needed (run as root, or in a user namespace)")
+
+
+def until(seconds, function, step=0.05):
+    """The first true value of function() within so many seconds, else its last one."""
+    end = time.monotonic() + seconds * PATIENCE
+    while True:
+        value = function()
+        if value or time.monotonic() > end:
+            return value
+        time.sleep(step)
+
+
+class Platform:
+    """An embedded platform in a temporary folder."""
+
+    def __init__(self, platform_file=None):
+        self.platform_file = platform_file
+        self.scratch = Path(tempfile.mkdtemp(prefix="flowstream-test-"))
+        self.dir = self.scratch / "p"
+
+    def __enter__(self):
+        try:
+            self.record = embedded.up(self.dir, self.platform_file)
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
+        self.client = flowstream.Client(self.dir)
+        self.addresses = {}
+        until(10, lambda: self.client.call("resource", "get_statistics")["switches_prepared"])
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(Exception):
+            self.client.close()
+        self.leftovers = embedded.down(self.dir)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def namespace(self, port):
+        """The network namespace of the outside of a network port."""
+        tag = flowstream.folder.tag(flowstream.folder.locate(self.dir))
+        return f"fs-{tag}-{port}"
+
+    def run_in(self, port, *argv, timeout=30, **options):
+        """A command on the outside of a port; returns the finished process."""
+        options = {"capture_output": True, "text": True, **options}
+        return subprocess.run(["ip", "netns", "exec", self.namespace(port), *argv], timeout=timeout * PATIENCE, **options)
+
+    def start_in(self, port, *argv, **options):
+        options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options}
+        return subprocess.Popen(["ip", "netns", "exec", self.namespace(port), *argv], **options)
+
+    def address(self, port, address):
+        """Give the outside of a port an IP address ("10.9.0.1/24")."""
+        self.run_in(port, "ip", "address", "replace", address, "dev", "eth0", *(["nodad"] if ":" in address else []), check=True)
+
+    def command(self, *argv, timeout=60, **options):
+        """bin/flowstream on this platform."""
+        options = {"capture_output": True, "text": True, **options}
+        return subprocess.run([str(BUILD / "bin" / "flowstream"), *argv, "--dir", str(self.dir)], timeout=timeout * PATIENCE, **options)
+
+    def modules(self, allocation):
+        """Counters of the modules of an allocation, by name."""
+        return {m["name"]: m for m in self.client.get_allocation(allocation)["modules"]}
+
+    def process(self, daemon):
+        """The pid of a daemon, by its name in 'flowstream status' ("resource", "modulehost:h1", "ovs-vswitchd")."""
+        for part in embedded.parts(self.record):
+            if part["name"] == daemon:
+                return part["pid"]
+        raise KeyError(daemon)

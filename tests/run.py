@@ -1,0 +1,112 @@
+#!/usr/bin/python3
+"""Run the tests of tests/suite.txt and count what they say.
+
+usage: tests/run.py [--build DIR] [--sanitized] [--list] [AREA | AREA/WHAT ...]
+
+Each test prints TAP.  A test that ends badly, prints no plan or runs longer than ten minutes counts as one failure.  The last line is
+"N passed, N failed, N skipped"; the exit status is 1 when anything failed.
+"""
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SRC = Path(__file__).resolve().parents[1]
+LIMIT = 600
+# Programs under a sanitizer: what they find ends the test.  Loaded objects are never unloaded, by design; libraries that keep memory until the end
+# are named in tests/lsan.supp.
+SANITIZED = {
+    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=1:strict_string_checks=1:detect_stack_use_after_return=1:handle_abort=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    "LSAN_OPTIONS": f"suppressions={SRC}/tests/lsan.supp:print_suppressions=0",
+    "FLOWSTREAM_SANITIZED": "1",
+}
+
+
+def read_suite():
+    for line in (SRC / "tests" / "suite.txt").read_text().splitlines():
+        if line.strip() and not line.startswith("#"):
+            name, flags, command = (part.strip() for part in line.split("|", 2))
+            yield name, flags.split(), command
+
+
+def wanted(name, chosen):
+    return not chosen or any(name == c or name.startswith(c.rstrip("/") + "/") for c in chosen)
+
+
+def run_one(name, command, build, environment):
+    """(passed, failed, skipped) of one test; prints what failed."""
+    words = [word.format(build=build, src=SRC, python=sys.executable) for word in command.split()]
+    begin = time.monotonic()
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", cwd=build, env=environment,
+                               stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        output, _ = process.communicate(timeout=LIMIT)
+        problem = f"ended with status {process.returncode}" if process.returncode else ""
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGTERM)  # let it take down what it made
+        try:
+            output, _ = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, _ = process.communicate()
+        problem = f"took longer than {LIMIT} s"
+    passed = failed = skipped = 0
+    for line in output.splitlines():
+        if re.match(r"ok \d+", line):
+            if "# SKIP" in line.upper():
+                skipped += 1
+                print(f"    SKIP: {line.split('- ', 1)[-1]}")
+            else:
+                passed += 1
+        elif line.startswith("not ok"):
+            failed += 1
+    if not re.search(r"^1\.\.\d+", output, re.M):
+        problem = problem or "printed no plan (1..N)"
+    if problem and not failed:
+        failed += 1
+    print(f"{'FAIL' if failed else 'ok  '} {name:<24} {passed:>5} passed {failed:>3} failed {skipped:>3} skipped {time.monotonic() - begin:>7.1f} s"
+          f"{'  ' + problem if problem else ''}", flush=True)
+    if failed:
+        show = [line for line in output.splitlines() if not re.match(r"ok \d+", line)]
+        print("\n".join("    " + line for line in show[-120:]), flush=True)
+    return passed, failed, skipped
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default=SRC / "build", type=Path)
+    parser.add_argument("--sanitized", action="store_true", help="the build has sanitizers: run what is marked 'san'")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--counts", type=Path, help="add passed, failed and skipped to this file instead of printing the last line")
+    parser.add_argument("chosen", nargs="*", metavar="AREA")
+    options = parser.parse_args()
+    build = options.build.resolve()
+    environment = {**os.environ, "FLOWSTREAM_BUILD": str(build), "FLOWSTREAM_PREFIX": str(build), **(SANITIZED if options.sanitized else {})}
+    tests = [t for t in read_suite() if wanted(t[0], options.chosen) and (not options.sanitized or "san" in t[1])]
+    if options.list:
+        for name, flags, command in tests:
+            print(f"{name:<24} {' '.join(flags):<10} {command}")
+        return 0
+    if not tests and not options.sanitized:
+        print(f"no test is called {' or '.join(options.chosen)}; --list names them", file=sys.stderr)
+        return 2
+    totals = [0, 0, 0]
+    for name, _, command in tests:
+        for i, n in enumerate(run_one(name, command, build, environment)):
+            totals[i] += n
+    if options.counts:
+        before = [int(n) for n in options.counts.read_text().split()] if options.counts.exists() else [0, 0, 0]
+        options.counts.write_text(" ".join(str(a + b) for a, b in zip(before, totals)))
+    else:
+        print(f"{totals[0]} passed, {totals[1]} failed, {totals[2]} skipped")
+    return 1 if totals[1] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
