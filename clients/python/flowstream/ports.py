@@ -126,11 +126,13 @@ class Sniffer:
     """Counts in the background what passes a port, from construction to stop(); a with statement calls stop().
 
     sent, sent_bytes: into the platform; received, received_bytes: out of it; drops: frames that were missed, known after stop().
-    wanted: a function of a frame's bytes that says whether it counts; it runs in the background thread.
+    wanted: a function of a frame's bytes that says whether it counts; it runs in the background thread.  It may say more than "yes":
+    kinds[answer] is a list of two numbers, frames of this kind sent and received.
     """
 
     def __init__(self, directory, port, wanted=None):
         self.sent = self.sent_bytes = self.received = self.received_bytes = self.drops = 0
+        self.kinds = {}
         self._wanted = wanted
         self._listener = Listener(directory, port)
         self._stopping = threading.Event()
@@ -166,9 +168,11 @@ class Sniffer:
                 return
 
     def _count(self, frame):
-        if self._wanted is not None and not self._wanted(frame.data):
+        kind = self._wanted(frame.data) if self._wanted is not None else True
+        if not kind:
             return
         with self._changed:
+            self.kinds.setdefault(kind, [0, 0])[0 if frame.inward else 1] += 1
             if frame.inward:
                 self.sent += 1
                 self.sent_bytes += frame.length
