@@ -60,6 +60,10 @@ FS_API int resource_new_allocation(struct resource *, const char *text, const ch
 FS_API xmlrpc_value *resource_allocation(struct resource *, int id);
 /* Ids of all, ascending; owned by the caller. */
 FS_API int *resource_allocation_ids(struct resource *, size_t *n);
+/* Ids of those that are in no state to stay in and that nobody works on. */
+FS_API int *resource_unsettled_ids(struct resource *, size_t *n);
+/* One line about each: [{allocation, name, state, modules}]. */
+FS_API xmlrpc_value *resource_summaries(struct resource *);
 /* Change members of an allocation (a struct, taken) in the store, then in memory.  ENOENT: unknown. */
 FS_API int resource_update(struct resource *, int id, xmlrpc_value *members, char **error);
 /* Begin to work on it: false when somebody does already, or there is none.  End with resource_release(), also after resource_forget(). */

@@ -190,18 +190,65 @@ resource_allocation(struct resource *r, int id)
     return doc;
 }
 
-int *
-resource_allocation_ids(struct resource *r, size_t *n)
+static int *
+collect_ids(struct resource *r, bool (*wanted)(const struct allocation *), size_t *n)
 {
     int *ids = NULL;
+    size_t room = 0;
     *n = 0;
     pthread_mutex_lock(&r->lock);
     for (struct allocation *a = r->allocations; a; a = a->next) {
-        ids = fs_xrealloc(ids, (*n + 1) * sizeof *ids);
-        ids[(*n)++] = a->id;
+        if (wanted(a)) {
+            if (*n == room) {
+                room = room * 2 + 16;
+                ids = fs_xrealloc(ids, room * sizeof *ids);
+            }
+            ids[(*n)++] = a->id;
+        }
     }
     pthread_mutex_unlock(&r->lock);
     return ids;
+}
+
+static bool
+is_any(const struct allocation *a)
+{
+    (void) a;
+    return true;
+}
+
+static bool
+is_unsettled(const struct allocation *a)
+{
+    return !a->busy && strcmp(fs_get_string(a->doc, "state", ""), "installed");
+}
+
+int *
+resource_allocation_ids(struct resource *r, size_t *n)
+{
+    return collect_ids(r, is_any, n);
+}
+
+int *
+resource_unsettled_ids(struct resource *r, size_t *n)
+{
+    return collect_ids(r, is_unsettled, n);
+}
+
+xmlrpc_value *
+resource_summaries(struct resource *r)
+{
+    xmlrpc_value *all = fs_array();
+    pthread_mutex_lock(&r->lock);
+    for (struct allocation *a = r->allocations; a; a = a->next) {
+        xmlrpc_value *v = fs_struct();
+        fs_set(v, "allocation", fs_stringf("%d", a->id));
+        fs_set(v, "name", fs_string(fs_get_string(a->doc, "name", "")));
+        fs_set(v, "state", fs_string(fs_get_string(a->doc, "state", "")));
+        fs_append(all, fs_set(v, "modules", fs_int((int) fs_size(fs_get(fs_get(a->doc, "plan"), "modules")))));
+    }
+    pthread_mutex_unlock(&r->lock);
+    return all;
 }
 
 int
