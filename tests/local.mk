@@ -7,6 +7,7 @@ include tests/unit/local-pm.mk
 include tests/unit/local-lang.mk
 
 # What the tests need beside the programs: "make tests".
-tests: all $(check_PROGRAMS) $(check_DATA)
+tests: all
+	$(MAKE) $(AM_MAKEFLAGS) $(check_PROGRAMS) $(check_DATA)
 .PHONY: tests
 EXTRA_DIST += tests/run.py tests/suite.txt tests/lsan.supp tests/lib/flowtest.py

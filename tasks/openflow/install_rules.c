@@ -72,7 +72,7 @@ run(struct fs_call *call)
             apply(sw, (uint32_t) id, rules, false, &error);
             if (!error) {
                 fs_append(changed, fs_string(fs_get_string(item, "switch", "")));
-                fs_log_debug("%zu rules of allocation %d in %s", fs_size(rules), id, fs_get_string(item, "switch", ""));
+                fs_log_info("%zu rules of allocation %d in %s", fs_size(rules), id, fs_get_string(item, "switch", ""));
             }
         }
     }
