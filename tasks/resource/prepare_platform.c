@@ -1,4 +1,5 @@
 /* prepare_platform: every switch has its base rules; a switch that had lost them (it was started again) gets those of all allocations back as well.
+ * An installation asks for this at the switches that it is going to use: a host that has just registered may have a switch that nobody has looked at yet.
  *
  * One switch a call to the OpenFlow daemon, so that one that is away does not keep the others waiting. */
 #include <stdlib.h>
@@ -59,9 +60,21 @@ restore(struct fs_call *call, const char *name)
     fs_log_info("switch %s got its base rules%s", name, n_restored ? " and those of its allocations back" : "");
 }
 
+/* Is the switch one of those asked for?  Without a list all are. */
+static bool
+is_wanted(const xmlrpc_value *wanted, const char *name)
+{
+    bool found = !wanted;
+    for (size_t i = 0; i < fs_size(wanted) && !found; i++) {
+        found = !strcmp(fs_get_string(fs_item(wanted, i), "switch", ""), name);
+    }
+    return found;
+}
+
 static void
 run(struct fs_call *call)
 {
+    const xmlrpc_value *wanted = fs_get(fs_call_param(call, 0), "switches");
     struct fs_reply base;
     if (fs_call_task(call, "base_rules", fs_struct(), &base)) {
         fs_call_reply(call, &base);
@@ -70,21 +83,24 @@ run(struct fs_call *call)
     bool failed = false;
     for (size_t i = 0; i < fs_size(base.value) && !fs_call_cancelled(call); i++) {
         const xmlrpc_value *one = fs_item(base.value, i);
-        bool this_failed;
-        if (put(call, 0, one, true, &this_failed)) {
-            restore(call, fs_get_string(one, "switch", ""));
+        const char *name = fs_get_string(one, "switch", "");
+        bool this_failed = false;
+        if (is_wanted(wanted, name) && put(call, 0, one, true, &this_failed)) {
+            restore(call, name);
         }
         failed = failed || this_failed;
     }
     fs_reply_clear(&base);
-    resource_set_prepared(fs_call_state(call), !failed);
+    if (!wanted) {
+        resource_set_prepared(fs_call_state(call), !failed);
+    }
 }
 
 FS_TASK = {
     FS_IS_TASK,
     .name = "prepare_platform",
     .help = "Puts the base rules into every switch that has not got them, and into one that had lost them the rules of all allocations.",
-    .params = { { "parameter", "any?", "not used" } },
+    .params = { { "parameter", "any?", "switches (optional): only these, an array of structs with the name as switch" } },
     .returns = "nil",
     .idempotent = true,
     .run = run,
