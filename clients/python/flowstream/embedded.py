@@ -404,7 +404,8 @@ def _clear_host(record, host):
     place = record.directory / "hosts" / host
     files = list(place.glob("modules/*/pid")) + [place / "mux" / "pid"]
     found = [processes.read_pid(path) for path in files]
-    groups = [group / f"{record.data['tag']}-{host}" for group in _CGROUPS]
+    # Where we may not even look (another user's platform made the parent) nothing is ours.
+    groups = [group / f"{record.data['tag']}-{host}" for group in _CGROUPS if os.access(group, os.R_OK | os.X_OK)]
     for group in groups:
         for members in group.rglob("cgroup.procs"):
             with contextlib.suppress(OSError):
