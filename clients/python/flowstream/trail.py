@@ -31,6 +31,8 @@ class Trail(NamedTuple):
 
 def follow(client, allocation):
     """The trails of an allocation (as get_allocation returns it), counted now.  Raises Error when a switch cannot be asked."""
+    if not allocation.get("paths"):
+        return []
     bridges = {host["name"]: host["bridge"] for host in client.list_hosts()}
     counts = {entry["switch"]: rule_counts(client, entry["switch"], entry["target"], allocation["id"]) for entry in allocation["rules"]}
     return [_trail(path, allocation["ports"], bridges, counts) for path in allocation["paths"]]
