@@ -28,6 +28,7 @@ _SIOCGIFMTU, _SIOCGIFINDEX = 0x8921, 0x8933
 _ETHERNET_HEADER, _VLAN_TAG = 14, 4
 _VLAN_TYPES = (b"\x81\x00", b"\x88\xa8")
 _LONGEST_PADDED = 65536  # bytes; longer than any MTU, so that it is counted as too long
+_MOST_BEHIND = 32  # packets sent in a row to make up for lost time; more could overflow a switch
 _SEND_RETRIES = 1000  # of a millisecond each, while the kernel has no room
 
 # struct tpacket2_hdr of linux/if_packet.h; the struct sockaddr_ll after it has the packet's type in its byte 10.
@@ -214,14 +215,15 @@ class Replay:
         try:
             with netns.open_socket(self._place, socket.AF_PACKET, socket.SOCK_RAW) as out:
                 out.bind((INTERFACE, 0))
-                self._send_all(out, _ioctl(out, _SIOCGIFMTU), start)
+                self._due = start
+                self._send_all(out, _ioctl(out, _SIOCGIFMTU))
         except OSError as error:
             raise Error(f"cannot send at port {self.port}: {error.strerror}") from None
         finally:
             self.counts.seconds = time.monotonic() - start
         return self.counts
 
-    def _send_all(self, out, mtu, start):
+    def _send_all(self, out, mtu):
         rounds = 0
         while self._loop == 0 or rounds < self._loop:
             for packet in self._frames:
@@ -230,17 +232,19 @@ class Replay:
                 elif len(packet.data) > mtu + _ETHERNET_HEADER + (_VLAN_TAG if packet.data[12:14] in _VLAN_TYPES else 0):
                     self.counts.too_long += 1
                 else:
-                    self._keep_pace(start)
+                    self._keep_pace()
                     self._send(out, packet.data)
             rounds += 1
             if self.counts.sent + self.counts.failed == 0:
                 break  # Nothing in the file can be sent: another round would not change that.
 
-    def _keep_pace(self, start):
+    def _keep_pace(self):
         if self._pps:
-            ahead = start + (self.counts.sent + self.counts.failed) / self._pps - time.monotonic()
-            if ahead > 0.001:
-                time.sleep(ahead)
+            now = time.monotonic()
+            self._due = max(self._due, now - _MOST_BEHIND / self._pps)
+            if self._due - now > 0.001:
+                time.sleep(self._due - now)
+            self._due += 1 / self._pps
 
     def _send(self, out, data):
         for _ in range(_SEND_RETRIES):
