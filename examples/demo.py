@@ -38,7 +38,7 @@ BESIDE = {"arp", "not IP"}
 ADDRESSES = {"net0": "10.9.0.1", "net1": "10.9.0.2"}
 WATCHED = ("net0", "net1", "mon0")
 WEB_PORT, BLOCKED_PORT, MIRRORED_PORT, OTHER_PORT = 80, 8080, 7000, 7001
-PAGE = bytes(range(256)) * 400
+PAGE = bytes(range(256)) * 150
 SECONDS = 8  # of traffic
 SETTLE = 15  # seconds at most for the counters to come to rest; switches tell theirs about a second late
 

@@ -68,7 +68,7 @@ PLAN = {"id": 4, "placement": [{"node": "fw", "name": "a4.fw", "type": "Firewall
 
 
 def register_host(host):
-    HOSTS[host["name"]] = host
+    HOSTS[host["name"]] = dict(host, bridge=f"br-{host['name']}")
     return answer()
 
 

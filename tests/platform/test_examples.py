@@ -21,6 +21,7 @@ US, THEM = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
 MARK = b"flowstream example "
 TRACES = ("tcpreplay_test.pcap", "packets_synscan.pcapng", "ndpi_gnutella.pcap", "zeek_dhcp_flood.pcap")
 PPS = 400  # slow enough for a busy computer
+PIECE = 40  # frames that the sockets of a switch hold in any case
 
 
 def checksum(data):
@@ -219,16 +220,29 @@ def test_trace(tests, platform, path):
     arp = sum(one[12:14] == b"\x08\x06" for one in known)
     addresses = {one[:12] for one in known}
     with Installed(platform, EVERYTHING) as request, Witness(platform, lambda one: one[:12] in addresses) as witness:
-        counts = ports.Replay(platform.dir, "net0", path, pps=PPS * 5).run()
-        tests.check(counts.sent == len(known) > 0 and not counts.failed, f"{path.name}: {counts.sent} packets are sent", vars(counts))
+        sent = replay(platform, witness, known)
+        tests.same(sent, len(known), f"{path.name}: its {len(known)} packets are sent")
         wanted = {"net1": known, "mon0": [one for one in known if one[12:14] != b"\x08\x06"]}
-        rest(witness, wanted, 30)
+        rest(witness, wanted)
         tests.same(witness.drops(), 0, f"{path.name}: the witness missed nothing")
         for port, frames in wanted.items():
             got = Counter(witness.frames[port])
             tests.check(got == Counter(frames), f"{path.name}: all {len(frames)} come out at {port}, byte for byte",
                         f"{len(witness.frames[port])} came, {sum((Counter(frames) - got).values())} are missing, {sum((got - Counter(frames)).values())} are others")
         tests.same(platform.modules(request.number)["c"]["in"], float(len(known) - arp), f"{path.name}: the counter has counted them all")
+
+
+def replay(platform, witness, frames):
+    """Replay the frames in pieces, each after the one before has come out: a busy computer must not be asked for more than it can hold."""
+    sent = 0
+    for first in range(0, len(frames), PIECE):
+        with pcap.Writer(platform.scratch / "piece.pcap") as piece:
+            for one in frames[first:first + PIECE]:
+                piece.write(0, one)
+        sent += ports.Replay(platform.dir, "net0", platform.scratch / "piece.pcap", pps=PPS * 10).run().sent
+        if not until(15, lambda: len(witness.frames["net1"]) >= sent, 0.005):
+            break
+    return sent
 
 
 def test_traces(tests, platform):
