@@ -278,6 +278,7 @@ def watch(client, numbers, traffic):
             packets, then = before.get(key, (row["in"], now - 1))
             row["rate"] = f"{(row['in'] - packets) / (now - then):.0f}/s"
             before[key] = (row["in"], now)
+            row["bytes"] = words.count(row["bytes"], "B")
         text = words.table(rows, [(key, key.upper()) for key in ("request", "name", "type", "host", "in", "out", "dropped", "bytes", "rate")])
         print((f"\x1b[{drawn}A\x1b[J" if live and drawn else "") + text + ("" if live else "\n"), flush=True)
         drawn = text.count("\n") + 1

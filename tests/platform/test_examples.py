@@ -5,8 +5,11 @@ Frames of our own come first, then TCP, then captures of real networks, where th
 """
 
 import hashlib
+import re
+import signal
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -14,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
-from flowtest import ROOT, SHARED, Platform, Tests, need_root_of_namespaces, until  # noqa: E402
+from flowtest import BUILD, ROOT, SHARED, Platform, Tests, need_root_of_namespaces, until  # noqa: E402
 from flowstream import netns, pcap, ports  # noqa: E402
 
 US, THEM = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
@@ -254,11 +257,32 @@ def test_traces(tests, platform):
             tests.skip(name, f"{path} is not there")
 
 
+def test_command(tests, platform):
+    """What 'flowstream show' says of packets that a witness has counted; --watch repeats it until it is interrupted."""
+    frames = [frame(0x0800, ipv4(17, udp(7000, data(f"{i}")))) for i in range(24)]
+    with Installed(platform, example("mirror")) as request, Witness(platform) as witness:
+        send(platform, "net0", frames)
+        rest(witness, {"net1": frames, "mon0": frames})
+        lines = until(10, lambda: [line for line in platform.command("show", str(request.number)).stdout.splitlines() if line.split()[-1:] == ["24"]])
+        tests.same([line.split()[-2] for line in lines], ["net1", "mon0"], "show tells how many packets came to each port")
+        shown = platform.command("show", str(request.number)).stdout
+        tests.check(re.search(r"copy \(Mirror\) +h\d +24 +24 +48 +0 ", shown) and "FromNet" not in shown, "and what the modules saw", shown)
+        watch = subprocess.Popen([str(BUILD / "bin" / "flowstream"), "show", str(request.number), "--watch", "--dir", str(platform.dir)],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        seen = 0
+        for line in watch.stdout:
+            seen += line.startswith("request ")
+            if seen == 3:
+                break
+        watch.send_signal(signal.SIGINT)
+        tests.same((watch.communicate(timeout=60)[1], watch.returncode, seen), ("", 0, 3), "show --watch repeats itself until it is interrupted")
+
+
 def main():
     need_root_of_namespaces()
     tests = Tests()
     with Platform() as platform:
-        for story in (test_document, test_web, test_mirror, test_split, test_every_kind, test_traces):
+        for story in (test_document, test_web, test_mirror, test_split, test_every_kind, test_traces, test_command):
             with tests.story(story.__name__):
                 story(tests, platform)
     tests.same(platform.leftovers, [], "nothing is left")
