@@ -351,7 +351,7 @@ full_disk(void)
 {
     char *path = fs_xasprintf("%s/store", folder), *error = NULL, big[60000];
     struct fs_store *s = NULL;
-    if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount("none", folder, "tmpfs", 0, "size=256k")) {
+    if (unshare(CLONE_NEWNS) || mount("none", "/", "", MS_REC | MS_PRIVATE, "") || mount("none", folder, "tmpfs", 0, "size=256k")) {
         return 77;
     }
     if (fs_store_open(path, &s, &error)) {
@@ -387,7 +387,7 @@ full_disk(void)
         free(error);
     }
     fs_store_close(s);
-    if (mount(NULL, folder, NULL, MS_REMOUNT | MS_RDONLY, NULL)) {
+    if (mount("none", folder, "tmpfs", MS_REMOUNT | MS_RDONLY, "")) {
         return 77;
     }
     error = NULL;
