@@ -329,8 +329,9 @@ take_body(struct fs_server *s, struct request *q, const char *bytes, size_t size
     return true;
 }
 
-/* The request is complete and its answer is due: that of a call that does not block now, else from a worker.  False: too busy. */
-static bool
+/* The request is complete and its answer is due: that of a call that does not block now, else from a worker.  Once a worker has the
+ * request (WITH_WORKER) it is the worker's alone until the connection is resumed. */
+static enum { ANSWERED, WITH_WORKER, TOO_BUSY }
 dispatch(struct fs_server *s, struct request *q)
 {
     char *error = NULL;
@@ -346,9 +347,9 @@ dispatch(struct fs_server *s, struct request *q)
     }
     if (quick) {
         serve(q);
-        return true;
+        return ANSWERED;
     }
-    return enqueue(s, q);
+    return enqueue(s, q) ? WITH_WORKER : TOO_BUSY;
 }
 
 static enum MHD_Result
@@ -366,11 +367,16 @@ on_access(void *aux, struct MHD_Connection *c, const char *path, const char *ver
         *size = 0;
         return taken ? MHD_YES : MHD_NO;
     }
-    if (!q->answer && !dispatch(s, q)) {
-        return refuse(c, MHD_HTTP_SERVICE_UNAVAILABLE, "the daemon is ending, or %d calls are waiting already: try again later", MAX_QUEUE);
-    }
     if (!q->answer) {
-        return MHD_YES; /* a worker has it */
+        switch (dispatch(s, q)) {
+        case ANSWERED:
+            break;
+        case WITH_WORKER:
+            return MHD_YES;
+        case TOO_BUSY:
+            return refuse(c, MHD_HTTP_SERVICE_UNAVAILABLE,
+                          "the daemon is ending, or %d calls are waiting already: try again later", MAX_QUEUE);
+        }
     }
     char *text = q->answer;
     q->answer = NULL;

@@ -349,7 +349,7 @@ copy_scalar(const xmlrpc_value *v)
     xmlrpc_env_init(&env);
     xmlrpc_value *copy;
     xmlrpc_int64 l;
-    const char *text;
+    xmlrpc_datetime when;
     const unsigned char *bytes;
     size_t size;
     switch (xmlrpc_value_type(unconst(v))) {
@@ -370,9 +370,8 @@ copy_scalar(const xmlrpc_value *v)
     case XMLRPC_TYPE_STRING:
         return fs_string(fs_text(v, ""));
     case XMLRPC_TYPE_DATETIME:
-        xmlrpc_read_datetime_str(&env, v, &text);
-        copy = xmlrpc_datetime_new_str(&env, text);
-        free((void *) (uintptr_t) text);
+        xmlrpc_read_datetime(&env, v, &when); /* by its text a copy of the year 3998 is another one */
+        copy = xmlrpc_datetime_new(&env, when);
         break;
     case XMLRPC_TYPE_BASE64:
         xmlrpc_read_base64(&env, v, &size, &bytes);
