@@ -289,7 +289,7 @@ listen_all(struct fs_daemon *d)
         .max_body = (size_t) fs_setting_number(d->settings, "limits", "body", 4 << 20),
         .max_connections = (unsigned) fs_setting_number(d->settings, "limits", "connections", 4096),
         .idle_seconds = (unsigned) fs_setting_number(d->settings, "limits", "idle", 30),
-        .threads = (unsigned) fs_setting_number(d->settings, "limits", "threads", 64),
+        .threads = (unsigned) fs_setting_number(d->settings, "limits", "threads", 256),
     };
     struct fs_server_handler handler = { .aux = d, .call = on_call, .quick = is_quick, .get = on_get };
     d->server = fs_server_new(&options, &handler);

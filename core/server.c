@@ -32,7 +32,7 @@
 
 FS_LOG_MODULE("rpc");
 
-enum { MAX_SOCKETS = 8, MAX_QUEUE = 1024, MAX_BODIES = 256 << 20 };
+enum { MAX_SOCKETS = 8, MAX_QUEUE = 1024, WORKER_STACK = 2 << 20 /* bytes of address space; most is never touched */, MAX_BODIES = 256 << 20 };
 
 /* One HTTP request. */
 struct request {
@@ -198,6 +198,7 @@ start_thread(struct fs_server *s)
     pthread_attr_t detached;
     pthread_attr_init(&detached);
     pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&detached, WORKER_STACK);
     s->n_threads += pthread_create(&t, &detached, worker, s) == 0;
     pthread_attr_destroy(&detached);
 }
