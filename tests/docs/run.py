@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """The manual is true: links lead somewhere, snippets are what they say, api.md is what the descriptors say, manual pages name every option,
-configuration.md every attribute, and the examples of tasks.md and modules.md work on a real platform.
+configuration.md every attribute, testing.md every area, and the examples of tasks.md and modules.md work on a real platform.
 
 Blocks that are run are marked behind their ```:
     flow [refused]      a request that flowstream-lang check takes (or refuses)
@@ -121,6 +121,22 @@ def check_configuration():
             tests.check(done.returncode == 0, f"configuration.md: block {number} keeps to the schema", done.stderr)
 
 
+def check_defaults():
+    """The limits of configuration.md are those of the code."""
+    source, text = (ROOT / "core" / "daemon.c").read_text(), (ROOT / "docs" / "configuration.md").read_text()
+    found = re.findall(r'"limits", "(\w+)", (\d+)(?: << (\d+))?\)', source)
+    for name, value, shift in found:
+        default = int(value) << int(shift or 0)
+        tests.check(re.search(rf"`{name}` \|[^|\n]*default {default} \|", text), f"configuration.md: the default of {name} is {default}")
+    tests.check(found, "core/daemon.c has defaults of limits")
+
+
+def check_areas():
+    areas = {line.split("/")[0] for line in (ROOT / "tests" / "suite.txt").read_text().splitlines() if line.strip() and not line.startswith("#")}
+    named = set(re.findall(r"^\| (\w+) \|", (ROOT / "docs" / "testing.md").read_text(), re.M)) - {"area"}
+    tests.check(areas <= named, "testing.md has every area of suite.txt", sorted(areas - named))
+
+
 def check_packages():
     script = (ROOT / "quickstart").read_text()
     packages = set(" ".join(re.findall(r'^packages_\w+="([^"]*)"', script, re.M)).split())
@@ -234,7 +250,8 @@ def check_installation():
 
 
 if __name__ == "__main__":
-    for part in (check_links, check_requests, check_api, check_manual_pages, check_configuration, check_packages, check_units, check_examples, check_installation):
+    for part in (check_links, check_requests, check_api, check_manual_pages, check_configuration, check_defaults, check_areas, check_packages, check_units,
+                 check_examples, check_installation):
         with tests.story(part.__name__):
             part()
     tests.end()
