@@ -343,7 +343,7 @@ set_place(struct resource *r, struct allocation *a, const struct fs_services *s,
 {
     const xmlrpc_value *plan = fs_get(a->doc, "plan");
     const struct fs_service_node *node = &s->nodes[n];
-    const char *where = node->kind == FS_SERVICE_SOURCE ? strchr(node->id, '@') + 1
+    const char *where = node->kind == FS_SERVICE_SOURCE ? strrchr(node->id, '@') + 1
                         : node->kind == FS_SERVICE_SINK ? fs_get_string(fs_get(plan, "ports"), node->id, "")
                                                         : fs_get_string(module_of(fs_get(plan, "modules"), node->id), "host", "");
     int at = fs_platform_find(r->platform, where);
