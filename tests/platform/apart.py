@@ -107,7 +107,7 @@ class Platform:
         return answer["value"]
 
     def install(self, text, **options):
-        return self.call("resource", "install_allocation", text, {"wait": 60}, **options)
+        return self.call("resource", "install_allocation", text, {"wait": 50}, **options)
 
     def modules(self, allocation):
         """The modules of an allocation with their counters, by name."""
