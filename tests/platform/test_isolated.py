@@ -188,6 +188,7 @@ def check_kill(tests, p, allocation, name):
     status = p.running[name].kill(signal.SIGKILL)
     tests.check(status != 0 and not any(line.startswith("flowstream-") and line not in ("flowstream-module", "flowstream-mux")
                                         for line in programs(p.room(name))), f"{name}: its daemon is dead", programs(p.room(name)))
+    time.sleep(1)  # of datagrams without it
     good = p.traffic("net0", "fetch", apart.OUTSIDE["net1"], 2_000_000, timeout=120)
     tests.same(good, "good 2000000", f"{name}: a download comes through without it")
     tests.same({room: [line for line in programs(p.room(room)) if line in ("flowstream-module", "flowstream-mux")] for room in ("h1", "h2")}, modules,
