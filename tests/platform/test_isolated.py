@@ -18,7 +18,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "lib"), str(Path(__fil
 
 import apart  # noqa: E402
 import rooms  # noqa: E402
-from flowtest import BUILD, SANITIZED, Tests, need_root_of_namespaces, skip_all, until  # noqa: E402
+from flowtest import BUILD, Tests, need_root_of_namespaces, skip_all, until  # noqa: E402
 
 CHAIN = """NAME=chain
 there   :: FromNet("in_port=net0,ip")
@@ -36,7 +36,6 @@ from -> seen -> ToNet("net1")
 """
 DOWNLOAD = 20_000_000
 RATE = 50  # datagrams a second while daemons are killed
-SWITCHES = ("tor0", "h1", "h2")
 
 
 def need_rooms():
@@ -196,6 +195,9 @@ def check_kill(tests, p, allocation, name):
     p.start(name)
     p.await_ready(name)
     p.await_hosts(p.hosts)
+    if name in p.hosts:
+        adopted = {m["name"]: m["running"] for m in p.call(name, "list_modules")}
+        tests.check(adopted and all(adopted.values()), f"{name}: started again, it has adopted its modules", adopted)
 
     def known():
         found = p.call("resource", "get_allocation", allocation)
@@ -237,9 +239,30 @@ def check_hosts_change(tests, p):
     allocation = p.install(CHAIN)
     hosts = {m["host"] for m in p.modules(allocation).values()}
     tests.same(hosts, {"h1", "h2"}, "requests go to the hosts that are left")
+    p.call("resource", "delete_allocation", allocation)
+    check_replacement(tests, p)
+    tests.check(until(20, lambda: state_of(p) == clean, step=0.5), "nothing is left of the host that came and went", differences(clean, state_of(p)))
+
+
+def check_replacement(tests, p):
+    """h4 takes the place of h3: as many links as before, but others."""
+    p.add_host("h4")
+    p.start("h4")
+    p.await_ready("h4")
+    tests.check(p.await_hosts(["h1", "h2", "h4"]), "a host registers in the place of one that was removed", p.hosts_up())
+    tests.check(until(30, lambda: any("to-h4" in rule["match"] for rule in base_rules(p)), step=0.5), "the top-of-rack switch takes its packets",
+                base_rules(p))
+    allocation = p.install(CHAIN)
+    tests.same(p.modules(allocation)["reply"]["host"], "h4", "it gets modules")
     check_traffic(tests, p)
     p.call("resource", "delete_allocation", allocation)
-    tests.check(until(20, lambda: state_of(p) == clean, step=0.5), "nothing is left of the host that came and went", differences(clean, state_of(p)))
+    p.call("resource", "remove_host", "h4")
+    p.remove_host("h4")
+
+
+def base_rules(p):
+    which = next(s for s in p.call("openflow", "list_switches") if s["name"] == "tor0")
+    return p.call("openflow", "get_rules", {"switch": "tor0", "target": which["target"], "allocation": 0})
 
 
 def first_run(tests, loadable):
@@ -298,6 +321,7 @@ def second_run(tests):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # and takes the rooms down on the way
     tests = Tests()
     need_root_of_namespaces()
     loadable = need_rooms()
