@@ -154,8 +154,11 @@ class Rooms:
 
 
 def namespaces(pid):
-    """{"user": ..., "mnt": ..., ...}: the namespaces a process is in."""
-    return {kind: _namespace(pid, kind) for kind in SPACES}
+    """{"user": ..., "mnt": ..., ...}: the namespaces a process is in; none when it has ended."""
+    try:
+        return {kind: _namespace(pid, kind) for kind in SPACES}
+    except OSError:
+        return {}
 
 
 def open_files(pid):
@@ -166,11 +169,11 @@ def open_files(pid):
     found = {}
     for kind in ("fd", "map_files"):
         folder = Path(f"/proc/{pid}/{kind}")
-        shared = _shared_maps(pid) if kind == "map_files" else None
         try:
+            shared = _shared_maps(pid) if kind == "map_files" else None
             entries = os.listdir(folder)
-        except PermissionError:
-            continue
+        except (PermissionError, FileNotFoundError, ProcessLookupError):
+            continue  # map_files is not for everyone, and a process may have ended
         for entry in entries:
             if shared is not None and entry not in shared:
                 continue

@@ -92,6 +92,10 @@ class Platform:
         """Wait until exactly these hosts are up at the resource daemon; true if so."""
         return flowtest.until(_READY, lambda: self.hosts_up() == sorted(names), step=0.2)
 
+    def await_base_rules(self):
+        """Wait until every switch has rules; true if so."""
+        return flowtest.until(_READY, lambda: all(self.rules(name) for name in ["tor0"] + self.hosts), step=0.2)
+
     def hosts_up(self):
         return sorted(host["name"] for host in self.call("resource", "list_hosts") if host["state"] == "up")
 
