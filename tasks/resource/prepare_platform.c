@@ -13,13 +13,14 @@
 
 FS_LOG_MODULE("platform");
 
-/* Have the OpenFlow daemon put rules into one switch.  True when the switch was changed. */
+/* Have the OpenFlow daemon put rules into one switch that has not got them.  other: they are not those of before.  True when the switch was changed. */
 static bool
-put(struct fs_call *call, int id, const xmlrpc_value *one, bool only_missing, bool *failed)
+put(struct fs_call *call, int id, const xmlrpc_value *one, bool other, bool *failed)
 {
     xmlrpc_value *param = fs_struct();
     fs_set(param, "allocation", fs_int(id));
-    fs_set(param, "only_missing", fs_bool(only_missing));
+    fs_set(param, "only_missing", fs_bool(true));
+    fs_set(param, "other", fs_bool(other));
     fs_set(param, "switches", fs_append(fs_array(), fs_copy(one)));
     xmlrpc_value *options = fs_set(fs_set(fs_struct(), "priority", fs_string("normal")), "wait", fs_int(10));
     struct fs_reply reply;
@@ -50,7 +51,7 @@ restore(struct fs_call *call, const char *name)
         for (size_t k = 0; k < fs_size(rules) && !strcmp(fs_get_string(doc, "state", ""), "installed"); k++) {
             bool failed;
             if (!strcmp(fs_get_string(fs_item(rules, k), "switch", ""), name)) {
-                n_restored += put(call, ids[i], fs_item(rules, k), true, &failed);
+                n_restored += put(call, ids[i], fs_item(rules, k), false, &failed);
             }
         }
         fs_free(doc);
@@ -84,9 +85,15 @@ run(struct fs_call *call)
     for (size_t i = 0; i < fs_size(base.value) && !fs_call_cancelled(call); i++) {
         const xmlrpc_value *one = fs_item(base.value, i);
         const char *name = fs_get_string(one, "switch", "");
-        bool this_failed = false;
-        if (is_wanted(wanted, name) && put(call, 0, one, true, &this_failed)) {
+        if (!is_wanted(wanted, name)) {
+            continue;
+        }
+        bool this_failed, other = resource_base_rules_differ(fs_call_state(call), name, fs_get(one, "rules"));
+        if (put(call, 0, one, other, &this_failed)) {
             restore(call, name);
+        }
+        if (!this_failed) {
+            resource_note_base_rules(fs_call_state(call), name, fs_get(one, "rules"));
         }
         failed = failed || this_failed;
     }
