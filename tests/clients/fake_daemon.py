@@ -99,7 +99,7 @@ def main():
                "delete_allocation": lambda number: answer(), "list_allocations": lambda: answer([]),
                "plan_allocation": lambda text: answer(PLAN),
                "get_pm_info": lambda: answer([["Firewall: lets pass", {"counters": ""}]]),
-               "register_host": register_host, "remove_host": remove_host, "list_hosts": lambda: answer(list(HOSTS.values())),
+               "get_statistics": lambda: answer({"switches_prepared": 1}), "register_host": register_host, "remove_host": remove_host, "list_hosts": lambda: answer(list(HOSTS.values())),
                "list_tasks": lambda: answer([{"name": "ping", "version": 1, "calls": 2}]),
                "upgrade": lambda entries: answer([entry["name"] + " " + entry["kind"] for entry in entries])}
     for name, function in methods.items():
