@@ -6,7 +6,10 @@
 static void
 run(struct fs_call *call)
 {
-    fs_call_return(call, resource_hosts(fs_call_state(call)));
+    struct resource *r = fs_call_state(call);
+    resource_placing_begin(r);
+    fs_call_return(call, resource_hosts(r));
+    resource_placing_end(r);
 }
 
 FS_COMMAND = {

@@ -156,6 +156,7 @@ modules_on(struct resource *r, const char *name)
 int
 resource_remove_host(struct resource *r, const char *name, char **error)
 {
+    pthread_mutex_lock(&r->placing); /* else a placement that has chosen the host could become a plan afterwards */
     pthread_mutex_lock(&r->lock);
     struct host *h = find_host(r, name);
     size_t n = h ? modules_on(r, name) : 0;
@@ -172,6 +173,7 @@ resource_remove_host(struct resource *r, const char *name, char **error)
         h->removed = !e;
     }
     pthread_mutex_unlock(&r->lock);
+    pthread_mutex_unlock(&r->placing);
     return e;
 }
 
