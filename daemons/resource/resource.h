@@ -58,6 +58,8 @@ FS_API bool resource_prepared(struct resource *);
  * exists, its id comes back and *again is true. */
 FS_API int resource_new_allocation(struct resource *, const char *text, const char *name, const char *key, const char *owner,
                                    xmlrpc_value *request /* taken */, bool *again, char **error);
+/* The id that the next new allocation will get: what is planned now is planned for it. */
+FS_API int resource_next_id(struct resource *);
 /* A copy of what is known of it, or NULL. */
 FS_API xmlrpc_value *resource_allocation(struct resource *, int id);
 /* Ids of all, ascending; owned by the caller. */
@@ -74,7 +76,7 @@ FS_API void resource_release(struct resource *, int id);
 /* Forget it, in the store and in memory, and give back what it took of the platform.  Never between resource_placing_begin() and _end(). */
 FS_API int resource_forget(struct resource *, int id, char **error);
 /* The first allocation, other than 'id', that can claim a packet which one of request's FromNets claims too and is not ordered by PRIORITY: its
- * id, or 0.  *why says which FromNets. */
+ * id, or 0; -1 where two FromNets of the request itself can.  *why says which FromNets. */
 FS_API int resource_conflict(struct resource *, int id, const xmlrpc_value *request, char **why);
 
 /* --- Placing --- */

@@ -180,6 +180,15 @@ resource_new_allocation(struct resource *r, const char *text, const char *name, 
     return id;
 }
 
+int
+resource_next_id(struct resource *r)
+{
+    pthread_mutex_lock(&r->lock);
+    int id = r->last_id + 1;
+    pthread_mutex_unlock(&r->lock);
+    return id;
+}
+
 xmlrpc_value *
 resource_allocation(struct resource *r, int id)
 {
@@ -371,11 +380,34 @@ conflict_between(const xmlrpc_value *mine, const xmlrpc_value *theirs, const str
     return NULL;
 }
 
+/* Two FromNets of one request that claim a common packet. */
+static char *
+conflict_inside(const xmlrpc_value *request)
+{
+    const xmlrpc_value *nodes = fs_get(request, "nodes");
+    for (size_t i = 0; i < fs_size(nodes); i++) {
+        const xmlrpc_value *x = fs_item(nodes, i);
+        for (size_t j = i + 1; j < fs_size(nodes) && !strcmp(fs_get_string(x, "kind", ""), "from"); j++) {
+            const xmlrpc_value *y = fs_item(nodes, j);
+            if (!strcmp(fs_get_string(y, "kind", ""), "from") && overlap(x, y)) {
+                return fs_xasprintf("FromNet %s (\"%s\") and FromNet %s (\"%s\") of the request can match the same packet: narrow one, or use one FromNet "
+                                    "and a Classifier behind it",
+                                    fs_get_string(x, "name", ""), fs_get_string(x, "match", ""), fs_get_string(y, "name", ""),
+                                    fs_get_string(y, "match", ""));
+            }
+        }
+    }
+    return NULL;
+}
+
 int
 resource_conflict(struct resource *r, int id, const xmlrpc_value *request, char **why)
 {
     int with = 0;
-    *why = NULL;
+    *why = conflict_inside(request);
+    if (*why) {
+        return -1;
+    }
     pthread_mutex_lock(&r->lock);
     for (struct allocation *a = r->allocations; a && !with; a = a->next) {
         /* Of two that come at the same time the older goes on. */
