@@ -6,6 +6,7 @@
 static const struct fs_regular_task regular[] = {
     { "prepare_platform", 2000 }, /* the rules that every switch needs */
     { "settle", 5000 },           /* finish what was begun and not ended */
+    { "sweep", 10000 },           /* take away what belongs to nobody */
     { NULL, 0 },
 };
 
