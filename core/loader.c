@@ -397,7 +397,7 @@ fs_loader_get(struct fs_loader *l, enum fs_method_kind kind, const char *name, c
         for (int attempt = 0; attempt < 2; attempt++) {
             pthread_rwlock_rdlock(&l->lock);
             struct entry *e = find(l, kind, name, folder);
-            bool fresh = e && same(&e->seen, &id);
+            bool fresh = e && (attempt || same(&e->seen, &id)); /* a file that somebody still writes changes again and again */
             struct fs_loaded *loaded = e ? e->loaded : NULL;
             char *why = fresh && !loaded && e->problem ? fs_xstrdup(e->problem) : NULL;
             pthread_rwlock_unlock(&l->lock);
