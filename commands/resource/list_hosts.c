@@ -15,7 +15,7 @@ run(struct fs_call *call)
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "list_hosts",
-    .help = "Lists the module hosts: as they registered, and state (up, or silent: nothing heard for ten seconds), cpu and mem with what of them is taken, number of modules.",
+    .help = "Lists the module hosts: as they registered, and state (up; preparing: its bridge has no rules yet; silent: nothing heard for ten seconds), cpu and mem with what of them is taken, number of modules.",
     .returns = "array",
     .idempotent = true,
     .run = run,

@@ -40,7 +40,8 @@ FS_API void resource_stop(void *);
 FS_API int resource_register_host(struct resource *, const xmlrpc_value *host, char **error);
 /* Take a host out.  EBUSY: modules are on it; ENOENT: unknown. */
 FS_API int resource_remove_host(struct resource *, const char *name, char **error);
-/* Structs: what the host registered with, and state ("up", "silent" for some seconds), load, modules.  Only between resource_placing_begin() and _end():
+/* Structs: what the host registered with, and state ("up", "preparing" while its bridge has no base rules, "silent" for
+ * some seconds), load, modules.  Only between resource_placing_begin() and _end():
  * the load is the account's. */
 FS_API xmlrpc_value *resource_hosts(struct resource *);
 /* A copy of the registration of a host that is up or silent, or NULL. */
@@ -48,6 +49,8 @@ FS_API xmlrpc_value *resource_host(struct resource *, const char *name);
 /* The peer for calls to that host's daemon; NULL: unknown host.  Lives as long as the daemon. */
 FS_API struct fs_peer *resource_host_peer(struct resource *, const char *name);
 
+/* The switch of that name has its base rules; told by prepare_platform.  Modules are placed only on hosts whose bridge has them. */
+FS_API void resource_switch_is_prepared(struct resource *, const char *name);
 /* Have all switches their base rules?  Told by prepare_platform, shown in get_statistics and asked by 'status'. */
 FS_API void resource_set_prepared(struct resource *, bool);
 FS_API bool resource_prepared(struct resource *);

@@ -121,11 +121,11 @@ prepare(struct fs_call *call, const xmlrpc_value *one)
 {
     const char *name = fs_get_string(one, "switch", "");
     enum found found = look(call, one);
-    if (found != LOST) {
-        return found == WHOLE;
-    }
-    bool done = restore(call, name) && put(call, 0, one);
+    bool done = found == WHOLE || (found == LOST && restore(call, name) && put(call, 0, one));
     if (done) {
+        resource_switch_is_prepared(fs_call_state(call), name);
+    }
+    if (done && found == LOST) {
         fs_log_info("switch %s has its rules", name);
     }
     return done;
