@@ -70,10 +70,9 @@ apply(struct fs_call *call, struct patch *p)
         p->path = path;
         char *error = NULL;
         struct fs_loaded *now = fs_loader_get(l, p->kind, p->name, &error);
-        why = error;
-        if (!why && now) {
-            why = fs_loader_problem(l, p->kind, p->name);
-        }
+        char *problem = error || !now ? error : fs_loader_problem(l, p->kind, p->name);
+        why = problem ? fs_xasprintf("%s %s is refused: %s", p->kind == FS_KIND_TASK ? "task" : "command", p->name, problem) : NULL;
+        free(problem);
         fs_log_info("%s is now %.12s", p->name, now ? now->hash : "not loadable");
     }
     return why;
