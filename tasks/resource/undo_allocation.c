@@ -40,7 +40,8 @@ run(struct fs_call *call)
     } else {
         free(error);
         error = NULL;
-        const xmlrpc_value *plan = fs_get(doc, "plan"), *rules = fs_get(plan, "rules"), *modules = fs_get(plan, "modules");
+        const xmlrpc_value *plan = fs_get(doc, "plan"), *rules = fs_get(plan, "rules");
+        const xmlrpc_value *modules = rules ? fs_get(plan, "modules") : NULL; /* nothing is started before the plan has its rules */
         if (fs_size(rules)) {
             step(call, "clear_switches", fs_set(fs_set(fs_struct(), "allocation", fs_int(id)), "switches", fs_copy(rules)), &failed);
         }
