@@ -10,4 +10,4 @@ include tests/unit/local-lang.mk
 tests: all
 	$(MAKE) $(AM_MAKEFLAGS) $(check_PROGRAMS) $(check_DATA)
 .PHONY: tests
-EXTRA_DIST += tests/run.py tests/suite.txt tests/lsan.supp tests/lib/flowtest.py tests/lib/traffic.py
+EXTRA_DIST += tests/run.py tests/suite.txt tests/lsan.supp tests/lib/flowtest.py tests/lib/traffic.py tests/lib/loadables.py

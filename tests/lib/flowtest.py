@@ -169,7 +169,11 @@ class Platform:
         cookie = "cookie=0xf105000000000000/0xffff000000000000" if allocation is None else f"cookie={0xf105 << 48 | allocation << 16:#x}/0xffffffffffff0000"
         found = []
         for name, target in self.bridges().items():
-            said = subprocess.run(["ovs-ofctl", "-OOpenFlow14", "dump-flows", target, cookie], capture_output=True, text=True, timeout=30 * PATIENCE, check=True)
+            def ask(argv=("ovs-ofctl", "-OOpenFlow14", "dump-flows", target, cookie)):
+                return subprocess.run(argv, capture_output=True, text=True, timeout=30 * PATIENCE)
+            said = until(10, lambda: (done := ask()).returncode == 0 and done) or ask()  # a switch that was just started again takes a moment
+            if said.returncode:
+                raise RuntimeError(said.stderr)
             found += [f"{name}: {line.strip()}" for line in said.stdout.splitlines() if "cookie=" in line]
         return found
 

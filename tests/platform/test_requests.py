@@ -189,6 +189,24 @@ def test_parallel(p, s):
     tests.same([(h["modules"], h["cpu_used"], h["mem_used"]) for h in hosts], [(0, 0.0, 0.0)] * 3, "the account of all hosts is empty")
 
 
+def test_tasks(p, s):
+    """Tasks called by hand, with what they do not expect."""
+    id_ = installed(s, chain(5006))
+    before = s.get_allocation(id_)["value"]
+    for name, parameter in (("install", {"id": id_}), ("install", {}), ("install", {"id": "x"}), ("undo_allocation", {"id": 9999}), ("compile_request", {}),
+                            ("place_allocation", {}), ("generate_rules", {}), ("create_modules", {}), ("program_switches", {}), ("clear_switches", {}),
+                            ("place_allocation", {"request": {"nodes": [{}, 7, {"kind": "to"}], "links": [{}, []]}}),
+                            ("generate_rules", {"plan": {"flows": [{"path": ["net0", "x", "y", "net1"]}, {"path": [{}, 1]}, 3]}})):
+        s.run_task(name, parameter, {"wait": 20})
+    after = s.get_allocation(id_)["value"]
+    tests.same((after["state"], after["paths"], after["rules"]), (before["state"], before["paths"], before["rules"]), "tasks with senseless parameters change nothing")
+    for daemon, name in (("openflow", "install_rules"), ("openflow", "remove_rules"), ("pm", "configure_pm"), ("modulehost:h1", "create_pm"),
+                         ("modulehost:h1", "delete_pm")):
+        answer = p.server(daemon).run_task(name, {}, {"wait": 20})
+        tests.check(answer["code"] == 1 and answer["message"], f"{name} without parameters is refused", answer)
+    gone(p, s, id_, "the one beside senseless tasks")
+
+
 def test_foreign_rules(p, s):
     target = p.bridges()["tor0"]
     rule = "cookie=0x1234,table=0,priority=7,udp,tp_dst=9999,actions=drop"
@@ -238,7 +256,7 @@ def test_modules(p, s):
 
 with Platform() as platform:
     proxy = platform.server()
-    for test in (test_values, test_plan, test_types, test_language, test_overlap, test_keys, test_parallel, test_foreign_rules, test_modules):
+    for test in (test_values, test_plan, test_types, test_language, test_overlap, test_keys, test_parallel, test_tasks, test_foreign_rules, test_modules):
         with tests.story(test.__name__):
             test(platform, proxy)
     if SANITIZED:
