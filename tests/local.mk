@@ -5,6 +5,7 @@ include tests/unit/local-openflow.mk
 include tests/unit/local-alloc.mk
 include tests/unit/local-pm.mk
 include tests/unit/local-lang.mk
+include tests/unit/local-core.mk
 
 # What the tests need beside the programs: "make tests".
 tests: all
