@@ -54,6 +54,9 @@ FS_API void resource_switch_is_prepared(struct resource *, const char *name);
 /* Have all switches their base rules?  Told by prepare_platform, shown in get_statistics and asked by 'status'. */
 FS_API void resource_set_prepared(struct resource *, bool);
 FS_API bool resource_prepared(struct resource *);
+/* Have these base rules of a switch become others since resource_note_base_rules()?  False for a switch that none were noted of. */
+FS_API bool resource_base_rules_differ(struct resource *, const char *name, const xmlrpc_value *rules);
+FS_API void resource_note_base_rules(struct resource *, const char *name, const xmlrpc_value *rules);
 
 /* --- Allocations --- */
 

@@ -1,4 +1,5 @@
 /* prepare_platform: every switch has its base rules; a switch that had lost them (it was started again) gets those of all allocations back as well.
+ * An installation asks for this at the switches that it is going to use: a host that has just registered may have a switch that nobody has looked at yet.
  *
  * The base rules come last: they are what sends packets to the others, so traffic finds all of them or none, and a switch without them is known not to be done.
  * One switch a call to the OpenFlow daemon, so that one that is away does not keep the others waiting. */
@@ -26,13 +27,14 @@ ask_openflow(struct fs_call *call, const char *method, xmlrpc_value *params, str
                     : fs_call_peer(call, NULL, method, params, reply);
 }
 
-/* Have the OpenFlow daemon put rules into one switch; false when they are not there. */
+/* Have the OpenFlow daemon put rules into one switch; other: they are not those of before.  False when they are not there. */
 static bool
-put(struct fs_call *call, int id, const xmlrpc_value *one)
+put(struct fs_call *call, int id, const xmlrpc_value *one, bool other)
 {
     xmlrpc_value *param = fs_struct();
     fs_set(param, "allocation", fs_int(id));
     fs_set(param, "only_missing", fs_bool(true));
+    fs_set(param, "other", fs_bool(other));
     fs_set(param, "switches", fs_append(fs_array(), fs_copy(one)));
     xmlrpc_value *options = fs_set(fs_set(fs_struct(), "priority", fs_string("normal")), "wait", fs_int(10));
     struct fs_reply reply;
@@ -89,7 +91,7 @@ restore_one(struct fs_call *call, int id, const char *name)
     bool done = true;
     for (size_t k = 0; done && k < fs_size(rules) && !strcmp(fs_get_string(doc, "state", ""), "installed"); k++) {
         if (!strcmp(fs_get_string(fs_item(rules, k), "switch", ""), name)) {
-            done = put(call, id, fs_item(rules, k));
+            done = put(call, id, fs_item(rules, k), false);
         }
     }
     fs_free(doc);
@@ -98,10 +100,10 @@ restore_one(struct fs_call *call, int id, const char *name)
 
 /* The rules of all installed allocations back into a switch that has lost them. */
 static bool
-restore(struct fs_call *call, const char *name)
+restore(struct fs_call *call, const char *name, int busy_ms)
 {
     struct resource *r = fs_call_state(call);
-    int64_t until = fs_now_ms() + BUSY_MS;
+    int64_t until = fs_now_ms() + busy_ms;
     bool done = true;
     size_t n;
     int *ids = resource_allocation_ids(r, &n);
@@ -117,13 +119,16 @@ restore(struct fs_call *call, const char *name)
 
 /* True when the switch has all that it should have. */
 static bool
-prepare(struct fs_call *call, const xmlrpc_value *one)
+prepare(struct fs_call *call, const xmlrpc_value *one, int busy_ms)
 {
+    struct resource *r = fs_call_state(call);
     const char *name = fs_get_string(one, "switch", "");
+    bool other = resource_base_rules_differ(r, name, fs_get(one, "rules"));
     enum found found = look(call, one);
-    bool done = found == WHOLE || (found == LOST && restore(call, name) && put(call, 0, one));
+    bool done = found != AWAY && (found == WHOLE || restore(call, name, busy_ms)) && ((found == WHOLE && !other) || put(call, 0, one, other));
     if (done) {
-        resource_switch_is_prepared(fs_call_state(call), name);
+        resource_note_base_rules(r, name, fs_get(one, "rules"));
+        resource_switch_is_prepared(r, name);
     }
     if (done && found == LOST) {
         fs_log_info("switch %s has its rules", name);
@@ -131,9 +136,21 @@ prepare(struct fs_call *call, const xmlrpc_value *one)
     return done;
 }
 
+/* Is the switch one of those asked for?  Without a list all are. */
+static bool
+is_wanted(const xmlrpc_value *wanted, const char *name)
+{
+    bool found = !wanted;
+    for (size_t i = 0; i < fs_size(wanted) && !found; i++) {
+        found = !strcmp(fs_get_string(fs_item(wanted, i), "switch", ""), name);
+    }
+    return found;
+}
+
 static void
 run(struct fs_call *call)
 {
+    const xmlrpc_value *wanted = fs_get(fs_call_param(call, 0), "switches");
     struct fs_reply base;
     if (fs_call_task(call, "base_rules", fs_struct(), &base)) {
         fs_call_reply(call, &base);
@@ -141,17 +158,22 @@ run(struct fs_call *call)
     }
     bool all = true;
     for (size_t i = 0; i < fs_size(base.value) && !fs_call_cancelled(call); i++) {
-        all = prepare(call, fs_item(base.value, i)) && all;
+        const xmlrpc_value *one = fs_item(base.value, i);
+        if (is_wanted(wanted, fs_get_string(one, "switch", ""))) {
+            all = prepare(call, one, wanted ? 0 : BUSY_MS) && all; /* an installation works on an allocation itself: it must not wait for that */
+        }
     }
     fs_reply_clear(&base);
-    resource_set_prepared(fs_call_state(call), all);
+    if (!wanted) {
+        resource_set_prepared(fs_call_state(call), all);
+    }
 }
 
 FS_TASK = {
     FS_IS_TASK,
     .name = "prepare_platform",
     .help = "Puts the base rules into every switch that has not got them, and into one that had lost them the rules of all allocations.",
-    .params = { { "parameter", "any?", "not used" } },
+    .params = { { "parameter", "any?", "switches (optional): only these, an array of structs with the name as switch" } },
     .returns = "nil",
     .idempotent = true,
     .run = run,
