@@ -291,6 +291,8 @@ with Platform() as platform:
     remains = platform.remains()
     tests.check(not remains, "nothing is left of all these", "\n".join(remains))
     if SANITIZED:
-        tests.check("Sanitizer" not in platform.logs() and "runtime error" not in platform.logs(), "no report of a sanitizer in any log")
+        logs = platform.logs()
+        at = max(logs.find("Sanitizer"), logs.find("runtime error"))
+        tests.check(at < 0, "no report of a sanitizer in any log", logs[max(0, at - 300):at + 6000])
 tests.check(not platform.leftovers, "down leaves nothing", platform.leftovers)
 tests.end()
