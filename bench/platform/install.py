@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """How long installing and deleting a chain of two modules on two hosts takes, and where the time goes.
 
-usage: install.py [--installs N] [--rounds N] [--against BUILD]
+usage: install.py [--installs N] [--rounds N] [--pause SECONDS] [--against BUILD]
 
 Each round makes a platform and takes it down; with --against the builds take turns, so that both meet the same disturbances.  What is timed is the
 call of install_allocation and delete_allocation over one kept-alive connection.  The steps are the daemons' own account (list_tasks): a step that
@@ -33,7 +33,7 @@ def account(client):
     return sums
 
 
-def measure(installs):
+def measure(installs, pause):
     """One platform: a dictionary of times, for the parent to print."""
     request = chain(HOSTS, 2)
     begin = time.monotonic()
@@ -55,6 +55,7 @@ def measure(installs):
             client.delete_allocation(allocation)
             times["install"].append(between - begin)
             times["delete"].append(time.monotonic() - between)
+            time.sleep(pause)
         steps = []
         for key, (calls, seconds) in account(client).items():
             old_calls, old_seconds = before.get(key, (0, 0))
@@ -63,10 +64,10 @@ def measure(installs):
     return {"up": ready, "cold": cold, **times, "steps": steps}
 
 
-def in_child(build, installs):
+def in_child(build, options):
     environment = {**os.environ, "FLOWSTREAM_BUILD": str(build), "FLOWSTREAM_PREFIX": str(build), "FLOWSTREAM_BENCH_BUILD": str(OWN_BUILD)}
-    done = subprocess.run([sys.executable, __file__, "--child", "--installs", str(installs)], env=environment, stdout=subprocess.PIPE, text=True,
-                          check=True)
+    done = subprocess.run([sys.executable, __file__, "--child", "--installs", str(options.installs), "--pause", str(options.pause)],
+                          env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
 
 
@@ -100,18 +101,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--installs", type=int, default=100, help="installs and deletes a round (default 100)")
     parser.add_argument("--rounds", type=int, default=3, help="platforms a build (default 3)")
+    parser.add_argument("--pause", type=float, default=0, help="seconds between two installs (default 0); the kernel's waits differ when installs are rare")
     parser.add_argument("--against", type=Path, help="another build folder to compare with, in turns")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        print(json.dumps(measure(options.installs)))
+        print(json.dumps(measure(options.installs, options.pause)))
         return
     machine()
     builds = [OWN_BUILD] + ([options.against.resolve()] if options.against else [])
     results = {build: [] for build in builds}
     for _ in range(options.rounds):
         for build in builds:
-            results[build].append(in_child(build, options.installs))
+            results[build].append(in_child(build, options))
     show_times(builds, results)
     for build in builds:
         show_steps(build, results[build])
