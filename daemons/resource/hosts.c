@@ -157,6 +157,7 @@ modules_on(struct resource *r, const char *name)
 int
 resource_remove_host(struct resource *r, const char *name, char **error)
 {
+    pthread_mutex_lock(&r->placing); /* else a placement that has chosen the host could become a plan afterwards */
     pthread_mutex_lock(&r->lock);
     struct host *h = find_host(r, name);
     size_t n = h ? modules_on(r, name) : 0;
@@ -171,15 +172,18 @@ resource_remove_host(struct resource *r, const char *name, char **error)
         struct fs_record change = { "host", name, NULL };
         e = fs_store_write(r->store, &change, 1, error);
         h->removed = !e;
+        h->prepared = h->prepared && e;
     }
     pthread_mutex_unlock(&r->lock);
+    pthread_mutex_unlock(&r->placing);
     return e;
 }
 
 static const char *
 host_state(const struct host *h)
 {
-    return h->removed ? "removed" : h->last_seen && fs_now_ms() - h->last_seen < SILENT_AFTER_MS ? "up" : "silent";
+    bool heard = h->last_seen && fs_now_ms() - h->last_seen < SILENT_AFTER_MS;
+    return h->removed ? "removed" : !heard ? "silent" : h->prepared ? "up" : "preparing";
 }
 
 xmlrpc_value *
@@ -226,6 +230,16 @@ resource_host_peer(struct resource *r, const char *name)
     struct fs_peer *peer = h ? h->peer : NULL;
     pthread_mutex_unlock(&r->lock);
     return peer;
+}
+
+void
+resource_switch_is_prepared(struct resource *r, const char *name)
+{
+    pthread_mutex_lock(&r->lock);
+    for (struct host *h = r->hosts; h; h = h->next) {
+        h->prepared = h->prepared || !strcmp(fs_get_string(h->doc, "bridge", h->name), name);
+    }
+    pthread_mutex_unlock(&r->lock);
 }
 
 void

@@ -78,6 +78,7 @@ resource_start(struct fs_daemon *daemon, const struct fs_settings *settings, cha
     struct resource *r = fs_xcalloc(1, sizeof *r);
     r->daemon = daemon;
     r->platform_path = fs_xstrdup(platform);
+    r->base_rules = fs_struct();
     pthread_mutex_init(&r->lock, NULL);
     pthread_mutex_init(&r->placing, NULL);
     if (!load_store(r, error) || (*error = resource_reload_platform(r))) {
@@ -114,6 +115,7 @@ resource_stop(void *state)
         fs_peer_destroy(r->old_peers[--r->n_old_peers]);
     }
     free(r->old_peers);
+    fs_free(r->base_rules);
     fs_load_destroy(r->load);
     fs_platform_destroy(r->platform);
     fs_store_close(r->store);
@@ -318,6 +320,7 @@ resource_release(struct resource *r, int id)
 int
 resource_forget(struct resource *r, int id, char **error)
 {
+    pthread_mutex_lock(&r->placing); /* the account is being read and tried out between begin and end */
     pthread_mutex_lock(&r->lock);
     struct allocation **p = &r->allocations;
     while (*p && (*p)->id != id) {
@@ -338,6 +341,7 @@ resource_forget(struct resource *r, int id, char **error)
         }
     }
     pthread_mutex_unlock(&r->lock);
+    pthread_mutex_unlock(&r->placing);
     return e;
 }
 

@@ -13,6 +13,7 @@ struct host {
     struct fs_peer *peer;
     char *peer_url;
     int64_t last_seen;    /* fs_now_ms(), 0: not since this daemon started */
+    bool prepared; /* its bridge has the base rules */
     bool removed;         /* by remove_host; the incarnation that was removed does not come back by itself */
     struct host *next;
 };
@@ -38,6 +39,7 @@ struct resource {
     struct fs_peer **old_peers; /* replaced by a new address, maybe still in use */
     size_t n_old_peers;
     struct allocation *allocations;
+    xmlrpc_value *base_rules;   /* switch -> its base rules when they were last put there, as one string; those not looked at yet are missing */
     int last_id;
     int last_spi;
     bool prepared;           /* atomic */

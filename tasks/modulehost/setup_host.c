@@ -52,7 +52,11 @@ make_trunk(struct modulehost *m)
         error = run_tool(m, true, "ethtool -K %s tx off", ends[i]);
         error = error ? error : run_tool(m, true, "ip link set dev %s up", ends[i]);
     }
-    fs_log_info("made the trunk %s - %s", m->trunk, m->mux);
+    if (error) {
+        free(run_tool(m, true, "ip link delete dev %s", m->trunk)); /* half a trunk would pass for a whole one the next time */
+    } else {
+        fs_log_info("made the trunk %s - %s", m->trunk, m->mux);
+    }
     return error;
 }
 
