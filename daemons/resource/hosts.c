@@ -86,7 +86,7 @@ keep(struct resource *r, struct host *h, const xmlrpc_value *doc, char **error)
 }
 
 static int
-enter(struct resource *r, const char *name, const xmlrpc_value *doc, char **error)
+enter(struct resource *r, const char *name, const xmlrpc_value *doc, bool *changed, char **error)
 {
     struct host *h = find_host(r, name);
     bool is_new = !h;
@@ -98,8 +98,8 @@ enter(struct resource *r, const char *name, const xmlrpc_value *doc, char **erro
         h = fs_xcalloc(1, sizeof *h);
         h->name = fs_xstrdup(name);
     }
-    bool changed = is_new || !same(h->doc, doc, "incarnation") || !same(h->doc, doc, "address") || !same(h->doc, doc, "switch");
-    int e = changed ? keep(r, h, doc, error) : 0;
+    *changed = is_new || !same(h->doc, doc, "incarnation") || !same(h->doc, doc, "address") || !same(h->doc, doc, "switch");
+    int e = *changed ? keep(r, h, doc, error) : 0;
     if (e && is_new) {
         free(h->name);
         free(h);
@@ -116,8 +116,9 @@ enter(struct resource *r, const char *name, const xmlrpc_value *doc, char **erro
 }
 
 int
-resource_register_host(struct resource *r, const xmlrpc_value *doc, char **error)
+resource_register_host(struct resource *r, const xmlrpc_value *doc, bool *changed, char **error)
 {
+    *changed = false;
     *error = check(doc);
     if (*error) {
         return EINVAL;
@@ -134,7 +135,7 @@ resource_register_host(struct resource *r, const xmlrpc_value *doc, char **error
         }
         e = *error ? EINVAL : 0;
     }
-    e = e ? e : enter(r, name, doc, error);
+    e = e ? e : enter(r, name, doc, changed, error);
     pthread_mutex_unlock(&r->lock);
     pthread_mutex_unlock(&r->placing);
     return e;

@@ -36,8 +36,8 @@ FS_API void resource_stop(void *);
 
 /* --- Hosts --- */
 
-/* Enter or refresh a host that registers itself.  0 or errno with *error. */
-FS_API int resource_register_host(struct resource *, const xmlrpc_value *host, char **error);
+/* Enter or refresh a host that registers itself; *changed: it is new or was started again.  0 or errno with *error. */
+FS_API int resource_register_host(struct resource *, const xmlrpc_value *host, bool *changed, char **error);
 /* Take a host out.  EBUSY: modules are on it; ENOENT: unknown. */
 FS_API int resource_remove_host(struct resource *, const char *name, char **error);
 /* Structs: what the host registered with, and state ("up", "preparing" while its bridge has no base rules, "silent" for
