@@ -77,8 +77,11 @@ look_around(struct surroundings *s)
     s->rows = fs_xcalloc(n, sizeof *s->rows);
     for (size_t i = 0; i < n; i++) {
         const xmlrpc_value *t = fs_item(s->types, i);
-        s->rows[i] = (struct fs_lang_type) { fs_get_string(t, "name", ""), limit(t, "min_inputs"), limit(t, "max_inputs"),
-                                             limit(t, "min_outputs"), limit(t, "max_outputs") };
+        s->rows[i] = (struct fs_lang_type) { .name = fs_get_string(t, "name", ""),
+                                             .min_inputs = limit(t, "min_inputs"),
+                                             .max_inputs = limit(t, "max_inputs"),
+                                             .min_outputs = limit(t, "min_outputs"),
+                                             .max_outputs = limit(t, "max_outputs") };
     }
     resource_placing_begin(fs_call_state(s->call));
     const struct fs_platform *p = resource_platform(fs_call_state(s->call));

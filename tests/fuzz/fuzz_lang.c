@@ -13,12 +13,12 @@
 #include "flowstream/lang.h"
 
 static const struct fs_lang_type types[] = {
-    { "Counter", 1, 1, 1, 1 },
-    { "Mirror", 1, 1, 1, UINT32_MAX },
-    { "Classifier", 1, 1, 1, UINT32_MAX },
-    { "Firewall", 1, 1, 1, 1 },
-    { "Sink", 1, 1, 0, 0 },
-    { "Join", 2, UINT32_MAX, 1, 1 },
+    { "Counter", 1, 1, 1, 1, NULL, 0 },
+    { "Mirror", 1, 1, 1, UINT32_MAX, NULL, 0 },
+    { "Classifier", 1, 1, 1, UINT32_MAX, NULL, 0 },
+    { "Firewall", 1, 1, 1, 1, NULL, 0 },
+    { "Sink", 1, 1, 0, 0, NULL, 0 },
+    { "Join", 2, UINT32_MAX, 1, 1, NULL, 0 },
 };
 static const char *const ports[] = { "net0", "net1", "tun1", "mon0" };
 

@@ -104,7 +104,7 @@ def check_odd_texts(tap, program):
     check_text(tap, program, "a long line", b"a" * 100000 + b" ->", "...")
     check_text(tap, program, "a control character", good + b"# \x1b[31m", "<stdin>:3:3: error: the text has a control character: byte 0x1b", " # ?[31m")
     check_text(tap, program, "a control character of two bytes", good + b"\xc2\x9b31m", " ?31m")
-    chain = b"f::FromNet(\"x\")->" + b"Counter()->" * 50000 + b"ToNet(\"net1\")"
+    chain = b"f::FromNet(\"ip\")->" + b"Counter()->" * 50000 + b"ToNet(\"net1\")"
     check_text(tap, program, "a chain of 50,000 modules", chain)
     circle = b"".join(b"c%d->" % i for i in range(40000)) + b"c0\n" + b"\n".join(b"c%d::Counter" % i for i in range(40000))
     check_text(tap, program, "a circle of 40,000 modules", circle, "c31 -> ... 39968 more ... -> c0")

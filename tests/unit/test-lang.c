@@ -54,9 +54,9 @@ ok(bool good, const char *name)
 }
 
 static const struct fs_lang_type types[] = {
-    { "Counter", 1, 1, 1, 1 },
-    { "Mirror", 1, 1, 1, UINT32_MAX },
-    { "Sink", 1, 1, 0, 0 },
+    { "Counter", 1, 1, 1, 1, NULL, 0 },
+    { "Mirror", 1, 1, 1, UINT32_MAX, NULL, 0 },
+    { "Sink", 1, 1, 0, 0, NULL, 0 },
 };
 static const char *const ports[] = { "net0", "net1", "tun1" };
 
