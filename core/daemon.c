@@ -34,7 +34,7 @@
 
 FS_LOG_MODULE("daemon");
 
-enum { MAX_PEERS = 8, END_MS = 10000 };
+enum { END_MS = 10000, LAST_MS = 2000 };
 
 struct fs_daemon {
     const struct fs_daemon_class *class;
@@ -45,7 +45,7 @@ struct fs_daemon {
     struct fs_loader *loader;
     struct fs_engine *engine;
     struct fs_server *server;
-    struct fs_peer *peers[MAX_PEERS];
+    struct fs_peer **peers;
     size_t n_peers;
     void *state;
     int lock_fd;
@@ -124,12 +124,12 @@ resident_bytes(void)
 xmlrpc_value *
 fs_daemon_statistics(const struct fs_daemon *d)
 {
-    unsigned connections = 0, calls = 0, waiting, running;
+    unsigned connections = 0, in_flight = 0, waiting, running;
     double done;
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     if (d->server) {
-        fs_server_load(d->server, &connections, &calls);
+        fs_server_load(d->server, &connections, &in_flight);
     }
     fs_engine_load(d->engine, &waiting, &running, &done);
     xmlrpc_value *v = fs_struct();
@@ -138,7 +138,7 @@ fs_daemon_statistics(const struct fs_daemon *d)
     fs_set(v, "cpu_seconds", fs_double((double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
                                        + (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6));
     fs_set(v, "connections", fs_int((int) connections));
-    fs_set(v, "calls_in_flight", fs_int((int) calls));
+    fs_set(v, "calls_in_flight", fs_int((int) in_flight));
     fs_set(v, "tasks_waiting", fs_int((int) waiting));
     fs_set(v, "tasks_running", fs_int((int) running));
     fs_set(v, "tasks_done", fs_double(done));
@@ -148,13 +148,15 @@ fs_daemon_statistics(const struct fs_daemon *d)
         char *problems;
         struct fs_loaded **list = fs_loader_list(d->loader, (enum fs_method_kind) kind, &n, &problems);
         for (size_t i = 0; i < n; i++) {
-            if (list[i]->calls) {
+            double calls, failures, seconds;
+            fs_loaded_figures(list[i], &calls, &failures, &seconds);
+            if (calls > 0) {
                 xmlrpc_value *m = fs_struct();
                 fs_set(m, "method", fs_string(list[i]->method->name));
                 fs_set(m, "kind", fs_string(kind == FS_KIND_TASK ? "task" : "command"));
-                fs_set(m, "calls", fs_double((double) list[i]->calls));
-                fs_set(m, "failures", fs_double((double) list[i]->failures));
-                fs_set(m, "seconds", fs_double(list[i]->seconds));
+                fs_set(m, "calls", fs_double(calls));
+                fs_set(m, "failures", fs_double(failures));
+                fs_set(m, "seconds", fs_double(seconds));
                 fs_append(methods, m);
             }
         }
@@ -177,9 +179,10 @@ static bool
 is_quick(void *aux, const char *method)
 {
     struct fs_daemon *d = aux;
-    char *error = NULL;
-    struct fs_loaded *m = fs_loader_get(d->loader, FS_KIND_COMMAND, method, &error);
-    free(error);
+    if (*method == '/') {
+        return strcmp(method, "/metrics") != 0;
+    }
+    struct fs_loaded *m = fs_loader_peek(d->loader, FS_KIND_COMMAND, method);
     return m && m->method->quick;
 }
 
@@ -271,8 +274,10 @@ static void
 make_peers(struct fs_daemon *d)
 {
     const char *name;
-    for (size_t i = 0; i < MAX_PEERS && (name = fs_setting(d->settings, "peer", i, "name")); i++) {
-        d->peers[d->n_peers++] = fs_peer_new(name, fs_setting(d->settings, "peer", i, "url"), d->credentials);
+    while ((name = fs_setting(d->settings, "peer", d->n_peers, "name"))) {
+        const char *url = fs_setting(d->settings, "peer", d->n_peers, "url");
+        d->peers = fs_xrealloc(d->peers, (d->n_peers + 1) * sizeof *d->peers);
+        d->peers[d->n_peers++] = fs_peer_new(name, url, d->credentials);
     }
 }
 
@@ -284,7 +289,7 @@ listen_all(struct fs_daemon *d)
         .max_body = (size_t) fs_setting_number(d->settings, "limits", "body", 4 << 20),
         .max_connections = (unsigned) fs_setting_number(d->settings, "limits", "connections", 4096),
         .idle_seconds = (unsigned) fs_setting_number(d->settings, "limits", "idle", 30),
-        .threads = (unsigned) fs_setting_number(d->settings, "limits", "threads", 64),
+        .threads = (unsigned) fs_setting_number(d->settings, "limits", "threads", 256),
     };
     struct fs_server_handler handler = { .aux = d, .call = on_call, .quick = is_quick, .get = on_get };
     d->server = fs_server_new(&options, &handler);
@@ -343,11 +348,15 @@ begin(struct fs_daemon *d, const char *config)
 static void
 finish(struct fs_daemon *d)
 {
-    fs_server_destroy(d->server, END_MS);
-    d->server = NULL;
-    if (!fs_engine_destroy(d->engine, END_MS)) {
-        _exit(1); /* a task still uses what would be freed */
+    bool drained = fs_server_drain(d->server, END_MS);
+    if (!drained) {
+        fs_engine_cancel_all(d->engine); /* calls that wait for tasks come back then */
+        drained = fs_server_drain(d->server, LAST_MS);
     }
+    if (!drained || !fs_engine_destroy(d->engine, END_MS)) {
+        _exit(1); /* a call or a task still uses what would be freed */
+    }
+    fs_server_destroy(d->server);
     if (d->state && d->class->stop) {
         d->class->stop(d->state);
     }
@@ -355,6 +364,7 @@ finish(struct fs_daemon *d)
     while (d->n_peers) {
         fs_peer_destroy(d->peers[--d->n_peers]);
     }
+    free(d->peers);
     fs_settings_destroy(d->settings);
     if (d->lock_fd >= 0) {
         close(d->lock_fd);

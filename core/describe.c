@@ -49,9 +49,11 @@ describe(const struct fs_loaded *l)
     fs_set(v, "returns", fs_string(m->returns ? m->returns : "nil"));
     fs_set(v, "idempotent", fs_bool(m->idempotent));
     fs_set(v, "undo", fs_string(m->undo));
-    fs_set(v, "calls", fs_double((double) l->calls));
-    fs_set(v, "failures", fs_double((double) l->failures));
-    return fs_set(v, "seconds", fs_double(l->seconds));
+    double calls, failures, seconds;
+    fs_loaded_figures(l, &calls, &failures, &seconds);
+    fs_set(v, "calls", fs_double(calls));
+    fs_set(v, "failures", fs_double(failures));
+    return fs_set(v, "seconds", fs_double(seconds));
 }
 
 xmlrpc_value *

@@ -29,12 +29,18 @@ check_dynamic(const char *bytes, size_t size, const Elf64_Phdr *ph)
             return NULL;
         case DT_TEXTREL:
             return fs_xasprintf("it has text relocations: compile it with -fPIC");
+        case DT_FLAGS:
+            if (d.d_un.d_val & DF_TEXTREL) {
+                return fs_xasprintf("it has text relocations: compile it with -fPIC");
+            }
+            break;
         case DT_RPATH:
         case DT_RUNPATH:
             return fs_xasprintf("it brings a search path for libraries: link it without -rpath");
         case DT_AUDIT:
         case DT_DEPAUDIT:
         case DT_FILTER:
+        case DT_AUXILIARY:
             return fs_xasprintf("it asks for an audit or filter library");
         default:
             break;
@@ -69,7 +75,7 @@ fs_elf_check(const void *data, size_t size)
     if (h.e_shnum && (h.e_shentsize != sizeof(Elf64_Shdr) || !inside(h.e_shoff, (uint64_t) h.e_shnum * sizeof(Elf64_Shdr), size))) {
         return fs_xasprintf("it is cut short: its section headers reach past the end of the file");
     }
-    bool has_dynamic = false;
+    bool has_dynamic = false, has_stack = false;
     for (unsigned i = 0; i < h.e_phnum; i++) {
         Elf64_Phdr p;
         memcpy(&p, bytes + h.e_phoff + i * sizeof p, sizeof p);
@@ -85,6 +91,7 @@ fs_elf_check(const void *data, size_t size)
         if (p.p_type == PT_GNU_STACK && (p.p_flags & PF_X)) {
             return fs_xasprintf("it asks for an executable stack");
         }
+        has_stack |= p.p_type == PT_GNU_STACK;
         if (p.p_type == PT_DYNAMIC) {
             char *why = check_dynamic(bytes, size, &p);
             if (why) {
@@ -92,6 +99,9 @@ fs_elf_check(const void *data, size_t size)
             }
             has_dynamic = true;
         }
+    }
+    if (!has_stack) { /* the loader takes silence for a wish */
+        return fs_xasprintf("it does not say that it needs no executable stack: link it with -z noexecstack");
     }
     return has_dynamic ? NULL : fs_xasprintf("it has no dynamic section");
 }

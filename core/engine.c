@@ -20,6 +20,9 @@ FS_LOG_MODULE("tasks");
 
 enum { MAX_WAITING = 10000, KEEP = 4096, BUCKETS = 1024, MAX_REGULAR = 16 };
 
+/* The engine that this thread runs tasks of. */
+static __thread struct fs_engine *works_for;
+
 enum task_state { WAITING, RUNNING, DONE, FAILED, CANCELLED };
 static const char *const state_names[] = { "waiting", "running", "done", "failed", "cancelled" };
 
@@ -135,6 +138,10 @@ end(struct fs_engine *e, struct task *t, enum task_state state)
 {
     t->state = state;
     t->ended = fs_now_ms();
+    for (size_t i = 0; i < t->n_steps; i++) { /* its name is all that is asked for from now on */
+        fs_free(t->steps[i].param);
+        t->steps[i].param = NULL;
+    }
     push(&e->ended, t);
     e->n_done++;
     if (++e->n_ended > KEEP) {
@@ -177,7 +184,9 @@ run_compound(struct fs_engine *e, struct task *t, const struct fs_daemon_call *c
         }
         if (one.code) {
             struct fs_text undone = { 0 };
-            undo(e, t, i, context, &undone);
+            struct fs_daemon_call to_the_end = *context;
+            to_the_end.cancel = NULL; /* a cancelled task is undone all the same */
+            undo(e, t, i, &to_the_end, &undone);
             fs_reply_fail(reply, "task %zu of %zu (%s) failed: %s%s%s", i + 1, t->n_steps, t->steps[i].name,
                           one.message ? one.message : "", undone.length ? "; undone by: " : "", undone.length ? undone.text : "");
             free(undone.text);
@@ -215,8 +224,9 @@ static void *
 worker(void *data)
 {
     struct fs_engine *e = data;
+    works_for = e;
     pthread_mutex_lock(&e->lock);
-    for (;;) {
+    while (e->n_threads <= e->max_threads) {
         while (!e->high.head && !e->normal.head && !e->ending) {
             e->n_idle++;
             pthread_cond_wait(&e->work, &e->lock);
@@ -254,6 +264,16 @@ start_thread(struct fs_engine *e)
     pthread_attr_destroy(&detached);
 }
 
+/* The next number that no task has: after 2^31 tasks they begin again with 1. */
+static int
+new_handle(struct fs_engine *e)
+{
+    do {
+        e->next_handle = e->next_handle == INT32_MAX ? 1 : e->next_handle + 1;
+    } while (find(e, e->next_handle));
+    return e->next_handle;
+}
+
 int
 fs_engine_submit(struct fs_engine *e, struct fs_step *steps, size_t n, bool compound, bool high, const char *request_id,
                  struct fs_reply *reply)
@@ -265,8 +285,17 @@ fs_engine_submit(struct fs_engine *e, struct fs_step *steps, size_t n, bool comp
         fs_steps_free(steps, n);
         return 0;
     }
+    if (e->n_idle < e->n_waiting + 1 && e->n_threads < e->max_threads) {
+        start_thread(e);
+    }
+    if (!e->n_threads) {
+        fs_reply_fail(reply, "no thread could be started for the task: %s", strerror(EAGAIN));
+        pthread_mutex_unlock(&e->lock);
+        fs_steps_free(steps, n);
+        return 0;
+    }
     struct task *t = fs_xcalloc(1, sizeof *t);
-    t->handle = e->next_handle = e->next_handle == INT32_MAX ? 1 : e->next_handle + 1;
+    t->handle = new_handle(e);
     t->steps = steps;
     t->n_steps = n;
     t->compound = compound;
@@ -277,9 +306,6 @@ fs_engine_submit(struct fs_engine *e, struct fs_step *steps, size_t n, bool comp
     e->buckets[(unsigned) t->handle % BUCKETS] = t;
     push(high ? &e->high : &e->normal, t);
     e->n_waiting++;
-    if (e->n_idle < e->n_waiting && e->n_threads < e->max_threads) {
-        start_thread(e);
-    }
     pthread_cond_signal(&e->work);
     int handle = t->handle;
     pthread_mutex_unlock(&e->lock);
@@ -303,6 +329,13 @@ fs_engine_wait(struct fs_engine *e, int handle, int ms, struct fs_reply *reply)
     struct timespec until = moment(ms > 0 ? ms : 0);
     pthread_mutex_lock(&e->lock);
     struct task *t = find(e, handle);
+    bool lends = works_for == e;
+    if (lends) { /* a task that waits for tasks must not be what keeps them from running */
+        e->max_threads++;
+        if (e->n_idle < e->n_waiting && e->n_threads < e->max_threads) {
+            start_thread(e);
+        }
+    }
     while (t && (t->state == WAITING || t->state == RUNNING)) {
         if (pthread_cond_timedwait(&e->done, &e->lock, &until) == ETIMEDOUT) {
             t = find(e, handle);
@@ -310,6 +343,7 @@ fs_engine_wait(struct fs_engine *e, int handle, int ms, struct fs_reply *reply)
         }
         t = find(e, handle);
     }
+    e->max_threads -= lends;
     bool ended = !t || t->state > RUNNING;
     if (!t) {
         fs_reply_fail(reply, "there is no task %d (finished tasks are kept until %d newer ones have finished)", handle, KEEP);
@@ -428,6 +462,29 @@ fs_engine_every(struct fs_engine *e, const char *name, int ms)
     pthread_mutex_unlock(&e->lock);
 }
 
+void
+fs_engine_cancel_all(struct fs_engine *e)
+{
+    if (!e) {
+        return;
+    }
+    pthread_mutex_lock(&e->lock);
+    e->ending = true;
+    for (struct task *t; (t = pop(&e->high)) || (t = pop(&e->normal));) {
+        e->n_waiting--;
+        fs_reply_fail(&t->reply, "the daemon ended before the task began");
+        end(e, t, CANCELLED);
+    }
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (struct task *t = e->buckets[i]; t; t = t->in_bucket) {
+            __atomic_store_n(&t->cancel, true, __ATOMIC_RELAXED);
+        }
+    }
+    pthread_cond_broadcast(&e->work);
+    pthread_cond_broadcast(&e->done);
+    pthread_mutex_unlock(&e->lock);
+}
+
 /* --- Life --- */
 
 struct fs_engine *
@@ -456,21 +513,7 @@ fs_engine_destroy(struct fs_engine *e, int ms)
         return true;
     }
     struct timespec until = moment(ms);
-    pthread_mutex_lock(&e->lock);
-    e->ending = true;
-    for (struct task *t; (t = pop(&e->high)) || (t = pop(&e->normal));) {
-        e->n_waiting--;
-        fs_reply_fail(&t->reply, "the daemon ended before the task began");
-        end(e, t, CANCELLED);
-    }
-    for (size_t i = 0; i < BUCKETS; i++) {
-        for (struct task *t = e->buckets[i]; t; t = t->in_bucket) {
-            __atomic_store_n(&t->cancel, true, __ATOMIC_RELAXED);
-        }
-    }
-    pthread_cond_broadcast(&e->work);
-    pthread_cond_broadcast(&e->done);
-    pthread_mutex_unlock(&e->lock);
+    fs_engine_cancel_all(e);
     if (e->has_clock) {
         pthread_join(e->clock, NULL);
     }

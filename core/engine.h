@@ -26,12 +26,15 @@ FS_API bool fs_engine_destroy(struct fs_engine *, int ms);
  * handle, or 0 with *reply set when too many tasks wait. */
 FS_API int fs_engine_submit(struct fs_engine *, struct fs_step *steps, size_t n, bool compound, bool high, const char *request_id,
                             struct fs_reply *reply);
-/* True with the answer once the task has ended; false after 'ms' milliseconds.  An unknown handle is an answer with code 1. */
+/* A task may wait for tasks: while it does, another thread does its work, so that they run also when all threads wait.
+ * True with the answer once the task has ended; false after 'ms' milliseconds.  An unknown handle is an answer with code 1. */
 FS_API bool fs_engine_wait(struct fs_engine *, int handle, int ms, struct fs_reply *reply);
 /* A struct about the task, or NULL: unknown (or forgotten). */
 FS_API xmlrpc_value *fs_engine_describe(struct fs_engine *, int handle);
 /* A task that waits is taken out; one that runs is told (fs_call_cancelled) and ends when it looks.  False: unknown or ended. */
 FS_API bool fs_engine_cancel(struct fs_engine *, int handle);
+/* The end begins: nothing more is taken, what waits is cancelled, what runs is told.  Accepts NULL. */
+FS_API void fs_engine_cancel_all(struct fs_engine *);
 /* Submit task 'name' every 'ms' milliseconds from now on, the first time at once; never while the last one of it is not done. */
 FS_API void fs_engine_every(struct fs_engine *, const char *name, int ms);
 FS_API void fs_engine_load(struct fs_engine *, unsigned *waiting, unsigned *running, double *done);

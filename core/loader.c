@@ -1,8 +1,9 @@
 /* The loader of tasks and commands; the promise is in the header.
  *
- * Look-up: one fstatat() in the daemon's own folder and, when nothing is there, one in the common folder; identity is (device, inode,
- * size, modification time).  Same identity: the entry is served.  Another: the file is read into memory, passes fs_elf_check(), is hashed,
- * and, unless an image of that hash is already in the store of images (then it has been vetted), written there and tried in a child. */
+ * Look-up: one lstat() in the daemon's own folder and, when nothing is there, one in the common folder; identity is (device, inode,
+ * size, times of modification and change).  Same identity: the entry is served.  Another: the file is read into memory, passes
+ * fs_elf_check(), is hashed, and, unless an image with just these bytes is already in the store of images (then it has been vetted),
+ * written there and tried in a child. */
 #include "config.h"
 
 #include "core/loader.h"
@@ -12,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gnutls/crypto.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
@@ -21,6 +23,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/elf.h"
@@ -29,14 +32,14 @@
 
 FS_LOG_MODULE("loader");
 
-enum { MAX_LOADABLE = 64 << 20 };
+enum { MAX_LOADABLE = 64 << 20, VET_MS = 10000, TICK_MS = 20 };
 
 /* A file as it was when it was looked at. */
 struct identity {
     dev_t device;
     ino_t inode;
     off_t size;
-    struct timespec modified;
+    struct timespec modified, changed; /* 'changed' tells when the modification time was set back */
 };
 
 /* A name in one folder. */
@@ -54,10 +57,7 @@ struct fs_loader {
     char *lib;
     char *images;
     int images_fd;
-    struct {
-        char *path;
-        int fd;              /* -1: not there */
-    } folders[2][2];         /* [kind - 1][own, common] */
+    char *folders[2][2];     /* [kind - 1][own, common]; by path, so that one made later counts too */
     pthread_rwlock_t lock;   /* of the table */
     pthread_mutex_t loading; /* one load at a time */
     struct entry *buckets[256];
@@ -98,7 +98,8 @@ static bool
 same(const struct identity *a, const struct identity *b)
 {
     return a->device == b->device && a->inode == b->inode && a->size == b->size && a->modified.tv_sec == b->modified.tv_sec
-           && a->modified.tv_nsec == b->modified.tv_nsec;
+           && a->modified.tv_nsec == b->modified.tv_nsec && a->changed.tv_sec == b->changed.tv_sec
+           && a->changed.tv_nsec == b->changed.tv_nsec;
 }
 
 struct fs_loader *
@@ -111,17 +112,16 @@ fs_loader_new(const char *lib, const char *own, const char *images, char **error
     pthread_mutex_init(&l->loading, NULL);
     for (int kind = 0; kind < 2; kind++) {
         for (int common = 0; common < 2; common++) {
-            char *path = fs_xasprintf("%s/%s/%s", lib, kind ? "tasks" : "commands", common ? "common" : own);
-            l->folders[kind][common].path = path;
-            l->folders[kind][common].fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+            l->folders[kind][common] = fs_xasprintf("%s/%s/%s", lib, kind ? "tasks" : "commands", common ? "common" : own);
         }
     }
+    struct stat st;
     int e = fs_make_dirs(images);
     l->images_fd = e ? -1 : open(images, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (l->images_fd < 0) {
         *error = fs_xasprintf("%s: %s", images, strerror(e ? e : errno));
-    } else if (l->folders[0][1].fd < 0) {
-        *error = fs_xasprintf("%s: no such folder: 'lib' in the configuration must hold tasks/ and commands/", l->folders[0][1].path);
+    } else if (stat(l->folders[0][1], &st) || !S_ISDIR(st.st_mode)) {
+        *error = fs_xasprintf("%s: no such folder: 'lib' in the configuration must hold tasks/ and commands/", l->folders[0][1]);
     } else {
         return l;
     }
@@ -149,10 +149,7 @@ fs_loader_destroy(struct fs_loader *l)
     }
     free(l->all);
     for (int i = 0; i < 4; i++) {
-        free(l->folders[i / 2][i % 2].path);
-        if (l->folders[i / 2][i % 2].fd >= 0) {
-            close(l->folders[i / 2][i % 2].fd);
-        }
+        free(l->folders[i / 2][i % 2]);
     }
     if (l->images_fd >= 0) {
         close(l->images_fd);
@@ -193,17 +190,41 @@ fs_loader_vet_main(int n, char **files)
     struct rlimit two_seconds = { 2, 3 }, none = { 0, 0 };
     setrlimit(RLIMIT_CPU, &two_seconds);
     setrlimit(RLIMIT_CORE, &none);
-    alarm(10);
+    alarm(VET_MS / 1000);
+    /* What an object prints while it is loaded must not pass for our verdict. */
+    int verdict = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    if (verdict < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0) {
+        return 1;
+    }
     int bad = 0;
     for (int i = 0; i < n; i++) {
         char *error = NULL;
         const struct fs_method *m = open_object(files[i], &error);
-        printf("%s\n", m ? "ok" : error);
-        fflush(stdout);
-        bad |= !m;
+        bad |= dprintf(verdict, "%s\n", m ? "ok" : error) < 0 || !m;
         free(error);
     }
     return bad ? 1 : 0;
+}
+
+/* What the child says until it ends; false when it takes too long.  An object may leave processes behind that keep the pipe
+ * open, so the end of the pipe alone is not waited for. */
+static bool
+listen_to(int fd, struct fs_text *said)
+{
+    int64_t until = fs_now_ms() + VET_MS + 1000;
+    for (;;) {
+        int64_t left = until - fs_now_ms();
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+        if (left <= 0 || poll(&p, 1, (int) left) <= 0) {
+            return false;
+        }
+        char buffer[512];
+        ssize_t got = read(fd, buffer, sizeof buffer);
+        if (got <= 0) {
+            return true;
+        }
+        fs_text_add(said, buffer, (size_t) got);
+    }
 }
 
 /* NULL when a child could load 'path', else why not. */
@@ -228,9 +249,8 @@ vet(const char *path)
     close(out[1]);
     free(copy);
     struct fs_text said = { 0 };
-    char buffer[512];
-    for (ssize_t got; !e && (got = read(out[0], buffer, sizeof buffer)) > 0;) {
-        fs_text_add(&said, buffer, (size_t) got);
+    if (!e && !listen_to(out[0], &said)) {
+        kill(pid, SIGKILL);
     }
     close(out[0]);
     int status = 0;
@@ -244,7 +264,7 @@ vet(const char *path)
     } else if (!said.text) {
         why = fs_xasprintf("loading it ended the process that tried it with status %d: does it call exit() in a constructor?",
                            WEXITSTATUS(status));
-    } else if (strcmp(said.text, "ok\n")) {
+    } else if (strcmp(said.text, "ok\n") || WEXITSTATUS(status)) {
         said.text[strcspn(said.text, "\n")] = '\0';
         why = fs_xstrdup(said.text);
     }
@@ -264,6 +284,20 @@ hash(const void *bytes, size_t size, char hex[65])
     }
 }
 
+/* Is the image there, with these very bytes?  A crash of the machine may have left an empty file under the name. */
+static bool
+image_is_good(const struct fs_loader *l, const char *name, const char *bytes, size_t size)
+{
+    char *there;
+    size_t n;
+    if (fs_read_file(l->images_fd, name, MAX_LOADABLE, true, &there, &n)) {
+        return false;
+    }
+    bool good = n == size && !memcmp(there, bytes, n);
+    free(there);
+    return good;
+}
+
 /* Bring the bytes into the store of images, vetted; NULL or the reason why not. */
 static char *
 make_image(struct fs_loader *l, const char *bytes, size_t size, const char *hex, char **path)
@@ -271,7 +305,7 @@ make_image(struct fs_loader *l, const char *bytes, size_t size, const char *hex,
     *path = fs_xasprintf("%s/%s.so", l->images, hex);
     char *name = fs_xasprintf("%s.so", hex);
     char *why = NULL;
-    if (faccessat(l->images_fd, name, R_OK, 0)) {
+    if (!image_is_good(l, name, bytes, size)) {
         char *trial = fs_xasprintf("%s/trial-%s.so", l->images, hex);
         char *trial_name = fs_xasprintf("trial-%s.so", hex);
         int e = fs_write_file(l->images_fd, trial_name, bytes, size, 0444);
@@ -292,11 +326,11 @@ make_image(struct fs_loader *l, const char *bytes, size_t size, const char *hex,
 static struct fs_loaded *
 load(struct fs_loader *l, enum fs_method_kind kind, const char *name, int folder, char **error)
 {
-    char *file = fs_xasprintf("%s.so", name);
+    char *file = fs_xasprintf("%s/%s.so", l->folders[kind - 1][folder], name);
     char *bytes = NULL, *image = NULL, *why = NULL;
     size_t size = 0;
     char hex[65];
-    int e = fs_read_file(l->folders[kind - 1][folder].fd, file, MAX_LOADABLE, true, &bytes, &size);
+    int e = fs_read_file(AT_FDCWD, file, MAX_LOADABLE, true, &bytes, &size);
     if (e) {
         why = fs_xasprintf("%s", e == EINVAL ? "not a regular file" : e == ELOOP ? "it is a symbolic link" : strerror(e));
     } else {
@@ -320,7 +354,7 @@ load(struct fs_loader *l, enum fs_method_kind kind, const char *name, int folder
     if (!why) {
         loaded = fs_xcalloc(1, sizeof *loaded);
         loaded->method = m;
-        loaded->path = fs_xasprintf("%s/%s", l->folders[kind - 1][folder].path, file);
+        loaded->path = fs_xstrdup(file);
         memcpy(loaded->hash, hex, sizeof hex);
         l->all = fs_xrealloc(l->all, (l->n_all + 1) * sizeof *l->all);
         l->all[l->n_all++] = loaded;
@@ -340,11 +374,15 @@ renew(struct fs_loader *l, enum fs_method_kind kind, const char *name, int folde
     if (e && same(&e->seen, id)) {
         return;
     }
+    /* Two writes within one tick of the file system's clock leave the same times: what was written just now is looked at again. */
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    bool settled = (now.tv_sec - id->changed.tv_sec) * 1000 + (now.tv_nsec - id->changed.tv_nsec) / 1000000 > TICK_MS;
     char *why = NULL;
     struct fs_loaded *loaded = load(l, kind, name, folder, &why);
-    if (why) {
-        fs_log_warning("%s/%s.so is not loaded: %s", l->folders[kind - 1][folder].path, name, why);
-    } else {
+    if (why && (!e || !e->problem || strcmp(e->problem, why))) {
+        fs_log_warning("%s/%s.so is not loaded: %s", l->folders[kind - 1][folder], name, why);
+    } else if (!why) {
         fs_log_debug("loaded %s (%.12s)", loaded->path, loaded->hash);
     }
     pthread_rwlock_wrlock(&l->lock);
@@ -356,7 +394,7 @@ renew(struct fs_loader *l, enum fs_method_kind kind, const char *name, int folde
         e->next = l->buckets[bucket(kind, name)];
         l->buckets[bucket(kind, name)] = e;
     }
-    e->seen = *id;
+    e->seen = settled ? *id : (struct identity) { 0 };
     free(e->problem);
     e->problem = why;
     if (loaded && e->loaded && !strcmp(loaded->hash, e->loaded->hash)) {
@@ -369,51 +407,68 @@ renew(struct fs_loader *l, enum fs_method_kind kind, const char *name, int folde
 static bool
 identify(struct fs_loader *l, enum fs_method_kind kind, const char *name, int folder, struct identity *id)
 {
-    char file[72];
     struct stat st;
-    if (l->folders[kind - 1][folder].fd < 0) {
-        return false;
+    char *file = fs_xasprintf("%s/%s.so", l->folders[kind - 1][folder], name);
+    bool there = !lstat(file, &st);
+    free(file);
+    if (there) {
+        *id = (struct identity) { st.st_dev, st.st_ino, st.st_size, st.st_mtim, st.st_ctim };
     }
-    snprintf(file, sizeof file, "%s.so", name);
-    if (fstatat(l->folders[kind - 1][folder].fd, file, &st, AT_SYMLINK_NOFOLLOW)) {
-        return false;
-    }
-    *id = (struct identity) { st.st_dev, st.st_ino, st.st_size, st.st_mtim };
-    return true;
+    return there;
+}
+
+/* What the table says: true when the file as it is now has been looked at, with what serves or why nothing does. */
+static bool
+look_up(struct fs_loader *l, enum fs_method_kind kind, const char *name, int folder, const struct identity *id,
+        struct fs_loaded **loaded, char **error)
+{
+    pthread_rwlock_rdlock(&l->lock);
+    struct entry *e = find(l, kind, name, folder);
+    bool fresh = e && same(&e->seen, id);
+    *loaded = e ? e->loaded : NULL;
+    *error = e && !e->loaded && e->problem
+                 ? fs_xasprintf("%s/%s.so is not loaded: %s", l->folders[kind - 1][folder], name, e->problem)
+                 : NULL;
+    pthread_rwlock_unlock(&l->lock);
+    return fresh;
 }
 
 struct fs_loaded *
 fs_loader_get(struct fs_loader *l, enum fs_method_kind kind, const char *name, char **error)
 {
     *error = NULL;
-    if (!fs_method_name_ok(name)) {
+    struct identity id;
+    int folder = 0;
+    if (!fs_method_name_ok(name) || (!identify(l, kind, name, folder, &id) && !identify(l, kind, name, ++folder, &id))) {
         return NULL;
     }
-    for (int folder = 0; folder < 2; folder++) {
-        struct identity id;
-        if (!identify(l, kind, name, folder, &id)) {
-            continue;
-        }
-        for (int attempt = 0; attempt < 2; attempt++) {
-            pthread_rwlock_rdlock(&l->lock);
-            struct entry *e = find(l, kind, name, folder);
-            bool fresh = e && same(&e->seen, &id);
-            struct fs_loaded *loaded = e ? e->loaded : NULL;
-            char *why = fresh && !loaded && e->problem ? fs_xstrdup(e->problem) : NULL;
-            pthread_rwlock_unlock(&l->lock);
-            if (fresh && (loaded || why)) {
-                if (why) {
-                    *error = fs_xasprintf("%s/%s.so is not loaded: %s", l->folders[kind - 1][folder].path, name, why);
-                    free(why);
-                }
-                return loaded;
-            }
-            pthread_mutex_lock(&l->loading);
-            renew(l, kind, name, folder, &id);
-            pthread_mutex_unlock(&l->loading);
-        }
+    struct fs_loaded *loaded;
+    if (look_up(l, kind, name, folder, &id, &loaded, error)) {
+        return loaded;
     }
-    return NULL;
+    free(*error);
+    pthread_mutex_lock(&l->loading);
+    if (identify(l, kind, name, folder, &id)) { /* again: whoever held the lock before us may have taken long */
+        renew(l, kind, name, folder, &id);
+    }
+    look_up(l, kind, name, folder, &id, &loaded, error); /* under the lock: no other thread has looked at a newer file since */
+    pthread_mutex_unlock(&l->loading);
+    return loaded;
+}
+
+struct fs_loaded *
+fs_loader_peek(struct fs_loader *l, enum fs_method_kind kind, const char *name)
+{
+    struct identity id;
+    int folder = 0;
+    if (!fs_method_name_ok(name) || (!identify(l, kind, name, folder, &id) && !identify(l, kind, name, ++folder, &id))) {
+        return NULL;
+    }
+    struct fs_loaded *loaded;
+    char *error;
+    bool fresh = look_up(l, kind, name, folder, &id, &loaded, &error);
+    free(error);
+    return fresh ? loaded : NULL;
 }
 
 char *
@@ -434,7 +489,7 @@ fs_loader_problem(struct fs_loader *l, enum fs_method_kind kind, const char *nam
 const char *
 fs_loader_folder(const struct fs_loader *l, enum fs_method_kind kind)
 {
-    return l->folders[kind - 1][0].path;
+    return l->folders[kind - 1][0];
 }
 
 static int
@@ -451,7 +506,7 @@ fs_loader_list(struct fs_loader *l, enum fs_method_kind kind, size_t *n, char **
     struct fs_text said = { 0 };
     *n = 0;
     for (int folder = 0; folder < 2; folder++) {
-        DIR *dir = opendir(l->folders[kind - 1][folder].path);
+        DIR *dir = opendir(l->folders[kind - 1][folder]);
         for (struct dirent *d; dir && (d = readdir(dir));) {
             size_t length = strlen(d->d_name);
             if (length < 4 || strcmp(d->d_name + length - 3, ".so")) {
@@ -489,8 +544,17 @@ fs_loaded_account(struct fs_loaded *m, bool failed, double seconds)
 {
     __atomic_add_fetch(&m->calls, 1, __ATOMIC_RELAXED);
     __atomic_add_fetch(&m->failures, failed, __ATOMIC_RELAXED);
-    double before = m->seconds, after;
+    double before, after;
+    __atomic_load(&m->seconds, &before, __ATOMIC_RELAXED);
     do {
         after = before + seconds;
     } while (!__atomic_compare_exchange(&m->seconds, &before, &after, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+}
+
+void
+fs_loaded_figures(const struct fs_loaded *m, double *calls, double *failures, double *seconds)
+{
+    *calls = (double) __atomic_load_n(&m->calls, __ATOMIC_RELAXED);
+    *failures = (double) __atomic_load_n(&m->failures, __ATOMIC_RELAXED);
+    __atomic_load(&m->seconds, seconds, __ATOMIC_RELAXED);
 }

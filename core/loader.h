@@ -16,7 +16,7 @@ struct fs_loaded {
     const struct fs_method *method;
     char *path;          /* that it was loaded from */
     char hash[65];       /* SHA-256 of its content */
-    uint64_t calls, failures;
+    uint64_t calls, failures; /* these and 'seconds': only through the functions below */
     double seconds;      /* spent in it, all calls together */
 };
 
@@ -26,6 +26,8 @@ FS_API void fs_loader_destroy(struct fs_loader *);
 /* The method of that name, or NULL: with *error (owned) when there is a file that cannot be loaded and no older version of it, with *error
  * NULL when there is none.  What is returned lives as long as the loader. */
 FS_API struct fs_loaded *fs_loader_get(struct fs_loader *, enum fs_method_kind, const char *name, char **error);
+/* The method of that name if the newest version of it is loaded already, else NULL: never loads, so it never takes long. */
+FS_API struct fs_loaded *fs_loader_peek(struct fs_loader *, enum fs_method_kind, const char *name);
 /* All methods of a kind that can be called now, by name; *problems gets a text for files that cannot be loaded (owned, or NULL).
  * The array is owned by the caller. */
 FS_API struct fs_loaded **fs_loader_list(struct fs_loader *, enum fs_method_kind, size_t *n, char **problems);
@@ -34,6 +36,8 @@ FS_API char *fs_loader_problem(struct fs_loader *, enum fs_method_kind, const ch
 /* The daemon's own folder of a kind: where upgrade puts files. */
 FS_API const char *fs_loader_folder(const struct fs_loader *, enum fs_method_kind);
 FS_API void fs_loaded_account(struct fs_loaded *, bool failed, double seconds);
+/* The figures of a method while other threads count. */
+FS_API void fs_loaded_figures(const struct fs_loaded *, double *calls, double *failures, double *seconds);
 /* May a file of that name be a method's? */
 FS_API bool fs_method_name_ok(const char *name);
 

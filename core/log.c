@@ -15,7 +15,7 @@
 
 static const char *const level_names[] = { "error", "warning", "info", "debug" };
 
-enum { MAX_MODULES = 64 };
+enum { MAX_MODULES = 64, N_LEVELS = sizeof level_names / sizeof *level_names };
 
 static struct {
     pthread_mutex_t lock;
@@ -119,22 +119,26 @@ fs_log_write(struct fs_log_module *m, enum fs_log_level level, const char *forma
 bool
 fs_log_set_level(const char *module, const char *level)
 {
-    for (size_t i = 0; i < sizeof level_names / sizeof *level_names; i++) {
-        if (!strcmp(level, level_names[i])) {
-            pthread_mutex_lock(&table.lock);
-            size_t r = *module ? row(module) : MAX_MODULES;
-            if (!*module) {
-                table.otherwise = (enum fs_log_level) i;
-            } else if (r < MAX_MODULES) {
-                table.modules[r].level = (enum fs_log_level) i;
-                table.modules[r].own = true;
-            }
-            __atomic_add_fetch(&table.generation, 1, __ATOMIC_RELAXED);
-            pthread_mutex_unlock(&table.lock);
-            return true;
-        }
+    size_t i = 0;
+    while (i < N_LEVELS && strcmp(level, level_names[i])) {
+        i++;
     }
-    return false;
+    if (i == N_LEVELS || strlen(module) >= sizeof table.modules->name
+        || strspn(module, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != strlen(module)) {
+        return false;
+    }
+    pthread_mutex_lock(&table.lock);
+    size_t r = *module ? row(module) : MAX_MODULES;
+    bool known = !*module || r < MAX_MODULES;
+    if (!*module) {
+        table.otherwise = (enum fs_log_level) i;
+    } else if (known) {
+        table.modules[r].level = (enum fs_log_level) i;
+        table.modules[r].own = true;
+    }
+    __atomic_add_fetch(&table.generation, 1, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&table.lock);
+    return known;
 }
 
 xmlrpc_value *

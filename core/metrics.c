@@ -45,8 +45,21 @@ add_escaped(struct fs_text *t, const char *s)
     }
 }
 
+/* Only letters, digits and '_' may stand in the name of a metric or label. */
 static char *
-labels_of(const char *labels, const xmlrpc_value *item)
+joined(const char *path, const char *key)
+{
+    char *name = fs_xasprintf("%s_%s", path, key);
+    for (char *p = name; *p; p++) {
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", *p)) {
+            *p = '_';
+        }
+    }
+    return name;
+}
+
+static char *
+labels_of(const char *labels, const xmlrpc_value *item, size_t nth)
 {
     struct fs_text t = { 0 };
     fs_text_addf(&t, "%s", labels);
@@ -55,10 +68,15 @@ labels_of(const char *labels, const xmlrpc_value *item)
         const char *key = fs_member(item, i, &member);
         const char *text = fs_text(member, NULL);
         if (text) {
-            fs_text_addf(&t, ",%s=\"", key);
+            char *name = joined("", key);
+            fs_text_addf(&t, ",%s=\"", strcmp(key, "daemon") ? name + 1 : name);
+            free(name);
             add_escaped(&t, text);
             fs_text_add(&t, "\"", 1);
         }
+    }
+    if (t.length == strlen(labels)) { /* two lines may not have the same labels */
+        fs_text_addf(&t, ",item=\"%zu\"", nth);
     }
     return t.text;
 }
@@ -73,13 +91,13 @@ walk(struct families *all, const char *path, const char *labels, const xmlrpc_va
         for (size_t i = 0, n = fs_size(v); i < n; i++) {
             xmlrpc_value *member;
             const char *key = fs_member(v, i, &member);
-            char *name = fs_xasprintf("%s_%s", path, key);
+            char *name = joined(path, key);
             walk(all, name, labels, member, depth + 1);
             free(name);
         }
     } else if (fs_is(v, XMLRPC_TYPE_ARRAY)) {
         for (size_t i = 0, n = fs_size(v); i < n; i++) {
-            char *more = labels_of(labels, fs_item(v, i));
+            char *more = labels_of(labels, fs_item(v, i), i);
             walk(all, path, more, fs_item(v, i), depth + 1);
             free(more);
         }

@@ -1,8 +1,8 @@
 /* The HTTP front of a daemon, over libmicrohttpd.
  *
  * libmicrohttpd's own threads read requests and write answers with epoll.  Credentials, path, method and length are looked at when the
- * headers are in, before a byte of the body is read.  A call of a method that never blocks is served at once; for any other
- * the connection is suspended and a worker thread serves it, so a slow call never delays another connection. */
+ * headers are in, before a byte of the body is read.  What never blocks is served at once; for any other call or text
+ * the connection is suspended and a worker thread serves it, so a slow one never delays another connection. */
 #include "config.h"
 
 #include "core/server.h"
@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/util.h"
@@ -31,18 +32,22 @@
 
 FS_LOG_MODULE("rpc");
 
-enum { MAX_SOCKETS = 8, MAX_QUEUE = 1024 };
+enum { MAX_SOCKETS = 8, MAX_QUEUE = 1024, WORKER_STACK = 2 << 20 /* bytes of address space; most is never touched */, MAX_BODIES = 256 << 20 };
 
 /* One HTTP request. */
 struct request {
     struct fs_server *server;
     struct MHD_Connection *connection;
     struct fs_text body;
+    bool counted;         /* in the server's n_calls */
+    char *path;           /* of a GET, or NULL */
     char id[40];
     char *method;         /* decoded call */
     xmlrpc_value *params;
     char *answer;         /* owned until given to libmicrohttpd */
     size_t answer_size;
+    const char *type;     /* of the answer */
+    unsigned status;
     struct request *next; /* in the queue */
 };
 
@@ -59,6 +64,8 @@ struct fs_server {
     pthread_cond_t work, done;
     struct request *head, **tail;
     unsigned n_queued, n_running, n_threads, n_idle;
+    unsigned n_calls;  /* whose answer is not on its way yet */
+    size_t body_bytes; /* held by all requests together */
     bool ending;
 };
 
@@ -102,7 +109,19 @@ refuse(struct MHD_Connection *c, unsigned status, const char *format, ...)
 /* --- Serving a call --- */
 
 static void
-serve(struct request *q)
+serve_get(struct request *q)
+{
+    q->type = "text/plain; charset=utf-8";
+    q->answer = q->server->handler.get(q->server->handler.aux, q->path, &q->type, &q->status);
+    if (!q->answer) {
+        q->status = MHD_HTTP_NOT_FOUND;
+        q->answer = fs_xasprintf("there is no %.100s here: XML-RPC calls go to POST /RPC2\n", q->path);
+    }
+    q->answer_size = strlen(q->answer);
+}
+
+static void
+serve_call(struct request *q)
 {
     struct fs_reply reply = { 0 };
     bool plain = false;
@@ -126,6 +145,16 @@ serve(struct request *q)
     }
     fs_reply_clear(&reply);
     fs_log_set_request("");
+}
+
+static void
+serve(struct request *q)
+{
+    if (q->path) {
+        serve_get(q);
+    } else {
+        serve_call(q);
+    }
 }
 
 static void *
@@ -162,26 +191,34 @@ worker(void *data)
     return NULL;
 }
 
+static void
+start_thread(struct fs_server *s)
+{
+    pthread_t t;
+    pthread_attr_t detached;
+    pthread_attr_init(&detached);
+    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&detached, WORKER_STACK);
+    s->n_threads += pthread_create(&t, &detached, worker, s) == 0;
+    pthread_attr_destroy(&detached);
+}
+
 /* Give a request to a worker; false when too many wait already. */
 static bool
 enqueue(struct fs_server *s, struct request *q)
 {
     pthread_mutex_lock(&s->lock);
-    bool taken = !s->ending && s->n_queued < MAX_QUEUE;
+    bool room = !s->ending && s->n_queued < MAX_QUEUE;
+    if (room && s->n_idle < s->n_queued + 1 && s->n_threads < s->options.threads) {
+        start_thread(s);
+    }
+    bool taken = room && s->n_threads;
     if (taken) {
         MHD_suspend_connection(q->connection);
         q->next = NULL;
         *s->tail = q;
         s->tail = &q->next;
         s->n_queued++;
-        if (s->n_idle < s->n_queued && s->n_threads < s->options.threads) {
-            pthread_t t;
-            pthread_attr_t detached;
-            pthread_attr_init(&detached);
-            pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-            s->n_threads += pthread_create(&t, &detached, worker, s) == 0;
-            pthread_attr_destroy(&detached);
-        }
         pthread_cond_signal(&s->work);
     }
     pthread_mutex_unlock(&s->lock);
@@ -236,16 +273,17 @@ authorised(const struct fs_server *s, struct MHD_Connection *c)
     return good;
 }
 
-static enum MHD_Result
-serve_get(struct fs_server *s, struct MHD_Connection *c, const char *path)
+static struct request *
+new_request(struct fs_server *s, struct MHD_Connection *c, const char *path)
 {
-    const char *type = "text/plain; charset=utf-8";
-    unsigned status = MHD_HTTP_OK;
-    char *text = s->handler.get(s->handler.aux, path, &type, &status);
-    if (!text) {
-        return refuse(c, MHD_HTTP_NOT_FOUND, "there is no %.100s here: XML-RPC calls go to POST /RPC2", path);
-    }
-    return answer(c, status, type, text, strlen(text));
+    struct request *q = fs_xcalloc(1, sizeof *q);
+    q->server = s;
+    q->connection = c;
+    q->path = path ? fs_xstrdup(path) : NULL;
+    q->status = MHD_HTTP_OK;
+    q->type = "text/xml; charset=utf-8";
+    choose_id(q);
+    return q;
 }
 
 /* The headers are in: may the body come? */
@@ -253,7 +291,8 @@ static enum MHD_Result
 headers(struct fs_server *s, struct MHD_Connection *c, const char *path, const char *verb, void **state)
 {
     if (!strcmp(verb, "GET") || !strcmp(verb, "HEAD")) {
-        return serve_get(s, c, path);
+        *state = new_request(s, c, path);
+        return MHD_YES;
     }
     if (strcmp(verb, "POST")) {
         return refuse(c, MHD_HTTP_METHOD_NOT_ALLOWED, "%.20s is not served: POST /RPC2, GET /metrics, GET /healthz are", verb);
@@ -269,12 +308,49 @@ headers(struct fs_server *s, struct MHD_Connection *c, const char *path, const c
                    || strtoull(length, NULL, 10) > s->options.max_body)) {
         return refuse(c, MHD_HTTP_CONTENT_TOO_LARGE, "a call of %.20s bytes; at most %zu are taken", length, s->options.max_body);
     }
-    struct request *q = fs_xcalloc(1, sizeof *q);
-    q->server = s;
-    q->connection = c;
-    choose_id(q);
-    *state = q;
+    *state = new_request(s, c, NULL);
     return MHD_YES;
+}
+
+/* Some bytes of the body.  Without a Content-Length there was nothing to refuse before; a peer that goes on sending would not read what
+ * we have to say, so it is cut off. */
+static bool
+take_body(struct fs_server *s, struct request *q, const char *bytes, size_t size)
+{
+    if (q->path || q->body.length + size > s->options.max_body) {
+        return false;
+    }
+    size_t before = q->body.room;
+    fs_text_add(&q->body, bytes, size);
+    size_t all = __atomic_add_fetch(&s->body_bytes, q->body.room - before, __ATOMIC_RELAXED);
+    if (all > MAX_BODIES) {
+        fs_log_limited(FS_LOG_WARNING, "calls hold %zu bytes; a connection is closed", all);
+        return false;
+    }
+    return true;
+}
+
+/* The request is complete and its answer is due: that of a call that does not block now, else from a worker.  Once a worker has the
+ * request (WITH_WORKER) it is the worker's alone until the connection is resumed. */
+static enum { ANSWERED, WITH_WORKER, TOO_BUSY }
+dispatch(struct fs_server *s, struct request *q)
+{
+    char *error = NULL;
+    pthread_mutex_lock(&s->lock);
+    s->n_calls++;
+    q->counted = true;
+    pthread_mutex_unlock(&s->lock);
+    bool quick = q->path && s->handler.quick(s->handler.aux, q->path);
+    if (!q->path && q->body.length < 4096) {
+        quick = fs_xmlrpc_decode_call(q->body.text ? q->body.text : "", q->body.length, &q->method, &q->params, &error)
+                || s->handler.quick(s->handler.aux, q->method);
+        free(error); /* serve() will say it */
+    }
+    if (quick) {
+        serve(q);
+        return ANSWERED;
+    }
+    return enqueue(s, q) ? WITH_WORKER : TOO_BUSY;
 }
 
 static enum MHD_Result
@@ -288,39 +364,42 @@ on_access(void *aux, struct MHD_Connection *c, const char *path, const char *ver
         return headers(s, c, path, verb, state);
     }
     if (*size) {
-        if (q->body.length + *size > s->options.max_body) {
-            return MHD_NO; /* chunked and too long: nothing to say that the peer would read */
-        }
-        fs_text_add(&q->body, bytes, *size);
+        bool taken = take_body(s, q, bytes, *size);
         *size = 0;
-        return MHD_YES;
+        return taken ? MHD_YES : MHD_NO;
     }
     if (!q->answer) {
-        char *error = NULL;
-        if (q->body.length < 4096
-            && fs_xmlrpc_decode_call(q->body.text ? q->body.text : "", q->body.length, &q->method, &q->params, &error)) {
-            free(error); /* serve() will say it */
-            serve(q);
-        } else if (q->method && s->handler.quick(s->handler.aux, q->method)) {
-            serve(q);
-        } else {
-            return enqueue(s, q) ? MHD_YES
-                                 : refuse(c, MHD_HTTP_SERVICE_UNAVAILABLE, "%d calls are waiting already: try again later", MAX_QUEUE);
+        switch (dispatch(s, q)) {
+        case ANSWERED:
+            break;
+        case WITH_WORKER:
+            return MHD_YES;
+        case TOO_BUSY:
+            return refuse(c, MHD_HTTP_SERVICE_UNAVAILABLE,
+                          "the daemon is ending, or %d calls are waiting already: try again later", MAX_QUEUE);
         }
     }
     char *text = q->answer;
     q->answer = NULL;
-    return answer(c, MHD_HTTP_OK, "text/xml; charset=utf-8", text, q->answer_size);
+    return answer(c, q->status, q->type, text, q->answer_size);
 }
 
 static void
 on_completed(void *aux, struct MHD_Connection *c, void **state, enum MHD_RequestTerminationCode code)
 {
+    struct fs_server *s = aux;
     struct request *q = *state;
-    (void) aux;
     (void) c;
     (void) code;
     if (q) {
+        __atomic_sub_fetch(&s->body_bytes, q->body.room, __ATOMIC_RELAXED);
+        if (q->counted) {
+            pthread_mutex_lock(&s->lock);
+            s->n_calls--;
+            pthread_cond_broadcast(&s->done);
+            pthread_mutex_unlock(&s->lock);
+        }
+        free(q->path);
         free(q->body.text);
         free(q->method);
         fs_free(q->params);
@@ -377,10 +456,16 @@ listen_unix(const char *path, int *fdp)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int error = fd < 0 ? errno : n >= (int) sizeof address.sun_path ? ENAMETOOLONG : 0;
     if (!error) {
-        if (!connect(fd, (struct sockaddr *) &address, sizeof address)) {
-            error = EADDRINUSE; /* somebody serves it */
+        struct stat st;
+        bool there = !lstat(address.sun_path, &st);
+        if (there && !S_ISSOCK(st.st_mode)) {
+            error = EEXIST; /* not ours to take away */
+        } else if (!connect(fd, (struct sockaddr *) &address, sizeof address) || errno == EAGAIN) {
+            error = EADDRINUSE; /* somebody serves it, or does with so many waiting that we cannot join */
         } else {
-            unlink(address.sun_path);
+            if (there) {
+                unlink(address.sun_path);
+            }
             mode_t before = umask(0177);
             error = bind(fd, (struct sockaddr *) &address, sizeof address) ? errno : 0;
             umask(before);
@@ -476,8 +561,10 @@ fs_server_listen(struct fs_server *s, const char *where, char **bound, char **er
         close(fd);
         return EIO;
     }
+    pthread_mutex_lock(&s->lock); /* calls that came over the first socket may ask for the load already */
     s->sockets[s->n_sockets].daemon = d;
     s->sockets[s->n_sockets++].unix_path = is_unix ? fs_xstrdup(where + 5) : NULL;
+    pthread_mutex_unlock(&s->lock);
     *bound = is_unix ? fs_xstrdup(where) : bound_name(fd);
     return 0;
 }
@@ -486,21 +573,19 @@ void
 fs_server_load(struct fs_server *s, unsigned *connections, unsigned *calls)
 {
     *connections = 0;
+    pthread_mutex_lock(&s->lock);
     for (size_t i = 0; i < s->n_sockets; i++) {
         const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->sockets[i].daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
         *connections += info ? info->num_connections : 0;
     }
-    pthread_mutex_lock(&s->lock);
     *calls = s->n_queued + s->n_running;
     pthread_mutex_unlock(&s->lock);
 }
 
-void
-fs_server_destroy(struct fs_server *s, int ms)
+/* No new connections; nobody finds the Unix sockets any more. */
+static void
+close_doors(struct fs_server *s)
 {
-    if (!s) {
-        return;
-    }
     for (size_t i = 0; i < s->n_sockets; i++) {
         int fd = MHD_quiesce_daemon(s->sockets[i].daemon);
         if (fd >= 0) {
@@ -510,19 +595,42 @@ fs_server_destroy(struct fs_server *s, int ms)
             unlink(s->sockets[i].unix_path);
         }
     }
+}
+
+bool
+fs_server_drain(struct fs_server *s, int ms)
+{
+    if (!s) {
+        return true;
+    }
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000 + 1;
+    until.tv_sec += ms / 1000;
     pthread_mutex_lock(&s->lock);
+    bool first = !s->ending;
     s->ending = true;
     pthread_cond_broadcast(&s->work);
-    while (s->n_threads && pthread_cond_timedwait(&s->done, &s->lock, &until) != ETIMEDOUT) {
-    }
-    bool stuck = s->n_threads > 0;
     pthread_mutex_unlock(&s->lock);
-    if (stuck) {
-        fs_log_warning("%u calls did not end in time and are abandoned", s->n_running);
-        return; /* they still use the server: the process ends anyway */
+    if (first) {
+        close_doors(s);
+    }
+    pthread_mutex_lock(&s->lock);
+    while ((s->n_threads || s->n_calls) && pthread_cond_timedwait(&s->done, &s->lock, &until) != ETIMEDOUT) {
+    }
+    unsigned busy = s->n_queued + s->n_running;
+    bool drained = !s->n_threads;
+    pthread_mutex_unlock(&s->lock);
+    if (busy) {
+        fs_log_warning("%u calls have not ended after %d s", busy, ms / 1000);
+    }
+    return drained;
+}
+
+void
+fs_server_destroy(struct fs_server *s)
+{
+    if (!s) {
+        return;
     }
     for (size_t i = 0; i < s->n_sockets; i++) {
         MHD_stop_daemon(s->sockets[i].daemon);

@@ -2,6 +2,9 @@
 #ifndef CORE_SERVER_H
 #define CORE_SERVER_H 1
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include <flowstream/value.h>
 
 struct fs_server;
@@ -19,7 +22,7 @@ struct fs_server_handler {
     void *aux;
     /* Serve a call; 'params' is borrowed.  'plain': answer with the bare value. */
     void (*call)(void *aux, const char *method, xmlrpc_value *params, const char *request_id, struct fs_reply *, bool *plain);
-    /* True: call() of this method never blocks. */
+    /* True: call() of this method, or get() of this path, never blocks. */
     bool (*quick)(void *aux, const char *method);
     /* The text of GET 'path' (owned by the server from then on) and its type, or NULL: not found.  'status' is 200 before. */
     char *(*get)(void *aux, const char *path, const char **type, unsigned *status);
@@ -29,8 +32,11 @@ FS_API struct fs_server *fs_server_new(const struct fs_server_options *, const s
 /* "HOST:PORT", "[V6]:PORT" (port 0: any) or "unix:/PATH" (made with mode 0600; one that nobody serves is replaced).  0, or an errno with
  * *error owned.  *bound (owned) says where it listens. */
 FS_API int fs_server_listen(struct fs_server *, const char *where, char **bound, char **error);
-/* Calls under way get 'ms' milliseconds to end; then the sockets are closed and all is freed. */
-FS_API void fs_server_destroy(struct fs_server *, int ms);
+/* The end begins: no new connections and no new calls; those under way get 'ms' milliseconds to end and to be answered.  False: some
+ * have not, and still use the server and its owner; wait again, or end the process.  Accepts NULL. */
+FS_API bool fs_server_drain(struct fs_server *, int ms);
+/* Closes all connections and frees all; fs_server_drain() must have returned true.  Accepts NULL. */
+FS_API void fs_server_destroy(struct fs_server *);
 /* Connections open and calls waiting or running. */
 FS_API void fs_server_load(struct fs_server *, unsigned *connections, unsigned *calls);
 

@@ -31,11 +31,12 @@ static void
 complain(void *data, xmlErrorPtr e)
 {
     struct complaints *c = data;
-    size_t n = strlen(e->message);
-    while (n && (e->message[n - 1] == '\n' || e->message[n - 1] == ' ')) {
+    const char *message = e->message ? e->message : "not well-formed";
+    size_t n = strlen(message);
+    while (n && (message[n - 1] == '\n' || message[n - 1] == ' ')) {
         n--;
     }
-    fs_text_addf(&c->text, "%s%s:%d: %.*s", c->text.length ? "\n" : "", c->path, e->line, (int) n, e->message);
+    fs_text_addf(&c->text, "%s%s:%d: %.*s", c->text.length ? "\n" : "", c->path, e->line, (int) n, message);
 }
 
 static bool

@@ -30,6 +30,9 @@ explain(struct fs_store *s, const char *what, char **error)
                          : (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB
                              ? " (damaged: restore a copy, or move it away to begin with an empty store)"
                              : "";
+    if ((code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_READONLY || (code & 0xff) == SQLITE_PERM) {
+        remedy = " (does the folder exist, and may this user write to it?)";
+    }
     *error = fs_xasprintf("store %s: %s: %s%s", s->path, what, s->db ? sqlite3_errmsg(s->db) : "out of memory", remedy);
     return EIO;
 }
@@ -50,7 +53,7 @@ fs_store_open(const char *path, struct fs_store **store, char **error)
     pthread_mutex_init(&s->lock, NULL);
     int version = 0, e = 0;
     if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK
-        || sqlite3_exec(s->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=2000", NULL, NULL, NULL) != SQLITE_OK
+        || sqlite3_exec(s->db, "PRAGMA busy_timeout=2000; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL", NULL, NULL, NULL) != SQLITE_OK
         || sqlite3_exec(s->db, "PRAGMA user_version", version_of, &version, NULL) != SQLITE_OK) {
         e = explain(s, "cannot be opened", error);
     } else if (version > SCHEMA_VERSION || version < 0) {
@@ -123,29 +126,51 @@ fs_store_write(struct fs_store *s, const struct fs_record *changes, size_t n, ch
     return e;
 }
 
+/* The records of a kind as an array, name and value in turn, so that nothing of the store is held while they are handed out; NULL with *error. */
+static xmlrpc_value *
+read_all(struct fs_store *s, const char *kind, char **error)
+{
+    xmlrpc_value *all = fs_array();
+    bool good = true;
+    int code;
+    sqlite3_bind_text(s->list, 1, kind, -1, SQLITE_STATIC);
+    while ((code = sqlite3_step(s->list)) == SQLITE_ROW && good) {
+        const char *name = (const char *) sqlite3_column_text(s->list, 0);
+        const char *bytes = sqlite3_column_blob(s->list, 1);
+        xmlrpc_value *v;
+        char *why;
+        if (fs_xmlrpc_decode_value(bytes ? bytes : "", (size_t) sqlite3_column_bytes(s->list, 1), &v, &why)) {
+            *error = fs_xasprintf("store %s: %s '%s' is damaged: %s", s->path, kind, name, why);
+            free(why);
+            good = false;
+        } else {
+            fs_append(fs_append(all, fs_string(name)), v);
+        }
+    }
+    if (good && code != SQLITE_DONE) {
+        explain(s, "cannot be read", error);
+        good = false;
+    }
+    sqlite3_reset(s->list);
+    sqlite3_clear_bindings(s->list);
+    if (!good) {
+        fs_free(all);
+    }
+    return good ? all : NULL;
+}
+
 int
 fs_store_read(struct fs_store *s, const char *kind, void (*each)(void *, const char *, xmlrpc_value *), void *aux, char **error)
 {
     pthread_mutex_lock(&s->lock);
-    sqlite3_bind_text(s->list, 1, kind, -1, SQLITE_STATIC);
-    int code, e = 0;
-    while (!e && (code = sqlite3_step(s->list)) == SQLITE_ROW) {
-        const char *name = (const char *) sqlite3_column_text(s->list, 0);
-        xmlrpc_value *v;
-        char *why;
-        if (fs_xmlrpc_decode_value(sqlite3_column_blob(s->list, 1), (size_t) sqlite3_column_bytes(s->list, 1), &v, &why)) {
-            *error = fs_xasprintf("store %s: %s '%s' is damaged: %s", s->path, kind, name, why);
-            free(why);
-            e = EIO;
-        } else {
-            each(aux, name, v);
-        }
-    }
-    if (!e && code != SQLITE_DONE) {
-        e = explain(s, "cannot be read", error);
-    }
-    sqlite3_reset(s->list);
-    sqlite3_clear_bindings(s->list);
+    xmlrpc_value *all = read_all(s, kind, error);
     pthread_mutex_unlock(&s->lock);
+    for (size_t i = 0, n = fs_size(all); i < n; i += 2) {
+        xmlrpc_value *v = fs_item(all, i + 1);
+        xmlrpc_INCREF(v);
+        each(aux, fs_text(fs_item(all, i), ""), v);
+    }
+    int e = all ? 0 : EIO;
+    fs_free(all);
     return e;
 }

@@ -19,7 +19,8 @@ FS_API int fs_store_open(const char *path, struct fs_store **, char **error);
 FS_API void fs_store_close(struct fs_store *);
 /* All of the changes, or none.  When it returns 0 they are on the disk. */
 FS_API int fs_store_write(struct fs_store *, const struct fs_record *, size_t n, char **error);
-/* All records of a kind, in order of their names; 'each' gets a value that it owns. */
+/* All records of a kind, in order of their names; 'each' gets a value that it owns, and may use the store.  On an error it has
+ * not been called. */
 FS_API int fs_store_read(struct fs_store *, const char *kind, void (*each)(void *aux, const char *name, xmlrpc_value *), void *aux,
                          char **error);
 

@@ -3,6 +3,7 @@
 
 #include "core/util.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -156,11 +157,16 @@ write_all(int fd, const char *p, size_t n)
 int
 fs_write_file(int dirfd, const char *path, const void *content, size_t size, unsigned mode)
 {
-    char *temporary = fs_xasprintf("%s.%d-%lx.tmp", path, getpid(), (unsigned long) fs_now_ms());
+    static unsigned long count;
+    char *temporary = fs_xasprintf("%s.%d-%lx.tmp", path, getpid(), __atomic_add_fetch(&count, 1, __ATOMIC_RELAXED));
+    unlinkat(dirfd, temporary, 0); /* of a process before us that had our number and was killed */
     int fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     int error = fd < 0 ? errno : 0;
     if (!error) {
         error = write_all(fd, content, size);
+        if (!error && fsync(fd)) { /* else a crash of the machine could leave the new name without the new content */
+            error = errno;
+        }
         if (close(fd) && !error) {
             error = errno;
         }
@@ -178,6 +184,7 @@ fs_write_file(int dirfd, const char *path, const void *content, size_t size, uns
 int
 fs_make_dirs(const char *path)
 {
+    assert(*path);
     char *copy = fs_xstrdup(path);
     int error = 0;
     for (char *p = copy + 1; !error; p++) {

@@ -92,17 +92,24 @@ xmlrpc_value *
 fs_string(const char *s)
 {
     char *copy = fs_xstrdup(s ? s : "");
-    for (unsigned char *p = (unsigned char *) copy; *p;) {
+    unsigned char *to = (unsigned char *) copy;
+    for (const unsigned char *p = to; *p;) {
         size_t n = utf8_length(p);
-        if (!n) {
-            *p = '?';
-            n = 1;
+        if (n == 4) { /* the library knows no character beyond the first 65,536 and would end the process */
+            memcpy(to, "\xef\xbf\xbd", 3);
+            to += 3;
+        } else if (n) {
+            memmove(to, p, n);
+            to += n;
+        } else {
+            *to++ = '?';
         }
-        p += n;
+        p += n ? n : 1;
     }
+    *to = '\0';
     xmlrpc_env env;
     xmlrpc_env_init(&env);
-    xmlrpc_value *v = xmlrpc_string_new(&env, copy);
+    xmlrpc_value *v = xmlrpc_string_new_cr(&env, copy); /* without _cr it would drop carriage returns */
     must(&env);
     free(copy);
     return v;
@@ -125,8 +132,10 @@ fs_set(xmlrpc_value *strct, const char *key, xmlrpc_value *member)
 {
     xmlrpc_env env;
     xmlrpc_env_init(&env);
-    xmlrpc_struct_set_value(&env, strct, key, member);
+    xmlrpc_value *name = fs_string(key); /* a key is text as any other */
+    xmlrpc_struct_set_value_v(&env, strct, name, member);
     must(&env);
+    xmlrpc_DECREF(name);
     xmlrpc_DECREF(member);
     return strct;
 }
@@ -340,7 +349,7 @@ copy_scalar(const xmlrpc_value *v)
     xmlrpc_env_init(&env);
     xmlrpc_value *copy;
     xmlrpc_int64 l;
-    const char *text;
+    xmlrpc_datetime when;
     const unsigned char *bytes;
     size_t size;
     switch (xmlrpc_value_type(unconst(v))) {
@@ -361,9 +370,8 @@ copy_scalar(const xmlrpc_value *v)
     case XMLRPC_TYPE_STRING:
         return fs_string(fs_text(v, ""));
     case XMLRPC_TYPE_DATETIME:
-        xmlrpc_read_datetime_str(&env, v, &text);
-        copy = xmlrpc_datetime_new_str(&env, text);
-        free((void *) (uintptr_t) text);
+        xmlrpc_read_datetime(&env, v, &when); /* by its text a copy of the year 3998 is another one */
+        copy = xmlrpc_datetime_new(&env, when);
         break;
     case XMLRPC_TYPE_BASE64:
         xmlrpc_read_base64(&env, v, &size, &bytes);

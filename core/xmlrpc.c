@@ -259,6 +259,14 @@ base64(struct decoder *d)
     return v;
 }
 
+/* Are the two digits at 's' a number in [low, high]? */
+static bool
+in_range(const char *s, int low, int high)
+{
+    int n = (s[0] - '0') * 10 + s[1] - '0';
+    return n >= low && n <= high;
+}
+
 static xmlrpc_value *
 date_time(struct decoder *d)
 {
@@ -268,6 +276,8 @@ date_time(struct decoder *d)
     for (size_t i = 0; good && i < sizeof shape - 1; i++) {
         good = shape[i] == 'd' ? isdigit((unsigned char) s[i]) != 0 : s[i] == shape[i];
     }
+    good = good && in_range(s + 4, 1, 12) && in_range(s + 6, 1, 31) && in_range(s + 9, 0, 23) && in_range(s + 12, 0, 59)
+           && in_range(s + 15, 0, 60);
     xmlrpc_value *v = NULL;
     if (good) {
         xmlrpc_env env;
@@ -334,6 +344,8 @@ add_member(struct decoder *d, struct frame *strct, struct frame *member)
 {
     if (!member->name || !member->value) {
         refuse(d, "a member needs a name and a value");
+    } else if (strct->children > FS_XML_MAX_MEMBERS) {
+        refuse(d, "a struct of more than %d members", FS_XML_MAX_MEMBERS);
     } else if (fs_get(strct->value, member->name)) {
         refuse(d, "member '%.40s' stands twice in a struct", member->name);
     } else {
@@ -478,10 +490,15 @@ instruction(void *data, const XML_Char *target, const XML_Char *text)
 static int
 decode(struct decoder *d, const char *bytes, size_t size, char **error)
 {
-    d->parser = XML_ParserCreate("UTF-8"); /* overrides what the document says: UTF-16 is then not well-formed */
+    d->parser = XML_ParserCreate("UTF-8"); /* overrides what the document says */
     if (!d->parser || size > 1u << 30) {
         XML_ParserFree(d->parser);
-        *error = fs_xasprintf("document of %zu bytes", size);
+        *error = fs_xasprintf("a document of %zu bytes is not taken", size);
+        return EINVAL;
+    }
+    if (size && memchr(bytes, '\0', size)) { /* UTF-16, which expat believes whatever it was told, or no XML at all */
+        XML_ParserFree(d->parser);
+        *error = fs_xasprintf("line 1: a NUL byte: only UTF-8 is taken");
         return EINVAL;
     }
     XML_SetUserData(d->parser, d);

@@ -13,6 +13,7 @@
 enum {
     FS_XML_MAX_DEPTH = 32,       /* arrays and structs inside each other */
     FS_XML_MAX_VALUES = 1000000, /* values in one document */
+    FS_XML_MAX_MEMBERS = 4096,   /* members of one struct: each look-up goes through all */
     FS_XML_MAX_NAME = 256,       /* bytes of a member's name */
 };
 

@@ -104,12 +104,13 @@ next_part(const char *string, size_t *at, char separator)
     return (struct span) { (uint32_t) start, (uint32_t) (stop - start) };
 }
 
-/* The network port that a match names. */
-static void
+/* The network port that a match names.  False after an error. */
+static bool
 extract_in_port(struct check *check, uint32_t node)
 {
     static const char key[] = "in_port=";
     const char *match = check->nodes[node].match;
+    bool good = true;
     for (size_t at = 0; match[at];) {
         struct span part = next_part(match, &at, ',');
         if (part.length < strlen(key) || strncmp(match + part.offset, key, strlen(key))) {
@@ -122,11 +123,13 @@ extract_in_port(struct check *check, uint32_t node)
                               length ? "the match of '%s' names a second in_port"
                                      : "the match of '%s' has an empty in_port",
                               check->nodes[node].name);
+            good = false;
             continue;
         }
         check->nodes[node].in_port = arena_copy(check->arena, match + start, length);
         check_port_name(check, check->facts[node].args, check->nodes[node].in_port, start);
     }
+    return good;
 }
 
 static void
@@ -142,10 +145,8 @@ check_from_net(struct check *check, uint32_t node)
         diagnostics_note(check->diagnostics, error, NULL, "for example FromNet(\"in_port=net0,ip,nw_src=10.0.0.0/8\")");
         return;
     }
-    size_t errors = fs_diagnostics_errors(check->diagnostics), offset = 0;
-    extract_in_port(check, node);
-    bool good = errors == fs_diagnostics_errors(check->diagnostics);
-    char *wrong = check->env->check_match && good ? check->env->check_match(check->env->aux, value, &offset) : NULL;
+    size_t offset = 0;
+    char *wrong = extract_in_port(check, node) && check->env->check_match ? check->env->check_match(check->env->aux, value, &offset) : NULL;
     if (wrong) {
         size_t length = strlen(value);
         offset = offset < length ? offset : length;

@@ -19,4 +19,4 @@ lib_libflowstream_openflow_so_CPPFLAGS = $(AM_CPPFLAGS) -include $(lastword $(OV
 lib_libflowstream_openflow_so_LDFLAGS = $(SHARED_LDFLAGS) -Wl,-soname,libflowstream-openflow.so -Wl,--exclude-libs,ALL \
 	-Wl,--wrap=vlog -Wl,--wrap=vlog_valist -Wl,--wrap=vlog_rate_limit
 lib_libflowstream_openflow_so_LDADD = $(OVS_LIBS)
-EXTRA_DIST += docs/nsh-on-ovs.md bench/openflow/bundles.py
+EXTRA_DIST += bench/openflow/bundles.py

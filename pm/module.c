@@ -32,6 +32,7 @@
 #include "pm/spec.h"
 
 enum { END_MS = 500 };
+enum { HELP = 256 }; /* an option without a letter */
 
 #ifdef FS_SANITIZED
 #define MEMORY_INSTEAD ""
@@ -73,13 +74,31 @@ report_and_exit(int fd, char sign, const char *format, ...)
     _exit(sign == '+' ? 0 : 1);
 }
 
+static int usage(FILE *to, int status) __attribute__((noreturn));
+
+static int
+usage(FILE *to, int status)
+{
+    fputs("usage: flowstream-module --owner ID --name NAME --dir FOLDER --types FOLDER --host HOST\n\n"
+          "Runs one processing module in a process of its own. It is started by the module host daemon.\n\n"
+          "  --owner ID       the allocation that the module belongs to, for whoever lists processes\n"
+          "  --name NAME      its name, for whoever lists processes\n"
+          "  --dir FOLDER     its folder, which holds its specification\n"
+          "  --types FOLDER   where the module types are\n"
+          "  --host HOST      the host's name in control groups\n"
+          "  --version        print the version\n"
+          "  --help           print this\n", to);
+    exit(status);
+}
+
 static void
 parse_options(int argc, char *argv[], struct start *s)
 {
     static const struct option options[] = {
         { "owner", required_argument, NULL, 'o' }, { "name", required_argument, NULL, 'n' },
         { "dir", required_argument, NULL, 'd' },   { "types", required_argument, NULL, 't' },
-        { "host", required_argument, NULL, 'h' },  { NULL, 0, NULL, 0 },
+        { "host", required_argument, NULL, 'h' },  { "version", no_argument, NULL, 'v' },
+        { "help", no_argument, NULL, HELP },       { NULL, 0, NULL, 0 },
     };
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
@@ -88,13 +107,15 @@ parse_options(int argc, char *argv[], struct start *s)
         case 'h': s->host = optarg; break;
         case 'o':
         case 'n': break; /* for whoever lists processes; the specification says the same */
-        default: exit(2);
+        case 'v':
+            puts("flowstream-module " PACKAGE_VERSION);
+            exit(0);
+        case HELP: usage(stdout, 0);
+        default: usage(stderr, 2);
         }
     }
     if (!s->dir || !s->types || !s->host) {
-        fprintf(stderr, "usage: flowstream-module --owner ID --name NAME --dir FOLDER --types FOLDER --host HOST\n"
-                        "It is started by the module host daemon.\n");
-        exit(2);
+        usage(stderr, 2);
     }
 }
 

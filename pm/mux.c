@@ -25,6 +25,24 @@
 #include "pm/process.h"
 
 enum { MEND_MS = 1000, EVENTS = 64 };
+enum { HELP = 256 }; /* an option without a letter */
+
+static int usage(FILE *to, int status) __attribute__((noreturn));
+
+static int
+usage(FILE *to, int status)
+{
+    fputs("usage: flowstream-mux --host HOST --dir FOLDER --trunk INTERFACE [--netns PATH]\n\n"
+          "The multiplexer of a module host: hands packets between the trunk to the switch and the modules. It is started by the\n"
+          "module host daemon.\n\n"
+          "  --host HOST        name of the host, for whoever lists processes\n"
+          "  --dir FOLDER       where its control socket, pid and lock are\n"
+          "  --trunk INTERFACE  the host's end of the trunk\n"
+          "  --netns PATH       the network namespace that the trunk is in (default: the one that it is started in)\n"
+          "  --version          print the version\n"
+          "  --help             print this\n", to);
+    exit(status);
+}
 
 static void
 parse_options(int argc, char *argv[], struct mux *mux)
@@ -32,6 +50,7 @@ parse_options(int argc, char *argv[], struct mux *mux)
     static const struct option options[] = {
         { "host", required_argument, NULL, 'h' },  { "dir", required_argument, NULL, 'd' },
         { "trunk", required_argument, NULL, 't' }, { "netns", required_argument, NULL, 'n' },
+        { "version", no_argument, NULL, 'v' },     { "help", no_argument, NULL, HELP },
         { NULL, 0, NULL, 0 },
     };
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -40,13 +59,15 @@ parse_options(int argc, char *argv[], struct mux *mux)
         case 't': mux->interface = optarg; break;
         case 'n': mux->netns = optarg; break;
         case 'h': break; /* for whoever lists processes */
-        default: exit(2);
+        case 'v':
+            puts("flowstream-mux " PACKAGE_VERSION);
+            exit(0);
+        case HELP: usage(stdout, 0);
+        default: usage(stderr, 2);
         }
     }
     if (!mux->dir || !mux->interface) {
-        fprintf(stderr, "usage: flowstream-mux --host HOST --dir FOLDER --trunk INTERFACE [--netns PATH]\n"
-                        "It is started by the module host daemon.\n");
-        exit(2);
+        usage(stderr, 2);
     }
 }
 

@@ -5,8 +5,11 @@ include tests/unit/local-openflow.mk
 include tests/unit/local-alloc.mk
 include tests/unit/local-pm.mk
 include tests/unit/local-lang.mk
+include tests/platform/local.mk
+include tests/unit/local-core.mk
 
 # What the tests need beside the programs: "make tests".
-tests: all $(check_PROGRAMS) $(check_DATA)
+tests: all
+	$(MAKE) $(AM_MAKEFLAGS) $(check_PROGRAMS) $(check_DATA)
 .PHONY: tests
-EXTRA_DIST += tests/run.py tests/suite.txt tests/lsan.supp tests/lib/flowtest.py
+EXTRA_DIST += tests/run.py tests/suite.txt tests/lsan.supp tests/lib/flowtest.py examples/demo.py examples/document.flow examples/mirror.flow examples/split.flow examples/web.flow

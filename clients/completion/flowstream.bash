@@ -47,6 +47,7 @@ _flowstream()
         [[ $position == 0 ]] && words=$(_flowstream_record daemons)
         ;;
     install) options+=" --name --key --wait" ;;
+    show) options+=" --text --rules --watch" ;;
     host)
         [[ $position == 0 ]] && words="add remove"
         [[ $sub == add ]] && options+=" --cpu --mem --switch"

@@ -6,7 +6,8 @@ static void
 run(struct fs_call *call)
 {
     if (!fs_log_set_level(fs_call_string(call, 0, ""), fs_call_string(call, 1, ""))) {
-        fs_call_fail(call, "level '%.40s' is none of error, warning, info, debug", fs_call_string(call, 1, ""));
+        fs_call_fail(call, "level '%.40s' is none of error, warning, info, debug, or '%.40s' is no module",
+                     fs_call_string(call, 1, ""), fs_call_string(call, 0, ""));
         return;
     }
     fs_call_return(call, fs_log_levels());

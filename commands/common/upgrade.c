@@ -55,6 +55,7 @@ apply(struct fs_call *call, const struct patch *p)
 {
     struct fs_loader *l = fs_daemon_loader(fs_call_daemon(call));
     char *path = fs_xasprintf("%s/%s.so", fs_loader_folder(l, p->kind), p->name);
+    fs_make_dirs(fs_loader_folder(l, p->kind)); /* what goes wrong here, the writing says */
     int e = fs_write_file(AT_FDCWD, path, p->content, p->size, 0644);
     char *why = e ? fs_xasprintf("%s: %s", path, strerror(e)) : NULL;
     free(path);

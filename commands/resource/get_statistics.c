@@ -1,28 +1,8 @@
 /* get_statistics of the resource daemon: its process, hosts, allocations. */
-#include <stdlib.h>
-
 #include <flowstream/method.h>
 
 #include "core/daemon.h"
 #include "daemons/resource/resource.h"
-
-static xmlrpc_value *
-allocations(struct resource *r)
-{
-    size_t n;
-    int *ids = resource_allocation_ids(r, &n);
-    xmlrpc_value *all = fs_array();
-    for (size_t i = 0; i < n; i++) {
-        xmlrpc_value *doc = resource_allocation(r, ids[i]), *v = fs_struct();
-        fs_set(v, "allocation", fs_stringf("%d", ids[i]));
-        fs_set(v, "name", fs_string(fs_get_string(doc, "name", "")));
-        fs_set(v, "state", fs_string(fs_get_string(doc, "state", "")));
-        fs_append(all, fs_set(v, "modules", fs_int((int) fs_size(fs_get(fs_get(doc, "plan"), "modules")))));
-        fs_free(doc);
-    }
-    free(ids);
-    return all;
-}
 
 static xmlrpc_value *
 hosts(struct resource *r)
@@ -47,7 +27,7 @@ run(struct fs_call *call)
     xmlrpc_value *v = fs_struct();
     fs_set(v, "process", fs_daemon_statistics(fs_call_daemon(call)));
     fs_set(v, "switches_prepared", fs_int(resource_prepared(r)));
-    fs_set(v, "allocations", allocations(r));
+    fs_set(v, "allocations", resource_summaries(r));
     fs_call_return(call, fs_set(v, "known_hosts", hosts(r)));
 }
 

@@ -29,12 +29,13 @@ run(struct fs_call *call)
     xmlrpc_value *param = fs_set(fs_struct(), "text", fs_string(fs_call_string(call, 0, "")));
     xmlrpc_value *request = step(call, "compile_request", fs_set(param, "file", fs_string("request"))), *placement = NULL, *plan = NULL, *rules = NULL;
     char *error = NULL;
+    int id = resource_next_id(r);
     if (request && resource_conflict(r, 0, request, &error)) {
         fs_call_fail(call, "%s", error);
     } else if (request) {
         resource_placing_begin(r);
-        placement = step(call, "place_allocation", fs_set(fs_set(fs_struct(), "id", fs_int(0)), "request", fs_copy(request)));
-        plan = placement ? resource_make_plan(r, 0, request, placement, false, &error) : NULL;
+        placement = step(call, "place_allocation", fs_set(fs_set(fs_struct(), "id", fs_int(id)), "request", fs_copy(request)));
+        plan = placement ? resource_make_plan(r, id, request, placement, false, &error) : NULL;
         resource_placing_end(r);
         if (placement && !plan) {
             fs_call_fail(call, "%s", error);
@@ -45,7 +46,7 @@ run(struct fs_call *call)
     }
     if (rules) {
         xmlrpc_value *v = fs_struct();
-        fs_set(v, "id", fs_int(0)); /* plans are not kept */
+        fs_set(v, "id", fs_int(id));
         fs_set(v, "placement", fs_copy(fs_get(plan, "modules")));
         fs_set(v, "ports", fs_copy(fs_get(plan, "ports")));
         fs_set(v, "paths", fs_copy(fs_get(plan, "flows")));
@@ -62,7 +63,7 @@ run(struct fs_call *call)
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "plan_allocation",
-    .help = "Tells what install_allocation would do with the request now, and changes nothing: placement (modules with their hosts), ports (of ToNets), paths (of flows, with the "
+    .help = "Tells what install_allocation would do with the request now, and changes nothing: id (that the allocation would get), placement (modules with their hosts), ports (of ToNets), paths (of flows, with the "
             "path identifiers that would be next), rules (of each switch).",
     .params = { { "alloc", "string", "the request, in the allocation language" } },
     .returns = "struct",

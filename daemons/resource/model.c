@@ -343,7 +343,7 @@ set_place(struct resource *r, struct allocation *a, const struct fs_services *s,
 {
     const xmlrpc_value *plan = fs_get(a->doc, "plan");
     const struct fs_service_node *node = &s->nodes[n];
-    const char *where = node->kind == FS_SERVICE_SOURCE ? strchr(node->id, '@') + 1
+    const char *where = node->kind == FS_SERVICE_SOURCE ? strrchr(node->id, '@') + 1
                         : node->kind == FS_SERVICE_SINK ? fs_get_string(fs_get(plan, "ports"), node->id, "")
                                                         : fs_get_string(module_of(fs_get(plan, "modules"), node->id), "host", "");
     int at = fs_platform_find(r->platform, where);
@@ -505,14 +505,28 @@ resource_node_kind(struct resource *r, const char *node)
     return kind;
 }
 
-/* The ports of a switch towards others, and where traffic that nobody claims passes. */
-static xmlrpc_value *
-describe_switch(const struct fs_platform *p, int n)
+static bool
+was_removed(const struct resource *r, const struct fs_node *node)
 {
+    const struct host *h = node->kind == FS_NODE_SERVER ? r->hosts : NULL;
+    while (h && strcmp(h->name, node->id)) {
+        h = h->next;
+    }
+    return h && h->removed;
+}
+
+/* The ports of a switch towards others, and where traffic that nobody claims passes.  Nothing is taken from a host that was removed. */
+static xmlrpc_value *
+describe_switch(const struct resource *r, int n)
+{
+    const struct fs_platform *p = r->platform;
     xmlrpc_value *inner = fs_array(), *outer = fs_array(), *forward = fs_array();
     for (int i = p->out_start[n]; i < p->out_start[n + 1]; i++) {
         const struct fs_arc *arc = &p->arcs[p->out[i]];
         const struct fs_node *to = &p->nodes[arc->to];
+        if (was_removed(r, to)) {
+            continue;
+        }
         fs_append(to->kind == FS_NODE_IO ? outer : inner, fs_string(arc->port));
         int back = to->kind == FS_NODE_IO && to->forward >= 0 ? arc_between(p, n, to->forward) : -1;
         if (back >= 0) {
@@ -536,12 +550,12 @@ resource_switches(struct resource *r)
     pthread_mutex_lock(&r->lock);
     for (int n = 0; n < r->platform->n_nodes; n++) {
         if (r->platform->nodes[n].kind == FS_NODE_SWITCH) {
-            fs_append(all, describe_switch(r->platform, n));
+            fs_append(all, describe_switch(r, n));
         }
     }
     for (struct host *h = r->hosts; h; h = h->next) {
         if (!h->removed && fs_platform_find(r->platform, h->name) >= 0) {
-            xmlrpc_value *v = describe_switch(r->platform, fs_platform_find(r->platform, h->name));
+            xmlrpc_value *v = describe_switch(r, fs_platform_find(r->platform, h->name));
             fs_set(v, "name", fs_string(fs_get_string(h->doc, "bridge", h->name)));
             fs_set(v, "target", fs_string(fs_get_string(h->doc, "switch", "")));
             fs_set(v, "host", fs_string(h->name));
@@ -550,4 +564,35 @@ resource_switches(struct resource *r)
     }
     pthread_mutex_unlock(&r->lock);
     return all;
+}
+
+static char *
+joined(const xmlrpc_value *rules)
+{
+    struct fs_text t = { 0 };
+    for (size_t i = 0; i < fs_size(rules); i++) {
+        fs_text_addf(&t, "%s\n", fs_text(fs_item(rules, i), ""));
+    }
+    return t.text ? t.text : fs_xstrdup("");
+}
+
+bool
+resource_base_rules_differ(struct resource *r, const char *name, const xmlrpc_value *rules)
+{
+    char *now = joined(rules);
+    pthread_mutex_lock(&r->lock);
+    bool differ = strcmp(fs_get_string(r->base_rules, name, now), now) != 0;
+    pthread_mutex_unlock(&r->lock);
+    free(now);
+    return differ;
+}
+
+void
+resource_note_base_rules(struct resource *r, const char *name, const xmlrpc_value *rules)
+{
+    char *now = joined(rules);
+    pthread_mutex_lock(&r->lock);
+    fs_set(r->base_rules, name, fs_string(now));
+    pthread_mutex_unlock(&r->lock);
+    free(now);
 }

@@ -49,6 +49,9 @@ FS_API struct fs_peer *resource_host_peer(struct resource *, const char *name);
 /* Have all switches their base rules?  Told by prepare_platform, shown in get_statistics and asked by 'status'. */
 FS_API void resource_set_prepared(struct resource *, bool);
 FS_API bool resource_prepared(struct resource *);
+/* Have these base rules of a switch become others since resource_note_base_rules()?  False for a switch that none were noted of. */
+FS_API bool resource_base_rules_differ(struct resource *, const char *name, const xmlrpc_value *rules);
+FS_API void resource_note_base_rules(struct resource *, const char *name, const xmlrpc_value *rules);
 
 /* --- Allocations --- */
 
@@ -56,10 +59,16 @@ FS_API bool resource_prepared(struct resource *);
  * exists, its id comes back and *again is true. */
 FS_API int resource_new_allocation(struct resource *, const char *text, const char *name, const char *key, const char *owner,
                                    xmlrpc_value *request /* taken */, bool *again, char **error);
+/* The id that the next new allocation will get: what is planned now is planned for it. */
+FS_API int resource_next_id(struct resource *);
 /* A copy of what is known of it, or NULL. */
 FS_API xmlrpc_value *resource_allocation(struct resource *, int id);
 /* Ids of all, ascending; owned by the caller. */
 FS_API int *resource_allocation_ids(struct resource *, size_t *n);
+/* Ids of those that are in no state to stay in and that nobody works on. */
+FS_API int *resource_unsettled_ids(struct resource *, size_t *n);
+/* One line about each: [{allocation, name, state, modules}]. */
+FS_API xmlrpc_value *resource_summaries(struct resource *);
 /* Change members of an allocation (a struct, taken) in the store, then in memory.  ENOENT: unknown. */
 FS_API int resource_update(struct resource *, int id, xmlrpc_value *members, char **error);
 /* Begin to work on it: false when somebody does already, or there is none.  End with resource_release(), also after resource_forget(). */
@@ -68,7 +77,7 @@ FS_API void resource_release(struct resource *, int id);
 /* Forget it, in the store and in memory, and give back what it took of the platform. */
 FS_API int resource_forget(struct resource *, int id, char **error);
 /* The first allocation, other than 'id', that can claim a packet which one of request's FromNets claims too and is not ordered by PRIORITY: its
- * id, or 0.  *why says which FromNets. */
+ * id, or 0; -1 where two FromNets of the request itself can.  *why says which FromNets. */
 FS_API int resource_conflict(struct resource *, int id, const xmlrpc_value *request, char **why);
 
 /* --- Placing --- */

@@ -78,6 +78,7 @@ resource_start(struct fs_daemon *daemon, const struct fs_settings *settings, cha
     struct resource *r = fs_xcalloc(1, sizeof *r);
     r->daemon = daemon;
     r->platform_path = fs_xstrdup(platform);
+    r->base_rules = fs_struct();
     pthread_mutex_init(&r->lock, NULL);
     pthread_mutex_init(&r->placing, NULL);
     if (!load_store(r, error) || (*error = resource_reload_platform(r))) {
@@ -114,6 +115,7 @@ resource_stop(void *state)
         fs_peer_destroy(r->old_peers[--r->n_old_peers]);
     }
     free(r->old_peers);
+    fs_free(r->base_rules);
     fs_load_destroy(r->load);
     fs_platform_destroy(r->platform);
     fs_store_close(r->store);
@@ -180,6 +182,15 @@ resource_new_allocation(struct resource *r, const char *text, const char *name, 
     return id;
 }
 
+int
+resource_next_id(struct resource *r)
+{
+    pthread_mutex_lock(&r->lock);
+    int id = r->last_id + 1;
+    pthread_mutex_unlock(&r->lock);
+    return id;
+}
+
 xmlrpc_value *
 resource_allocation(struct resource *r, int id)
 {
@@ -190,18 +201,65 @@ resource_allocation(struct resource *r, int id)
     return doc;
 }
 
-int *
-resource_allocation_ids(struct resource *r, size_t *n)
+static int *
+collect_ids(struct resource *r, bool (*wanted)(const struct allocation *), size_t *n)
 {
     int *ids = NULL;
+    size_t room = 0;
     *n = 0;
     pthread_mutex_lock(&r->lock);
     for (struct allocation *a = r->allocations; a; a = a->next) {
-        ids = fs_xrealloc(ids, (*n + 1) * sizeof *ids);
-        ids[(*n)++] = a->id;
+        if (wanted(a)) {
+            if (*n == room) {
+                room = room * 2 + 16;
+                ids = fs_xrealloc(ids, room * sizeof *ids);
+            }
+            ids[(*n)++] = a->id;
+        }
     }
     pthread_mutex_unlock(&r->lock);
     return ids;
+}
+
+static bool
+is_any(const struct allocation *a)
+{
+    (void) a;
+    return true;
+}
+
+static bool
+is_unsettled(const struct allocation *a)
+{
+    return !a->busy && strcmp(fs_get_string(a->doc, "state", ""), "installed");
+}
+
+int *
+resource_allocation_ids(struct resource *r, size_t *n)
+{
+    return collect_ids(r, is_any, n);
+}
+
+int *
+resource_unsettled_ids(struct resource *r, size_t *n)
+{
+    return collect_ids(r, is_unsettled, n);
+}
+
+xmlrpc_value *
+resource_summaries(struct resource *r)
+{
+    xmlrpc_value *all = fs_array();
+    pthread_mutex_lock(&r->lock);
+    for (struct allocation *a = r->allocations; a; a = a->next) {
+        xmlrpc_value *v = fs_struct();
+        fs_set(v, "allocation", fs_stringf("%d", a->id));
+        fs_set(v, "name", fs_string(fs_get_string(a->doc, "name", "")));
+        fs_set(v, "state", fs_string(fs_get_string(a->doc, "state", "")));
+        fs_append(all, fs_set(v, "modules", fs_int((int) fs_size(fs_get(fs_get(a->doc, "plan"), "modules")))));
+    }
+    pthread_mutex_unlock(&r->lock);
+    return all;
 }
 
 int
@@ -322,11 +380,34 @@ conflict_between(const xmlrpc_value *mine, const xmlrpc_value *theirs, const str
     return NULL;
 }
 
+/* Two FromNets of one request that claim a common packet. */
+static char *
+conflict_inside(const xmlrpc_value *request)
+{
+    const xmlrpc_value *nodes = fs_get(request, "nodes");
+    for (size_t i = 0; i < fs_size(nodes); i++) {
+        const xmlrpc_value *x = fs_item(nodes, i);
+        for (size_t j = i + 1; j < fs_size(nodes) && !strcmp(fs_get_string(x, "kind", ""), "from"); j++) {
+            const xmlrpc_value *y = fs_item(nodes, j);
+            if (!strcmp(fs_get_string(y, "kind", ""), "from") && overlap(x, y)) {
+                return fs_xasprintf("FromNet %s (\"%s\") and FromNet %s (\"%s\") of the request can match the same packet: narrow one, or use one FromNet "
+                                    "and a Classifier behind it",
+                                    fs_get_string(x, "name", ""), fs_get_string(x, "match", ""), fs_get_string(y, "name", ""),
+                                    fs_get_string(y, "match", ""));
+            }
+        }
+    }
+    return NULL;
+}
+
 int
 resource_conflict(struct resource *r, int id, const xmlrpc_value *request, char **why)
 {
     int with = 0;
-    *why = NULL;
+    *why = conflict_inside(request);
+    if (*why) {
+        return -1;
+    }
     pthread_mutex_lock(&r->lock);
     for (struct allocation *a = r->allocations; a && !with; a = a->next) {
         /* Of two that come at the same time the older goes on. */

@@ -38,6 +38,7 @@ struct resource {
     struct fs_peer **old_peers; /* replaced by a new address, maybe still in use */
     size_t n_old_peers;
     struct allocation *allocations;
+    xmlrpc_value *base_rules;   /* switch -> its base rules when they were last put there, as one string; those not looked at yet are missing */
     int last_id;
     int last_spi;
     bool prepared;           /* atomic */

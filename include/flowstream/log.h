@@ -42,7 +42,8 @@ FS_API void fs_log_write(struct fs_log_module *, enum fs_log_level, const char *
 
 /* The name in each line; once, at start. Lines go to standard error. */
 FS_API void fs_log_open(const char *daemon);
-/* Sets the level of one module, or with "" of all that have none of their own.  False: no such level. */
+/* Sets the level of one module, or with "" of all that have none of their own.  False: no such level, a name that no
+ * module has (lower-case letters, digits, "-_."; 31 at most), or no room for another module. */
 FS_API bool fs_log_set_level(const char *module, const char *level);
 /* A struct from module name to level; "" is the default. */
 FS_API xmlrpc_value *fs_log_levels(void);

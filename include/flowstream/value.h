@@ -19,7 +19,8 @@ FS_API xmlrpc_value *fs_int(int);
 FS_API xmlrpc_value *fs_bool(bool);
 /* NaN and infinity have no XML-RPC form and become 0. */
 FS_API xmlrpc_value *fs_double(double);
-/* NULL is "".  Bytes that are no UTF-8, and control characters that XML cannot carry, become '?'. */
+/* NULL is "".  Bytes that are no UTF-8, and control characters that XML cannot carry, become '?';
+ * characters beyond U+FFFF, which xmlrpc-c does not know, become U+FFFD. */
 FS_API xmlrpc_value *fs_string(const char *);
 FS_API xmlrpc_value *fs_stringf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 FS_API xmlrpc_value *fs_struct(void);

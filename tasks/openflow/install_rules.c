@@ -58,7 +58,7 @@ run(struct fs_call *call)
         fs_call_fail(call, "install_rules: parameter needs 'allocation' (int) and 'switches' (array)");
         return;
     }
-    bool only_missing = fs_get_bool(param, "only_missing", false);
+    bool only_missing = fs_get_bool(param, "only_missing", false), other = fs_get_bool(param, "other", false);
     char *error = NULL;
     size_t done = 0, n = fs_size(list);
     xmlrpc_value *changed = fs_array();
@@ -68,11 +68,11 @@ run(struct fs_call *call)
         if (!error && fs_size(rules) > MAX_RULES) {
             error = fs_xasprintf("switch %s: %zu rules for one allocation; %d are possible", fs_get_string(item, "switch", ""), fs_size(rules), MAX_RULES);
         }
-        if (!error && (!only_missing || !is_complete(sw, (uint32_t) id, fs_size(rules)))) {
+        if (!error && (!only_missing || other || !is_complete(sw, (uint32_t) id, fs_size(rules)))) {
             apply(sw, (uint32_t) id, rules, false, &error);
             if (!error) {
                 fs_append(changed, fs_string(fs_get_string(item, "switch", "")));
-                fs_log_debug("%zu rules of allocation %d in %s", fs_size(rules), id, fs_get_string(item, "switch", ""));
+                fs_log_info("%zu rules of allocation %d in %s", fs_size(rules), id, fs_get_string(item, "switch", ""));
             }
         }
     }
@@ -100,7 +100,8 @@ FS_TASK = {
             "the allocation. If one fails, all are cleared again. Answers the names of the switches that were changed.",
     .params = { { "parameter", "struct",
                   "allocation: id; switches: array of {switch, target, rules: array of rules as ovs-ofctl writes them, without cookie}; only_missing "
-                  "(boolean): leave a switch alone that has the right number of rules of the allocation" } },
+                  "(boolean): leave a switch alone that has the right number of rules of the allocation, and clear nothing if one fails; other "
+                  "(boolean, with only_missing): these are other rules than before, so the right number proves nothing" } },
     .returns = "array",
     .idempotent = true,
     .undo = "remove_rules",

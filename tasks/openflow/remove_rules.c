@@ -1,11 +1,14 @@
 /* remove_rules: the rules of one allocation out of switches.  All switches are tried; what could not be reached is told. */
 #include <stdlib.h>
 
+#include <flowstream/log.h>
 #include <flowstream/method.h>
 #include <flowstream/openflow.h>
 
 #include "core/util.h"
 #include "daemons/openflow/switches.h"
+
+FS_LOG_MODULE("rules");
 
 enum { SWITCH_DEADLINE_MS = 5000 };
 
@@ -33,6 +36,8 @@ run(struct fs_call *call)
         }
         free(error);
     }
+    fs_log_info("rules of allocation %d%s are out of %zu switches%s%s", id, table >= 0 ? " that let traffic in" : "", fs_size(list),
+                failed.length ? ", but " : "", failed.length ? failed.text : "");
     if (failed.length) {
         fs_call_fail(call, "%s", failed.text);
     }

@@ -1,10 +1,13 @@
 /* configure_pm: give a running module its arguments; the new configuration holds from one packet to the next, a bad one changes nothing. */
 #include <stdlib.h>
 
+#include <flowstream/log.h>
 #include <flowstream/method.h>
 
 #include "core/util.h"
 #include "daemons/pm/pm.h"
+
+FS_LOG_MODULE("configure");
 
 static void
 run(struct fs_call *call)
@@ -20,6 +23,9 @@ run(struct fs_call *call)
     free(command);
     struct fs_reply reply;
     fs_call_peer(call, pm_host(fs_call_state(call), address), "control_module", params, &reply);
+    if (!reply.code) {
+        fs_log_info("module %s is configured", fs_get_string(pm, "name", ""));
+    }
     fs_call_reply(call, &reply);
 }
 

@@ -67,6 +67,12 @@ carry_out(struct fs_call *call, int id, const xmlrpc_value *plan, char **error)
         return false;
     }
     fs_free(done);
+    /* Without the base rules no tagged packet gets as far as the rules of an allocation. */
+    done = step(call, "prepare_platform", fs_set(fs_struct(), "switches", fs_copy(fs_get(plan, "rules"))), error);
+    if (!done) {
+        return false;
+    }
+    fs_free(done);
     xmlrpc_value *rules = fs_set(fs_struct(), "allocation", fs_int(id));
     fs_set(rules, "switches", fs_copy(fs_get(plan, "rules")));
     done = step(call, "program_switches", rules, error);

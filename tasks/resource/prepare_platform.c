@@ -1,4 +1,5 @@
 /* prepare_platform: every switch has its base rules; a switch that had lost them (it was started again) gets those of all allocations back as well.
+ * An installation asks for this at the switches that it is going to use: a host that has just registered may have a switch that nobody has looked at yet.
  *
  * One switch a call to the OpenFlow daemon, so that one that is away does not keep the others waiting. */
 #include <stdlib.h>
@@ -12,13 +13,14 @@
 
 FS_LOG_MODULE("platform");
 
-/* Have the OpenFlow daemon put rules into one switch.  True when the switch was changed. */
+/* Have the OpenFlow daemon put rules into one switch that has not got them.  other: they are not those of before.  True when the switch was changed. */
 static bool
-put(struct fs_call *call, int id, const xmlrpc_value *one, bool only_missing, bool *failed)
+put(struct fs_call *call, int id, const xmlrpc_value *one, bool other, bool *failed)
 {
     xmlrpc_value *param = fs_struct();
     fs_set(param, "allocation", fs_int(id));
-    fs_set(param, "only_missing", fs_bool(only_missing));
+    fs_set(param, "only_missing", fs_bool(true));
+    fs_set(param, "other", fs_bool(other));
     fs_set(param, "switches", fs_append(fs_array(), fs_copy(one)));
     xmlrpc_value *options = fs_set(fs_set(fs_struct(), "priority", fs_string("normal")), "wait", fs_int(10));
     struct fs_reply reply;
@@ -49,7 +51,7 @@ restore(struct fs_call *call, const char *name)
         for (size_t k = 0; k < fs_size(rules) && !strcmp(fs_get_string(doc, "state", ""), "installed"); k++) {
             bool failed;
             if (!strcmp(fs_get_string(fs_item(rules, k), "switch", ""), name)) {
-                n_restored += put(call, ids[i], fs_item(rules, k), true, &failed);
+                n_restored += put(call, ids[i], fs_item(rules, k), false, &failed);
             }
         }
         fs_free(doc);
@@ -59,9 +61,21 @@ restore(struct fs_call *call, const char *name)
     fs_log_info("switch %s got its base rules%s", name, n_restored ? " and those of its allocations back" : "");
 }
 
+/* Is the switch one of those asked for?  Without a list all are. */
+static bool
+is_wanted(const xmlrpc_value *wanted, const char *name)
+{
+    bool found = !wanted;
+    for (size_t i = 0; i < fs_size(wanted) && !found; i++) {
+        found = !strcmp(fs_get_string(fs_item(wanted, i), "switch", ""), name);
+    }
+    return found;
+}
+
 static void
 run(struct fs_call *call)
 {
+    const xmlrpc_value *wanted = fs_get(fs_call_param(call, 0), "switches");
     struct fs_reply base;
     if (fs_call_task(call, "base_rules", fs_struct(), &base)) {
         fs_call_reply(call, &base);
@@ -70,21 +84,30 @@ run(struct fs_call *call)
     bool failed = false;
     for (size_t i = 0; i < fs_size(base.value) && !fs_call_cancelled(call); i++) {
         const xmlrpc_value *one = fs_item(base.value, i);
-        bool this_failed;
-        if (put(call, 0, one, true, &this_failed)) {
-            restore(call, fs_get_string(one, "switch", ""));
+        const char *name = fs_get_string(one, "switch", "");
+        if (!is_wanted(wanted, name)) {
+            continue;
+        }
+        bool this_failed, other = resource_base_rules_differ(fs_call_state(call), name, fs_get(one, "rules"));
+        if (put(call, 0, one, other, &this_failed)) {
+            restore(call, name);
+        }
+        if (!this_failed) {
+            resource_note_base_rules(fs_call_state(call), name, fs_get(one, "rules"));
         }
         failed = failed || this_failed;
     }
     fs_reply_clear(&base);
-    resource_set_prepared(fs_call_state(call), !failed);
+    if (!wanted) {
+        resource_set_prepared(fs_call_state(call), !failed);
+    }
 }
 
 FS_TASK = {
     FS_IS_TASK,
     .name = "prepare_platform",
     .help = "Puts the base rules into every switch that has not got them, and into one that had lost them the rules of all allocations.",
-    .params = { { "parameter", "any?", "not used" } },
+    .params = { { "parameter", "any?", "switches (optional): only these, an array of structs with the name as switch" } },
     .returns = "nil",
     .idempotent = true,
     .run = run,

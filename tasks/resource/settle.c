@@ -1,6 +1,5 @@
 /* settle: finish what was begun and not ended: allocations that were being installed when this daemon died, and deletions that could not reach a host or switch. */
 #include <stdlib.h>
-#include <string.h>
 
 #include <flowstream/log.h>
 #include <flowstream/method.h>
@@ -14,17 +13,14 @@ run(struct fs_call *call)
 {
     struct resource *r = fs_call_state(call);
     size_t n;
-    int *ids = resource_allocation_ids(r, &n);
+    int *ids = resource_unsettled_ids(r, &n);
     for (size_t i = 0; i < n && !fs_call_cancelled(call); i++) {
-        xmlrpc_value *doc = resource_allocation(r, ids[i]);
-        if (strcmp(fs_get_string(doc, "state", "installed"), "installed") && resource_claim(r, ids[i])) {
-            struct fs_reply reply;
-            if (fs_call_task(call, "undo_allocation", fs_set(fs_struct(), "id", fs_int(ids[i])), &reply)) {
-                fs_log_limited(FS_LOG_WARNING, "allocation %d cannot be taken away yet: %s", ids[i], reply.message);
-            }
-            fs_reply_clear(&reply);
+        struct fs_reply reply = { 0 };
+        if (resource_claim(r, ids[i])
+            && fs_call_task(call, "undo_allocation", fs_set(fs_struct(), "id", fs_int(ids[i])), &reply)) {
+            fs_log_limited(FS_LOG_WARNING, "allocation %d cannot be taken away yet: %s", ids[i], reply.message);
         }
-        fs_free(doc);
+        fs_reply_clear(&reply);
     }
     free(ids);
 }

@@ -55,14 +55,20 @@ def install_allocation(text, options):
 def get_allocation(number):
     if number != 3:
         return answer(None, 1, f"there is no allocation {number}")
-    return answer({"id": 3, "name": "n", "owner": "operator", "state": "installed",
+    return answer({"id": 3, "name": "n", "owner": "operator", "state": "installed", "message": "", "created": 1795183102.0, "ports": PLAN["ports"],
                    "modules": [{"name": "fw", "type": "Firewall", "host": "h1", "in": 5.0, "out": 4.0, "dropped": 1.0, "bytes": 300.0}],
-                   "paths": [{"from": "in", "to": "fw", "from_port": 0, "to_port": 0, "path": ["net0", "tor0", "h1"], "spi": 5},
-                             {"from": "fw", "to": "out", "from_port": 0, "to_port": 0, "path": ["h1", "tor0", "net1"], "spi": 6}]})
+                   "paths": PLAN["paths"], "rules": PLAN["rules"], "text": "NAME=n\nin :: FromNet(\"in_port=net0\")\n", "problems": []})
+
+
+PLAN = {"id": 4, "placement": [{"node": "fw", "name": "a4.fw", "type": "Firewall", "host": "h1", "cpu": 0.1, "mem": 32.0}],
+        "ports": {"out": "net1"},
+        "paths": [{"from": "in", "to": "fw", "io": "net0", "path": ["net0", "tor0", "h1"], "spi": 5},
+                  {"from": "fw", "to": "out", "io": "", "path": ["h1", "tor0", "net1"], "spi": 6}],
+        "rules": [{"switch": "tor0", "target": "unix:/nowhere", "rules": ["table=10,actions=one", "table=20,actions=two"]}]}
 
 
 def register_host(host):
-    HOSTS[host["name"]] = host
+    HOSTS[host["name"]] = dict(host, bridge=f"br-{host['name']}")
     return answer()
 
 
@@ -91,9 +97,9 @@ def main():
     server.register_introspection_functions()
     methods = {"ping": lambda: answer(), "install_allocation": install_allocation, "get_allocation": get_allocation,
                "delete_allocation": lambda number: answer(), "list_allocations": lambda: answer([]),
-               "plan_allocation": lambda text: answer({"placement": {"fw": "h1"}, "id": 1}),
+               "plan_allocation": lambda text: answer(PLAN),
                "get_pm_info": lambda: answer([["Firewall: lets pass", {"counters": ""}]]),
-               "register_host": register_host, "remove_host": remove_host, "list_hosts": lambda: answer(list(HOSTS.values())),
+               "get_statistics": lambda: answer({"switches_prepared": 1}), "register_host": register_host, "remove_host": remove_host, "list_hosts": lambda: answer(list(HOSTS.values())),
                "list_tasks": lambda: answer([{"name": "ping", "version": 1, "calls": 2}]),
                "upgrade": lambda entries: answer([entry["name"] + " " + entry["kind"] for entry in entries])}
     for name, function in methods.items():

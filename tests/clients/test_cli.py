@@ -89,6 +89,13 @@ class CommandLine(support.Scratch):
         self.assertNotIn("\x1b", words.table([{"a": "\x1b[31m"}], [("a", "A")]) + words.text("\x1b[31m"))
 
 
+    def test_numbers(self):
+        """numbers get units, three digits, and nothing where they are small"""
+        for number, said in ((0, "0 B"), (999, "999 B"), (1000, "1 kB"), (12345, "12.3 kB"), (999600, "1 MB"), (2.5e12, "2.5 TB")):
+            self.assertEqual(words.count(number, "B"), said)
+        self.assertEqual(words.count(0), "0")
+
+
 class Calls(support.Scratch):
     """The client against a pretended resource daemon, without a fabric."""
 
@@ -137,6 +144,24 @@ class Calls(support.Scratch):
                 self.assertEqual(done.returncode, 0, f"{argv}: {done.stderr}")
                 if extra and argv[0] != "call":
                     json.loads(done.stdout)
+
+    def test_show(self):
+        """show draws the way of the packets; text and rules, as they were written, only when asked for"""
+        shown = self.flowstream("show", "3").stdout
+        self.assertIn("request 3 'n' of operator: installed since 2026-1", shown)
+        for line in ("net0 (in)", "`- fw (Firewall)  h1              5    4        1  300 B          0       0", "   `- net1"):
+            self.assertIn(line, shown.splitlines())
+        self.assertIn("not known: what the switches counted", shown)
+        self.assertNotIn("FromNet", shown + self.flowstream("show", "3", "--rules").stdout)
+        self.assertIn('\nNAME=n\nin :: FromNet("in_port=net0")\n', self.flowstream("show", "3", "--text").stdout)
+        self.assertIn("\nrules of tor0:\n  table=10,actions=one\n  table=20,actions=two\n", self.flowstream("show", "3", "--rules").stdout)
+        self.assertEqual(self.flowstream("show", "3", "--watch", "--json").returncode, 2)
+
+    def test_plan(self):
+        """plan says where each module would run, through which switches, and the rules, one a line"""
+        shown = self.flowstream("plan", "-", input="a :: B;").stdout
+        self.assertIn("`- fw (Firewall)  h1    0.1   32 MB     5  net0 > tor0 > h1\n   `- net1                              6  h1 > tor0 > net1\n", shown)
+        self.assertIn("\nrules of tor0:\n  table=10,actions=one\n", shown)
 
     def test_upgrade(self):
         """upgrade sends the files with the kind that their folder says"""

@@ -73,7 +73,7 @@ class Embedded(support.Scratch):
         self.assertEqual(status.returncode, 0, status.stderr)
         self.assertEqual(json.loads(status.stdout)["hosts"], ["h1", "h2", "h3"])
         self.assertEqual(json.loads(self.flowstream("call", "h2", "ping").stdout), None)
-        self.assertIn("[fw: Firewall on h1]", self.flowstream("show", "3").stdout)
+        self.assertIn("- fw (Firewall)  h1 ", self.flowstream("show", "3").stdout)
         again = self.flowstream("up")
         self.assertEqual(again.returncode, 1)
         self.assertIn("already up", again.stderr)

@@ -6,6 +6,7 @@ Standard output has the result alone, in words or with --json as one document; p
 
 import argparse
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import time
 import xmlrpc.client
 from pathlib import Path
 
-from . import __version__, embedded, folder, ports, words
+from . import __version__, embedded, folder, ports, trail, words
 from .client import Client
 from .errors import BadFile, DaemonDown, Error, NotReady
 
@@ -97,8 +98,11 @@ def parser():
 
     add("list", run_list, "list the installed requests")
 
-    show = add("show", run_show, "show an installed request: paths, modules, counters")
+    show = add("show", run_show, "show an installed request: the way of its packets through modules and hosts, with counts")
     show.add_argument("id", metavar="ID", type=_id)
+    show.add_argument("--text", action="store_true", help="the text of the request as well")
+    show.add_argument("--rules", action="store_true", help="the rules in the switches as well")
+    show.add_argument("--watch", action="store_true", help="again every second, until interrupted")
 
     add("pm-info", run_pm_info, "list the module types and what can be read and written of them")
 
@@ -185,7 +189,7 @@ def run_status(arguments):
                 raise
         time.sleep(0.2)
     lines = [f"platform in {status['dir']}: {'ready' if status['ready'] else 'not ready'}",
-             words.table(status["parts"], [("name", "NAME"), ("pid", "PID"), ("state", "STATE"), ("answer", "ANSWER")]),
+             words.table([dict(part, state=_state(part)) for part in status["parts"]], [("name", "NAME"), ("pid", "PID"), ("state", "STATE")]),
              f"module hosts: {', '.join(status['hosts']) or 'none'}"
              + (f"; not registered: {', '.join(status['missing_hosts'])}" if status["missing_hosts"] else ""),
              words.table([{"port": port, "outside": f"{ports.INTERFACE} in {place}"} for port, place in status["ports"].items()],
@@ -212,7 +216,7 @@ def run_plan(arguments):
     request = _read_request(arguments.file)
     with Client(arguments.dir) as client:
         plan = client.plan_allocation(request)
-    _print(arguments, plan, words.nested(plan))
+    _print(arguments, plan, words.plan(plan))
 
 
 def run_delete(arguments):
@@ -224,15 +228,40 @@ def run_delete(arguments):
 def run_list(arguments):
     with Client(arguments.dir) as client:
         found = client.list_allocations()
-    rows = [dict(row, modules=len(row["modules"])) if isinstance(row.get("modules"), list) else row for row in found]
-    columns = [("id", "ID"), ("name", "NAME"), ("owner", "OWNER"), ("state", "STATE"), ("modules", "MODULES")]
+    rows = [dict(row, modules=len(row["modules"]), hosts=sorted({module["host"] for module in row["modules"]}), since=words.date(row.get("created")))
+            for row in found]
+    columns = [("id", "ID"), ("name", "NAME"), ("owner", "OWNER"), ("state", "STATE"), ("since", "SINCE"), ("modules", "MODULES"), ("hosts", "HOSTS")]
     _print(arguments, found, words.table(rows, columns) if rows else "nothing is installed")
 
 
 def run_show(arguments):
     with Client(arguments.dir) as client:
-        found = client.get_allocation(arguments.id)
-    _print(arguments, found, words.allocation(found))
+        if not arguments.watch:
+            _show(arguments, client)
+            return
+        if arguments.json:
+            print("flowstream: --watch is for people: it cannot print one JSON document", file=sys.stderr)
+            sys.exit(WRONG_USAGE)
+        _end_on_signals()
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                _show(arguments, client, before="\x1b[H\x1b[2J" if sys.stdout.isatty() else "")
+                print("", flush=True)
+                time.sleep(1)
+
+
+def _show(arguments, client, before=""):
+    """One look at an installed request."""
+    found, trails = client.get_allocation(arguments.id), []
+    if not arguments.json:
+        try:
+            trails = trail.follow(client, found)
+        except Error as error:
+            found = dict(found, problems=[*(found.get("problems") or []), f"what the switches counted: {error}"])
+    parts = [before + words.allocation(found, trails)]
+    parts += [words.text(found["text"]).strip("\n")] if arguments.text else []
+    parts += [words.rules(found["rules"])] if arguments.rules else []
+    _print(arguments, found, "\n\n".join(parts))
 
 
 def run_pm_info(arguments):
@@ -256,8 +285,10 @@ def run_tasks(arguments):
 def run_hosts(arguments):
     with Client(arguments.dir) as client:
         hosts = client.list_hosts()
-    columns = words.columns_of([], ("name", "state", "cpu", "cpu_used", "mem", "mem_used", "modules", "address"))
-    _print(arguments, hosts, words.table(hosts, columns) if hosts else "there are no module hosts")
+        hosts.sort(key=lambda host: host["name"])
+    columns = [("name", "NAME"), ("state", "STATE"), ("modules", "MODULES"), ("cores", "CORES USED"), ("memory", "MEMORY USED"),
+               ("basesys", "BASE SYSTEMS"), ("address", "ADDRESS")]
+    _print(arguments, hosts, words.table([words.host(host) for host in hosts], columns) if hosts else "there are no module hosts")
 
 
 def run_host_add(arguments):
@@ -341,6 +372,14 @@ def _status(arguments):
         all(part["state"] == "runs" and part.get("answer", "yes") == "yes" for part in status["parts"])
     client.close()
     return status
+
+
+def _state(part):
+    """What a part of the platform does, in words."""
+    answer = part.get("answer")
+    if part["state"] != "runs" or answer is None:
+        return part["state"]
+    return "runs and answers" if answer == "yes" else "runs, but does not answer" if answer == "no" else f"runs, but says: {answer}"
 
 
 def _answer(client, daemon):

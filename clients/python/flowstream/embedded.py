@@ -352,7 +352,7 @@ def _await_daemons(record, keys, report):
 
 
 def _await_hosts(record, names, report):
-    """Wait until the resource daemon lists the module hosts."""
+    """Wait until the resource daemon lists the module hosts, then until every switch has the rules that it has whatever is installed."""
     caller = client.Client(record.directory, deadline=5)
     end = time.monotonic() + _PATIENCE
     missing = set(names)
@@ -367,6 +367,14 @@ def _await_hosts(record, names, report):
             raise Error(f"module host {name} did not register at the resource daemon; the end of its log:\n{processes.tail(log)}")
         time.sleep(0.05)
     report(f"module hosts registered: {', '.join(names)}")
+    while time.monotonic() < end:
+        with contextlib.suppress(*_NOT_YET):
+            if caller.call("resource", "get_statistics").get("switches_prepared", 1):
+                report("switches are prepared")
+                return
+        time.sleep(0.05)
+    raise Error(f"the switches did not get their base rules; the end of the resource daemon's log:\n"
+                f"{processes.tail(Path(record.data['daemons']['resource']['dir']) / 'log')}")
 
 
 def _take_down(record, report):
@@ -404,7 +412,8 @@ def _clear_host(record, host):
     place = record.directory / "hosts" / host
     files = list(place.glob("modules/*/pid")) + [place / "mux" / "pid"]
     found = [processes.read_pid(path) for path in files]
-    groups = [group / f"{record.data['tag']}-{host}" for group in _CGROUPS]
+    # Where we may not even look (another user's platform made the parent) nothing is ours.
+    groups = [group / f"{record.data['tag']}-{host}" for group in _CGROUPS if os.access(group, os.R_OK | os.X_OK)]
     for group in groups:
         for members in group.rglob("cgroup.procs"):
             with contextlib.suppress(OSError):

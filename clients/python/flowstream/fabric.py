@@ -8,6 +8,7 @@ This file builds and removes hardware only.  Rules are the OpenFlow daemon's, an
 """
 
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -137,9 +138,9 @@ class Fabric:
                                                 log=self.folder / f"{program}.log", env=self._environment()))
 
     def _wait_for(self, program, path):
-        """Wait until the program has made its socket; fail as soon as it has ended."""
+        """Wait until the program listens at its socket, which is there a moment earlier; fail as soon as it has ended."""
         end = time.monotonic() + _PATIENCE
-        while not path.exists():
+        while not _listens(path):
             alive = any(process.name == program for process in self.record.live())
             if not alive or time.monotonic() > end:
                 raise CommandFailed(f"{program} {'does not get ready' if alive else 'ended'}; the end of its log:\n"
@@ -183,6 +184,15 @@ class Fabric:
     def _environment(self):
         folder = str(self.folder)
         return dict(os.environ, OVS_RUNDIR=folder, OVS_LOGDIR=folder, OVS_DBDIR=folder, OVS_SYSCONFDIR=folder, LC_ALL="C")
+
+
+def _listens(path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 def _add_bridge(bridge):

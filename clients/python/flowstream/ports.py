@@ -28,6 +28,7 @@ _SIOCGIFMTU, _SIOCGIFINDEX = 0x8921, 0x8933
 _ETHERNET_HEADER, _VLAN_TAG = 14, 4
 _VLAN_TYPES = (b"\x81\x00", b"\x88\xa8")
 _LONGEST_PADDED = 65536  # bytes; longer than any MTU, so that it is counted as too long
+_MOST_BEHIND = 32  # packets sent in a row to make up for lost time; more could overflow a switch
 _SEND_RETRIES = 1000  # of a millisecond each, while the kernel has no room
 
 # struct tpacket2_hdr of linux/if_packet.h; the struct sockaddr_ll after it has the packet's type in its byte 10.
@@ -126,11 +127,13 @@ class Sniffer:
     """Counts in the background what passes a port, from construction to stop(); a with statement calls stop().
 
     sent, sent_bytes: into the platform; received, received_bytes: out of it; drops: frames that were missed, known after stop().
-    wanted: a function of a frame's bytes that says whether it counts; it runs in the background thread.
+    wanted: a function of a frame's bytes that says whether it counts; it runs in the background thread.  It may say more than "yes":
+    kinds[answer] is a list of two numbers, frames of this kind sent and received.
     """
 
     def __init__(self, directory, port, wanted=None):
         self.sent = self.sent_bytes = self.received = self.received_bytes = self.drops = 0
+        self.kinds = {}
         self._wanted = wanted
         self._listener = Listener(directory, port)
         self._stopping = threading.Event()
@@ -166,9 +169,11 @@ class Sniffer:
                 return
 
     def _count(self, frame):
-        if self._wanted is not None and not self._wanted(frame.data):
+        kind = self._wanted(frame.data) if self._wanted is not None else True
+        if not kind:
             return
         with self._changed:
+            self.kinds.setdefault(kind, [0, 0])[0 if frame.inward else 1] += 1
             if frame.inward:
                 self.sent += 1
                 self.sent_bytes += frame.length
@@ -210,14 +215,15 @@ class Replay:
         try:
             with netns.open_socket(self._place, socket.AF_PACKET, socket.SOCK_RAW) as out:
                 out.bind((INTERFACE, 0))
-                self._send_all(out, _ioctl(out, _SIOCGIFMTU), start)
+                self._due = start
+                self._send_all(out, _ioctl(out, _SIOCGIFMTU))
         except OSError as error:
             raise Error(f"cannot send at port {self.port}: {error.strerror}") from None
         finally:
             self.counts.seconds = time.monotonic() - start
         return self.counts
 
-    def _send_all(self, out, mtu, start):
+    def _send_all(self, out, mtu):
         rounds = 0
         while self._loop == 0 or rounds < self._loop:
             for packet in self._frames:
@@ -226,17 +232,19 @@ class Replay:
                 elif len(packet.data) > mtu + _ETHERNET_HEADER + (_VLAN_TAG if packet.data[12:14] in _VLAN_TYPES else 0):
                     self.counts.too_long += 1
                 else:
-                    self._keep_pace(start)
+                    self._keep_pace()
                     self._send(out, packet.data)
             rounds += 1
             if self.counts.sent + self.counts.failed == 0:
                 break  # Nothing in the file can be sent: another round would not change that.
 
-    def _keep_pace(self, start):
+    def _keep_pace(self):
         if self._pps:
-            ahead = start + (self.counts.sent + self.counts.failed) / self._pps - time.monotonic()
-            if ahead > 0.001:
-                time.sleep(ahead)
+            now = time.monotonic()
+            self._due = max(self._due, now - _MOST_BEHIND / self._pps)
+            if self._due - now > 0.001:
+                time.sleep(self._due - now)
+            self._due += 1 / self._pps
 
     def _send(self, out, data):
         for _ in range(_SEND_RETRIES):

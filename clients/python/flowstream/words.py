@@ -1,14 +1,19 @@
 """Values of the daemons as text for people: tables, nested values, the drawing of an allocation.  Plain ASCII."""
 
+import time
+
 _UNKNOWN = "-"
-_MOST_CHAINS = 32  # lines of a drawing
+_MOST_ROWS = 200  # of a drawing
 
 
-def table(rows, columns):
-    """Rows (dictionaries) as an aligned table.  columns: list of (key, heading); a column that no row has is left out."""
+def table(rows, columns, unknown=_UNKNOWN):
+    """Rows (dictionaries) as an aligned table.  columns: list of (key, heading); a column that no row has is left out.
+
+    unknown: what stands where a row has nothing.
+    """
     shown = [(key, heading) for key, heading in columns if not rows or any(key in row for row in rows)]
-    cells = [[heading for _, heading in shown]] + [[cell(row.get(key)) for key, _ in shown] for row in rows]
-    numeric = [bool(rows) and all(isinstance(row.get(key), (int, float, type(None))) for row in rows) for key, _ in shown]
+    cells = [[heading for _, heading in shown]] + [[unknown if row.get(key) in (None, "") else cell(row[key]) for key, _ in shown] for row in rows]
+    numeric = [bool(rows) and all(isinstance(row.get(key), (int, float, type(None), _Figure)) for row in rows) for key, _ in shown]
     widths = [max(len(line[i]) for line in cells) for i in range(len(shown))]
     return "\n".join("  ".join(text.rjust(width) if right else text.ljust(width)
                                for text, width, right in zip(line, widths, numeric)).rstrip() for line in cells)
@@ -24,6 +29,8 @@ def cell(value):
     """One value on one line."""
     if value is None or value == "":
         return _UNKNOWN
+    if isinstance(value, _Drawn):
+        return str(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -58,67 +65,120 @@ def text(value):
     return "".join(char if char in "\n\t" or char.isprintable() else f"\\x{ord(char):02x}" for char in str(value))
 
 
-def allocation(value):
-    """An installed request as get_allocation returns it: a heading, its paths as chains, its modules with counters."""
+def count(number, unit=""):
+    """A number for people: 999, 12.3 k, 4.56 M, each with the unit."""
+    number = float(number)
+    for prefix in ("", "k", "M", "G", "T"):
+        if abs(number) < 999.5 or prefix == "T":
+            break
+        number /= 1000
+    digits = f"{number:.3g}" if prefix or number != int(number) else f"{number:.0f}"
+    return _Figure(f"{digits} {prefix}{unit}".rstrip())
+
+
+def date(seconds):
+    """A point in time, in seconds since 1970, in the zone of this computer; None where it is not known."""
+    return seconds and time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def allocation(value, trails=()):
+    """An installed request as get_allocation returns it: a heading, and the way of its packets with counts.  trails: of trail.follow()."""
+    name = f" '{cell(value['name'])}'" if value.get("name") else ""
+    owner = f" of {cell(value['owner'])}" if value.get("owner") else ""
+    since = f" since {date(value['created'])}" if value.get("created") else ""
+    parts = [f"request {cell(value.get('id'))}{name}{owner}: {cell(value.get('state'))}{since}"]
     modules = value.get("modules") or []
-    heading = f"allocation {cell(value.get('id'))}"
-    heading += f" '{cell(value['name'])}'" if value.get("name") else ""
-    heading += f" of {cell(value['owner'])}" if value.get("owner") else ""
-    parts = [f"{heading}: {cell(value.get('state'))}"]
-    paths = value.get("paths") or []
-    chains = _chains(paths, modules)
-    if chains:
-        parts.append("\n".join(f"  {chain}" for chain in chains))
-    if paths:
-        parts.append("\n".join(f"  {_way(path)}" for path in paths))
-    if modules:
-        first = ("name", "type", "host", "in", "out", "dropped", "bytes")
-        parts.append("\n".join("  " + line for line in table(modules, columns_of(modules, first)).splitlines()))
-    rest = {key: item for key, item in value.items() if key not in ("id", "name", "owner", "state", "modules", "paths") and item}
-    if rest:
-        parts.append(nested(rest, 2))
+    on_links = {one.number: one.counts[-1].packets for one in trails if one.counts}
+    rows = _drawing(value.get("paths") or [], value.get("ports") or {}, modules, lambda path: _on_link(path, value["paths"], modules, on_links))
+    if rows:
+        unusual = [("state", "STATE")] if any(row.get("state") not in (None, "running") for row in rows) else []
+        unusual += [("ring_drops", "NO ROOM")] if any(row.get("ring_drops") for row in rows) else []
+        parts.append(table(rows, [("way", "WAY"), ("host", "HOST"), ("link", "ARRIVED"), ("in", "IN"), ("out", "OUT"), ("dropped", "DROPPED"),
+                                  ("volume", "BYTES"), ("pps", "PACKETS/S"), ("bps", "BITS/S")] + unusual, unknown=""))
+    parts += [text(value["message"])] if value.get("message") else []
+    parts += [f"not known: {text(problem)}" for problem in value.get("problems") or []]
     return "\n\n".join(parts)
 
 
-def _chains(paths, modules):
-    """The service graph as lines "net0 -> [fw: Firewall on h1] -> net1", one for each way from a source to a sink."""
-    next_of = {}
-    for path in paths:
-        if isinstance(path, dict) and path.get("from") and path.get("to"):
-            next_of.setdefault(path["from"], []).append(path["to"])
-    known = {name: module for module in modules for name in (module.get("name"), module.get("node")) if name}
-    arrived = {to for ends in next_of.values() for to in ends}
+def plan(value):
+    """What plan_allocation returns: placement and paths as a drawing, and the rules, one a line."""
+    modules = [dict(module, name=module["node"]) for module in value["placement"]]
+    rows = _drawing(value["paths"], value["ports"], modules, lambda path: None)
+    for row in rows:
+        row["memory"] = _Figure(f"{cell(row['mem'])} MB") if "mem" in row else None
+    drawing = table(rows, [("way", "WAY"), ("host", "HOST"), ("cpu", "CPU"), ("memory", "MEMORY"), ("path", "PATH"), ("through", "THROUGH")],
+                    unknown="")
+    return f"would be request {value['id']}\n\n{drawing}\n\n{rules(value['rules'])}"
+
+
+def rules(switches):
+    """The rules of each switch, one a line."""
     lines = []
-    unfinished = [[start] for start in reversed(list(next_of)) if start not in arrived]
-    while unfinished and len(lines) < _MOST_CHAINS:
-        chain = unfinished.pop()
-        ends = [to for to in dict.fromkeys(next_of.get(chain[-1], [])) if to not in chain]
-        if not ends:
-            lines.append(" -> ".join(_stop(stop, known) for stop in chain))
-        unfinished += [chain + [to] for to in reversed(ends)]
-    return lines + (["..."] if unfinished else [])
+    for entry in switches:
+        lines += [f"rules of {cell(entry['switch'])}:"] + [f"  {cell(rule)}" for rule in entry["rules"]]
+    return "\n".join(lines)
 
 
-def _stop(name, known):
-    module = known.get(name)
-    return cell(name) if module is None else f"[{cell(name)}: {cell(module.get('type'))} on {cell(module.get('host'))}]"
+def host(value):
+    """A row for the table of hosts."""
+    return dict(value, cores=_Figure(f"{cell(value.get('cpu_used', 0))} of {cell(value['cpu'])}"),
+                memory=_Figure(f"{cell(value.get('mem_used', 0))} of {cell(value['mem'])} MB"))
 
 
-def _way(path):
-    """One path through switches and hosts: "in -> fw: net0 -> tor0 -> h1"."""
-    if not isinstance(path, dict):
-        return " -> ".join(cell(stop) for stop in path) if isinstance(path, (list, tuple)) else text(path)
-    key = next((key for key in ("path", "via", "hops", "nodes") if path.get(key)), None)
-    stops = path.get(key) or []
-    stops = stops.split() if isinstance(stops, str) else stops
-    rest = {name: item for name, item in path.items() if name not in ("from", "to", "from_port", "to_port", key) and item not in ("", None)}
-    ends = " -> ".join(_end(path, end) for end in ("from", "to"))
-    return f"{ends}: {' -> '.join(cell(stop) for stop in stops) or _UNKNOWN}" + (f"  ({cell(rest)})" if rest else "")
+class _Figure(str):
+    """A number with its unit, set to the right in tables."""
 
 
-def _end(path, end):
-    port = path.get(f"{end}_port")
-    return cell(path.get(end)) + (f"[{port}]" if isinstance(port, int) else "")
+class _Drawn(str):
+    """A text whose spaces are part of a drawing."""
+
+
+def _drawing(paths, ports, modules, on_link):
+    """The way of the packets as a tree, a row a node, in each source's order."""
+    known, rows, done = {module["name"]: module for module in modules}, [], set()
+    ends = {path["to"] for path in paths}
+
+    def draw(path, stem, last):
+        name = path["to"]
+        module = known.get(name)
+        again = name in done and module is not None
+        label = f"{name} ({module['type']})" if module else ports.get(name) or name
+        rows.append(dict(_figures(module) if module and not again else {}, link=on_link(path), path=path["spi"],
+                         through=" > ".join(path["path"]), way=_Drawn(_ascii(f"{stem}{'`' if last else '|'}- {label}{', see above' if again else ''}"))))
+        if not again and len(rows) < _MOST_ROWS:
+            done.add(name)
+            onward(name, stem + ("   " if last else "|  "))
+
+    def onward(name, stem):
+        following = [path for path in paths if path["from"] == name]
+        for number, path in enumerate(following, 1):
+            draw(path, stem, number == len(following))
+
+    for path in paths:
+        if path["from"] not in ends and path["from"] not in known and (path["from"], path["io"]) not in done:
+            done.add((path["from"], path["io"]))
+            rows.append({"way": _Drawn(_ascii(f"{path['io']} ({path['from']})"))})
+            same = [other for other in paths if (other["from"], other["io"]) == (path["from"], path["io"])]
+            for number, other in enumerate(same, 1):
+                draw(other, "", number == len(same))
+    return rows
+
+
+def _figures(module):
+    figures = dict(module)
+    if "bytes" in module:
+        figures.update(volume=count(module["bytes"], "B"), pps=count(round(module.get("packets_per_second", 0))),
+                       bps=count(module.get("bits_per_second", 0)))
+    return figures
+
+
+def _on_link(path, paths, modules, on_links):
+    """How many packets came to the end of a path: as its last switch says, or inside a host as the module says whose only path it is."""
+    if path["spi"] in on_links:
+        return on_links[path["spi"]]
+    if len(path["path"]) < 2 and sum(other["to"] == path["to"] for other in paths) == 1:
+        return next((module["in"] for module in modules if module["name"] == path["to"]), None)
+    return None
 
 
 def _ascii(value):

@@ -1,0 +1,31 @@
+# Tests of core: the library's unit test, the daemon that tests/core/*.py drive, the fuzz targets.
+check_PROGRAMS += tests/unit/test-core tests/core/testdaemon
+tests_unit_test_core_SOURCES = tests/unit/test_core.c
+tests_unit_test_core_CPPFLAGS = $(AM_CPPFLAGS)
+tests_unit_test_core_LDFLAGS = $(AM_LDFLAGS) -pie -Wl,--disable-new-dtags -Wl,-rpath,'$$ORIGIN/../../lib'
+tests_unit_test_core_LDADD = -lflowstream-core -lxmlrpc -lxmlrpc_util -lpthread
+tests_unit_test_core_DEPENDENCIES = lib/libflowstream-core.so
+tests_core_testdaemon_SOURCES = tests/core/testdaemon.c
+tests_core_testdaemon_LDFLAGS = $(AM_LDFLAGS) -pie -Wl,--disable-new-dtags -Wl,-rpath,'$$ORIGIN/../../lib'
+tests_core_testdaemon_LDADD = -lflowstream-core
+tests_core_testdaemon_DEPENDENCIES = lib/libflowstream-core.so
+EXTRA_DIST += tests/core/daemon.py tests/core/test_server.py tests/core/test_loader.py tests/core/test_engine.py \
+    tests/core/test_corpus.py tests/tsan.supp
+
+# Not part of any other target: tests/fuzz/fuzz_xmlrpc -max_total_time=60 tests/fuzz/corpus/xmlrpc
+FUZZ_CORE = core/elf.c core/util.c core/value.c core/xmlrpc.c
+FUZZ_COMPILE = $(MKDIR_P) tests/fuzz && $(FUZZ_CC) $(DEFS) $(AM_CPPFLAGS) -std=gnu11 -g -O1 -fno-omit-frame-pointer \
+    -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+
+tests/fuzz/fuzz_xmlrpc: $(top_srcdir)/tests/fuzz/fuzz_xmlrpc.c $(FUZZ_CORE)
+	$(AM_V_CCLD)$(FUZZ_COMPILE) -o $@ $(top_srcdir)/tests/fuzz/fuzz_xmlrpc.c $(addprefix $(top_srcdir)/,$(FUZZ_CORE)) \
+	    $(EXPAT_LIBS) -lxmlrpc -lxmlrpc_util -lm
+
+tests/fuzz/fuzz_elf: $(top_srcdir)/tests/fuzz/fuzz_elf.c $(FUZZ_CORE)
+	$(AM_V_CCLD)$(FUZZ_COMPILE) -o $@ $(top_srcdir)/tests/fuzz/fuzz_elf.c $(top_srcdir)/core/elf.c $(top_srcdir)/core/util.c
+
+# The load generator of bench/rpc/run.py.
+check_PROGRAMS += bench/rpc/rpc-load
+bench_rpc_rpc_load_SOURCES = bench/rpc/rpc_load.c
+bench_rpc_rpc_load_LDFLAGS = $(AM_LDFLAGS) -pie
+EXTRA_DIST += bench/rpc/run.py

@@ -1,0 +1,11 @@
+# tools: what is used to make things, and is not installed.
+noinst_PROGRAMS += tools/describe
+tools_describe_SOURCES = tools/describe.c
+tools_describe_LDFLAGS = $(PROGRAM_LDFLAGS)
+tools_describe_LDADD = -ldl
+EXTRA_DIST += tools/build-openvswitch
+
+# Write docs/api.md anew; tests/docs says when that is needed.
+docs: all
+	$(AM_V_GEN)tools/describe lib/flowstream > api.md.new && mv -f api.md.new $(top_srcdir)/docs/api.md
+.PHONY: docs
