@@ -385,7 +385,7 @@ next_token(struct lexer *lexer)
         lexer->at += length;
         push(lexer, kind, start);
     } else if (c == '{' || c == '}') {
-        bool block = c == '{' ? lexer->block_due : !lexer->in_properties;
+        bool block = c == '{' ? lexer->block_due && lexer->n_words > 1 : !lexer->in_properties;
         lexer->at++;
         push(lexer, c == '{' ? (block ? TOKEN_OPEN_BLOCK : TOKEN_OPEN_PROPERTIES) : block ? TOKEN_CLOSE_BLOCK : TOKEN_CLOSE_PROPERTIES,
              start);
