@@ -430,7 +430,7 @@ connect(struct check *check, const struct place *place, const struct syntax_elem
 {
     struct syntax_port output = from->output, input = to->input;
     struct link_spans spans = { place_of(from, &output), place_of(to, &input) };
-    struct settings settings = check->settings;
+    struct settings settings = { .rate = 0 }; /* the default comes in when parts are dissolved */
     from_node = end_of_link(check, place, from, from_node, true);
     to_node = end_of_link(check, place, to, to_node, false);
     keywords_read_properties(check, place->instance, &to->arrow, false, &settings);

@@ -143,8 +143,8 @@ bool parts_instantiate(struct check *, struct part *, const struct syntax_elemen
 /* Say of parts and parameters of the text that nothing uses them. */
 void parts_report_unused(struct check *);
 
-/* Take the nodes that stand for ports out of the request, and lead links past them.  Only for a request without
- * errors. */
+/* Take the nodes that stand for ports out of the request, lead links past them, and give those without a rate that of
+ * the header.  Only for a request without errors. */
 void parts_dissolve(struct check *);
 
 /* parameters.c: what "$name" stands for. */

@@ -12,3 +12,9 @@ bin_flowstream_lang_SOURCES = lang/main.c lang/files.c lang/types.c lang/files.h
 bin_flowstream_lang_LDFLAGS = $(PROGRAM_LDFLAGS)
 bin_flowstream_lang_LDADD = -lflowstream-lang
 bin_flowstream_lang_DEPENDENCIES = lib/libflowstream-lang.so
+
+# The syntax files for editors are kept as they were made; the tests say when they are not up to date.
+EXTRA_DIST += lang/make-syntax.py etc/editors/flowstream.vim etc/editors/flowstream.tmLanguage.json
+editors:
+	$(PYTHON) $(top_srcdir)/lang/make-syntax.py
+.PHONY: editors

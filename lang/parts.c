@@ -185,7 +185,7 @@ parts_report_unused(struct check *check)
     }
 }
 
-/* Where 'link' leads when it goes past the nodes that stand for ports: '*final', with the least of the rates, of each
+/* Where 'link' leads when it goes past the nodes that stand for ports: '*final', with the largest of the rates, of each
  * link is kept, so that the way is gone once only. */
 static void
 follow(struct check *check, uint32_t link, uint32_t *final, uint32_t *stack)
@@ -206,9 +206,9 @@ follow(struct check *check, uint32_t link, uint32_t *final, uint32_t *stack)
     }
     for (uint32_t after = link; depth > 0; after = stack[depth]) {
         uint32_t before = stack[--depth];
-        uint64_t *rate = &check->links[before].rate, least = check->links[after].rate;
+        uint64_t *rate = &check->links[before].rate, further = check->links[after].rate;
         final[before] = final[after];
-        *rate = *rate && (!least || *rate < least) ? *rate : least;
+        *rate = *rate > further ? *rate : further;
     }
 }
 
@@ -244,10 +244,12 @@ parts_dissolve(struct check *check)
         new_index[i] = check->facts[i].stand == STAND_NONE ? n++ : UINT32_MAX;
     }
     check->new_index = new_index;
-    if (n == check->n_nodes) {
-        return;
+    if (n < check->n_nodes) {
+        dissolve_links(check, new_index);
     }
-    dissolve_links(check, new_index);
+    for (size_t i = 0; i < check->n_links; i++) {
+        check->links[i].rate = check->links[i].rate ? check->links[i].rate : check->settings.rate;
+    }
     for (size_t i = 0; i < check->n_nodes; i++) {
         if (new_index[i] != UINT32_MAX) {
             check->nodes[new_index[i]] = check->nodes[i];

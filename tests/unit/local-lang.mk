@@ -3,7 +3,7 @@ STUB_TYPES = tests/lang/types/Counter.so tests/lang/types/Mirror.so tests/lang/t
     tests/lang/types/Sink.so tests/lang/types/Generator.so tests/lang/types/Join.so tests/lang/types/Tap.so tests/lang/types/Shaper.so
 STUB_COMPILE = $(MKDIR_P) tests/lang/types && $(CC) $(DEFS) $(AM_CPPFLAGS) $(CPPFLAGS) $(AM_CFLAGS) $(CFLAGS) $(SHARED_LDFLAGS) $(LDFLAGS)
 STUB_SOURCE = tests/lang/stub_type.c
-EXTRA_DIST += tests/lang/stub_type.c tests/lang/run.py
+EXTRA_DIST += tests/lang/stub_type.c tests/lang/run.py tests/lang/grammar.py
 check_DATA += $(STUB_TYPES)
 
 tests/lang/types/Counter.so: $(STUB_SOURCE)
