@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lang/suggest.h"
+#include "lang/units.h"
 
 #define LONGEST_MESSAGE 400u /* bytes, of a callback's message */
 
@@ -21,8 +22,8 @@ check_args(struct check *check)
     const struct syntax_args *refused = NULL; /* several names with one string: one mistake */
     for (size_t i = 0; i < check->n_nodes; i++) {
         const struct node_facts *facts = &check->facts[i];
-        bool again = refused && facts->args && refused->span.offset == facts->args->span.offset;
-        if (!facts->type || facts->args->broken || again) {
+        bool again = refused && facts->args && refused->span.offset == facts->args->span.offset && facts->args->n;
+        if (!facts->type || facts->stand != STAND_NONE || facts->args->broken || facts->vague || again) {
             continue;
         }
         size_t errors = fs_diagnostics_errors(check->diagnostics);
@@ -35,15 +36,24 @@ check_args(struct check *check)
     }
 }
 
-/* Some bytes of a decoded argument string as a span of the text. */
-static struct span
-span_in_args(const struct check *check, const struct syntax_args *args, size_t start, size_t length)
+struct span
+check_span_in_args(const struct check *check, const struct syntax_args *args, size_t start, size_t length)
 {
-    if (!args->written) {
+    const struct syntax_string *string = args->strings;
+    for (uint32_t i = 0; i < args->n; i++) {
+        if (args->strings[i].variable) {
+            return args->span; /* what a parameter stands for is not in the text */
+        }
+    }
+    for (uint32_t i = 0; i + 1 < args->n && start >= strlen(string->value) + strlen(", "); i++) {
+        start -= strlen(string->value) + strlen(", ");
+        string++;
+    }
+    if (!string) {
         return args->span;
     }
-    uint32_t from = lexer_locate_in_string(check->text, args->span, start);
-    uint32_t to = length ? lexer_locate_in_string(check->text, args->span, start + length - 1) + 1 : from + 1;
+    uint32_t from = lexer_locate_in_string(check->text, string->span, start);
+    uint32_t to = length ? lexer_locate_in_string(check->text, string->span, start + length - 1) + 1 : from + 1;
     return (struct span) { from, to - from };
 }
 
@@ -62,7 +72,7 @@ check_port_name(struct check *check, const struct syntax_args *args, const char 
         }
         suggest_offer(&suggestion, check->env->ports[i]);
     }
-    struct fs_diagnostic *error = diagnostics_error(check->diagnostics, span_in_args(check, args, start, strlen(name)),
+    struct fs_diagnostic *error = diagnostics_error(check->diagnostics, check_span_in_args(check, args, start, strlen(name)),
                                                     "the network has no port '%.64s'", name);
     diagnostics_suggest(check->diagnostics, error, suggestion.best);
 }
@@ -107,7 +117,7 @@ extract_in_port(struct check *check, uint32_t node)
             continue;
         }
         size_t start = part.offset + strlen(key), length = part.length - strlen(key);
-        struct span span = span_in_args(check, check->facts[node].args, part.offset, part.length);
+        struct span span = check_span_in_args(check, check->facts[node].args, part.offset, part.length);
         if (length == 0 || check->nodes[node].in_port) {
             diagnostics_error(check->diagnostics, span,
                               length ? "the match of '%s' names a second in_port"
@@ -126,8 +136,9 @@ static void
 check_from_net(struct check *check, uint32_t node)
 {
     const struct syntax_args *args = check->facts[node].args;
-    check->nodes[node].match = args->value;
-    if (args->value[strspn(args->value, " \t\n")] == '\0') {
+    const char *value = check->nodes[node].args;
+    check->nodes[node].match = value;
+    if (value[strspn(value, " \t\n")] == '\0') {
         struct fs_diagnostic *error =
             diagnostics_error(check->diagnostics, args->span, "'%s' needs a match that says which traffic comes in",
                               check->nodes[node].name);
@@ -135,14 +146,14 @@ check_from_net(struct check *check, uint32_t node)
         return;
     }
     size_t offset = 0;
-    char *wrong = extract_in_port(check, node) && check->env->check_match ? check->env->check_match(check->env->aux, args->value, &offset) : NULL;
+    char *wrong = extract_in_port(check, node) && check->env->check_match ? check->env->check_match(check->env->aux, value, &offset) : NULL;
     if (wrong) {
-        size_t length = strlen(args->value);
+        size_t length = strlen(value);
         offset = offset < length ? offset : length;
-        size_t part = strcspn(args->value + offset, ", \t\n");
+        size_t part = strcspn(value + offset, ", \t\n");
         char message[LONGEST_MESSAGE];
         take_message(wrong, message);
-        diagnostics_error(check->diagnostics, span_in_args(check, args, offset, part), "bad match of '%s': %s",
+        diagnostics_error(check->diagnostics, check_span_in_args(check, args, offset, part), "bad match of '%s': %s",
                           check->nodes[node].name, message);
     }
 }
@@ -152,7 +163,8 @@ static void
 add_to_net_port(struct check *check, uint32_t node, struct span part, const char **ports, uint32_t *n)
 {
     const struct syntax_args *args = check->facts[node].args;
-    const char *name = arena_copy(check->arena, args->value + part.offset, part.length);
+    const char *value = check->nodes[node].args;
+    const char *name = arena_copy(check->arena, value + part.offset, part.length);
     if (part.length == 0) {
         diagnostics_error(check->diagnostics, args->span, "'%s' has an empty name between its network ports",
                           check->nodes[node].name);
@@ -160,7 +172,7 @@ add_to_net_port(struct check *check, uint32_t node, struct span part, const char
     }
     for (uint32_t i = 0; i < *n; i++) {
         if (!strcmp(ports[i], name)) {
-            diagnostics_error(check->diagnostics, span_in_args(check, args, part.offset, part.length),
+            diagnostics_error(check->diagnostics, check_span_in_args(check, args, part.offset, part.length),
                               "'%s' names the network port '%.64s' twice", check->nodes[node].name, name);
             return;
         }
@@ -173,7 +185,8 @@ static void
 check_to_net(struct check *check, uint32_t node)
 {
     const struct syntax_args *args = check->facts[node].args;
-    if (args->value[0] == '\0') {
+    const char *value = check->nodes[node].args;
+    if (value[0] == '\0') {
         struct fs_diagnostic *error =
             diagnostics_error(check->diagnostics, args->span, "'%s' needs the network port that traffic leaves by",
                               check->nodes[node].name);
@@ -182,7 +195,7 @@ check_to_net(struct check *check, uint32_t node)
         return;
     }
     uint32_t n_parts = 1, n = 0;
-    for (const char *p = args->value; *p; p++) {
+    for (const char *p = value; *p; p++) {
         n_parts += *p == '|';
     }
     if (n_parts > check->limits.ports) {
@@ -192,11 +205,38 @@ check_to_net(struct check *check, uint32_t node)
     }
     const char **ports = arena_array(check->arena, n_parts, sizeof *ports);
     for (size_t at = 0, i = 0; i < n_parts; i++) {
-        add_to_net_port(check, node, next_part(args->value, &at, '|'), ports, &n);
+        add_to_net_port(check, node, next_part(value, &at, '|'), ports, &n);
     }
     check->nodes[node].ports = ports;
     check->nodes[node].n_ports = n;
 }
+
+/* Where a message speaks of a 'part' of the arguments that is there once: that part; else all of them. */
+static struct span
+span_of_quoted(const struct check *check, uint32_t node, const char *message)
+{
+    const struct syntax_args *args = check->facts[node].args;
+    const char *value = check->nodes[node].args, *open = strchr(message, '\''), *close = open ? strchr(open + 1, '\'') : NULL;
+    if (!close || close == open + 1) {
+        return args->span;
+    }
+    const char *part = arena_copy(check->arena, open + 1, (size_t) (close - open) - 1);
+    const char *found = strstr(value, part);
+    bool once = found && !strstr(found + 1, part);
+    return once ? check_span_in_args(check, args, (size_t) (found - value), strlen(part)) : args->span;
+}
+
+/* In an instance of a part, say which. */
+static void
+note_instance(struct check *check, uint32_t node, struct fs_diagnostic *error)
+{
+    const struct check_instance *instance = check->facts[node].instance;
+    if (instance->part) {
+        diagnostics_note(check->diagnostics, error, &instance->span, "it is in this '%s'", instance->part->type.name);
+    }
+}
+
+static void check_named_args(struct check *, uint32_t node);
 
 /* Ask the type, if it is known how many outputs there are. */
 static void
@@ -205,15 +245,111 @@ check_module(struct check *check, uint32_t node)
     const struct node_facts *facts = &check->facts[node];
     const struct fs_lang_type *type = facts->type;
     bool fixed = type->min_outputs == type->max_outputs;
-    if (!check->env->check_args || (!fixed && (!facts->outputs_sound || check->tree->incomplete))) {
+    size_t errors = fs_diagnostics_errors(check->diagnostics);
+    if (type->arguments) {
+        check_named_args(check, node);
+    }
+    if (!check->env->check_args || (!fixed && (!facts->outputs_sound || check->incomplete)) ||
+        errors != fs_diagnostics_errors(check->diagnostics)) {
         return;
     }
     uint32_t n_outputs = fixed ? type->max_outputs : check->nodes[node].n_outputs;
-    char *wrong = check->env->check_args(check->env->aux, type->name, facts->args->value, n_outputs);
+    char *wrong = check->env->check_args(check->env->aux, type->name, check->nodes[node].args, n_outputs);
     if (wrong) {
         char message[LONGEST_MESSAGE];
         take_message(wrong, message);
-        diagnostics_error(check->diagnostics, facts->args->span, "bad argument of '%s': %s", check->nodes[node].name,
-                          message);
+        struct fs_diagnostic *error = diagnostics_error(check->diagnostics, span_of_quoted(check, node, message),
+                                                        "bad argument of '%s': %s", check->nodes[node].name, message);
+        note_instance(check, node, error);
+    }
+}
+
+/* ---- Arguments KEY=value of types that say which they take. ---- */
+
+static const struct fs_lang_argument *
+find_argument(const struct fs_lang_type *type, const char *name, struct suggestion *suggestion)
+{
+    suggest_begin(suggestion, name);
+    for (size_t i = 0; i < type->n_arguments; i++) {
+        if (!strcmp(type->arguments[i].name, name)) {
+            return &type->arguments[i];
+        }
+        suggest_offer(suggestion, type->arguments[i].name);
+    }
+    return NULL;
+}
+
+/* What is wrong with a value, or NULL. */
+static char *
+check_argument_value(struct check *check, const struct fs_lang_argument *argument, const char *value)
+{
+    double number;
+    if (!argument->unit) {
+        return *value ? NULL : arena_printf(check->arena, "its value is missing");
+    }
+    if (!*argument->unit) {
+        char *end;
+        number = strtod(value, &end);
+        if (strspn(value, "0123456789") != strlen(value) || end == value) {
+            return arena_printf(check->arena, "expected a whole number, but found '%.40s'", value);
+        }
+    } else {
+        enum unit unit = *argument->unit == 'B' ? UNIT_BYTES : *argument->unit == 's' ? UNIT_TIME : UNIT_RATE;
+        uint64_t amount;
+        char *wrong = units_read(check->arena, value, unit, &amount);
+        if (wrong) {
+            return wrong;
+        }
+        number = unit == UNIT_TIME ? (double) amount / 1e6 : (double) amount;
+    }
+    bool bounded = argument->minimum != 0 || argument->maximum != 0;
+    return bounded && (number < argument->minimum || number > argument->maximum)
+               ? arena_printf(check->arena, "'%.40s' is not between %.9g and %.9g%s", value, argument->minimum, argument->maximum, argument->unit)
+               : NULL;
+}
+
+/* One "key=value" at 'part' of the arguments. */
+static void
+check_named_arg(struct check *check, uint32_t node, struct span part, bool *given)
+{
+    const struct fs_lang_type *type = check->facts[node].type;
+    const char *text = arena_copy(check->arena, check->nodes[node].args + part.offset, part.length), *equals = strchr(text, '=');
+    struct span span = check_span_in_args(check, check->facts[node].args, part.offset, part.length);
+    struct suggestion suggestion;
+    if (!equals) {
+        diagnostics_error(check->diagnostics, span, "arguments of a %s are written name=value, not '%.40s'", type->name, text);
+        return;
+    }
+    const char *name = arena_copy(check->arena, text, (size_t) (equals - text));
+    const struct fs_lang_argument *argument = find_argument(type, name, &suggestion);
+    if (!argument) {
+        struct fs_diagnostic *error = diagnostics_error(check->diagnostics, span, "a %s has no argument '%.40s'", type->name, name);
+        diagnostics_suggest(check->diagnostics, error, suggestion.best);
+        return;
+    }
+    char *wrong = check_argument_value(check, argument, equals + 1);
+    if (given[argument - type->arguments]) {
+        diagnostics_error(check->diagnostics, span, "argument '%s' is given twice", name);
+    } else if (wrong) {
+        diagnostics_error(check->diagnostics, span, "argument '%s': %s", name, wrong);
+    }
+    given[argument - type->arguments] = true;
+}
+
+static void
+check_named_args(struct check *check, uint32_t node)
+{
+    const struct fs_lang_type *type = check->facts[node].type;
+    const char *args = check->nodes[node].args;
+    bool *given = arena_array(check->arena, type->n_arguments, sizeof *given);
+    for (size_t at = 0; args[at];) {
+        struct span part = next_part(args, &at, ',');
+        check_named_arg(check, node, part, given);
+    }
+    for (size_t i = 0; i < type->n_arguments; i++) {
+        if (type->arguments[i].required && !given[i]) {
+            diagnostics_error(check->diagnostics, check->facts[node].args->span, "a %s needs the argument '%s'", type->name,
+                              type->arguments[i].name);
+        }
     }
 }

@@ -17,27 +17,42 @@
 #define SHOWN_BEFORE 80u
 #define SHOWN_AFTER 80u
 
+/* One of the texts. */
+struct source {
+    const char *name;
+    uint32_t first_line; /* in line_starts */
+};
+
+/* What readers see of an entry, and where it is in all texts: lines from 1 through all of them. */
+struct entry {
+    struct fs_diagnostic seen;
+    uint32_t line, note_line;
+};
+
 struct fs_diagnostics {
     struct arena arena;
-    const char *file_name;
-    const char *source;
-    size_t source_size;
+    struct source *sources;
+    size_t n_sources, sources_capacity;
+    char *source; /* all texts, a line end behind each but the last */
+    size_t source_size, source_capacity;
     uint32_t *line_starts; /* offset of each line */
-    size_t n_lines;
-    struct fs_diagnostic **entries;
+    size_t n_lines, lines_capacity;
+    bool muted;
+    struct entry **entries;
     size_t n_entries, capacity, limit;
     size_t n_errors; /* also those that were not kept */
     size_t n_forgotten;
-    struct fs_diagnostic forgotten; /* stands for entries beyond the limit */
+    struct entry forgotten; /* stands for entries beyond the limit */
 };
 
-static void find_lines(struct fs_diagnostics *);
+static void find_lines(struct fs_diagnostics *, size_t start);
+static uint32_t global_line(const struct fs_diagnostics *, uint32_t offset);
 static struct fs_diagnostic *add(struct fs_diagnostics *, enum fs_severity, struct span, char *message);
 static uint32_t visible_length(const struct fs_diagnostics *, struct span, uint32_t line);
 static void clean(char *message);
 static int compare_places(const void *, const void *);
-static void write_entry(struct text *, const struct fs_diagnostics *, const struct fs_diagnostic *, bool colour);
-static void write_json(struct text *, const struct fs_diagnostics *, const struct fs_diagnostic *);
+static void write_entry(struct text *, const struct fs_diagnostics *, const struct entry *, bool colour);
+static void write_json(struct text *, const struct fs_diagnostic *);
 
 struct fs_diagnostics *
 diagnostics_create(jmp_buf *out_of_memory)
@@ -50,19 +65,44 @@ diagnostics_create(jmp_buf *out_of_memory)
 }
 
 void
-diagnostics_set_source(struct fs_diagnostics *list, const char *file_name, const char *text, size_t size, size_t limit)
+diagnostics_set_limit(struct fs_diagnostics *list, size_t limit)
 {
-    list->file_name = arena_copy(&list->arena, file_name, strlen(file_name));
-    list->source = arena_copy(&list->arena, text, size);
-    list->source_size = size;
     list->limit = limit;
-    find_lines(list);
+}
+
+void
+diagnostics_add_source(struct fs_diagnostics *list, const char *file_name, const char *text, size_t size)
+{
+    size_t start = list->n_sources ? list->source_size + 1 : 0;
+    if (start + size + 1 > list->source_capacity) {
+        list->source_capacity = start ? (start + size) * 2 : size + 1;
+        char *larger = arena_alloc(&list->arena, list->source_capacity);
+        memcpy(larger, list->source_size ? list->source : "", list->source_size);
+        list->source = larger;
+    }
+    if (start) {
+        list->source[start - 1] = '\n';
+    }
+    if (size) {
+        memcpy(list->source + start, text, size);
+    }
+    list->source_size = start + size;
+    list->sources = arena_grow(&list->arena, list->sources, list->n_sources, &list->sources_capacity, sizeof *list->sources);
+    list->sources[list->n_sources++] =
+        (struct source) { arena_copy(&list->arena, file_name, strlen(file_name)), (uint32_t) list->n_lines };
+    find_lines(list, start);
+}
+
+void
+diagnostics_mute(struct fs_diagnostics *list, bool muted)
+{
+    list->muted = muted;
 }
 
 struct fs_diagnostic *
 diagnostics_error(struct fs_diagnostics *list, struct span span, const char *format, ...)
 {
-    list->n_errors++;
+    list->n_errors += !list->muted;
     if (!diagnostics_wanted(list)) {
         return add(list, FS_SEVERITY_ERROR, span, NULL);
     }
@@ -89,7 +129,7 @@ diagnostics_warning(struct fs_diagnostics *list, struct span span, const char *f
 void
 diagnostics_suggest(struct fs_diagnostics *list, struct fs_diagnostic *entry, const char *suggestion)
 {
-    if (suggestion && entry != &list->forgotten) {
+    if (suggestion && entry != &list->forgotten.seen) {
         entry->suggestion = arena_copy(&list->arena, suggestion, strlen(suggestion));
     }
 }
@@ -98,7 +138,7 @@ void
 diagnostics_note(struct fs_diagnostics *list, struct fs_diagnostic *entry, const struct span *span, const char *format,
                  ...)
 {
-    if (entry == &list->forgotten) {
+    if (entry == &list->forgotten.seen) {
         return;
     }
     va_list arguments;
@@ -108,13 +148,16 @@ diagnostics_note(struct fs_diagnostics *list, struct fs_diagnostic *entry, const
     clean(note);
     entry->note = note;
     if (span) {
-        diagnostics_locate(list, span->offset, &entry->note_line, &entry->note_column);
-        entry->note_length = visible_length(list, *span, entry->note_line);
+        uint32_t line = global_line(list, span->offset);
+        ((struct entry *) entry)->note_line = line; /* 'entry' is its first member */
+        entry->note_file = diagnostics_locate(list, span->offset, &entry->note_line, &entry->note_column);
+        entry->note_length = visible_length(list, *span, line);
     }
 }
 
-void
-diagnostics_locate(const struct fs_diagnostics *list, uint32_t offset, uint32_t *line, uint32_t *column)
+/* The line that 'offset' is on, from 1 through all texts. */
+static uint32_t
+global_line(const struct fs_diagnostics *list, uint32_t offset)
 {
     size_t low = 0, high = list->n_lines; /* line_starts[low] <= offset < line_starts[high] */
     while (high - low > 1) {
@@ -125,21 +168,40 @@ diagnostics_locate(const struct fs_diagnostics *list, uint32_t offset, uint32_t 
             high = middle;
         }
     }
-    *line = (uint32_t) low + 1;
-    *column = offset - list->line_starts[low] + 1;
+    return (uint32_t) low + 1;
+}
+
+const char *
+diagnostics_locate(const struct fs_diagnostics *list, uint32_t offset, uint32_t *line, uint32_t *column)
+{
+    uint32_t global = global_line(list, offset);
+    const struct source *source = list->sources;
+    for (size_t i = 1; i < list->n_sources && list->sources[i].first_line < global; i++) {
+        source = &list->sources[i];
+    }
+    *line = global - source->first_line;
+    *column = offset - list->line_starts[global - 1] + 1;
+    return source->name;
 }
 
 bool
 diagnostics_wanted(const struct fs_diagnostics *list)
 {
-    return list->n_entries < list->limit;
+    return !list->muted && list->n_entries < list->limit;
 }
 
 void
 diagnostics_finish(struct fs_diagnostics *list)
 {
     if (list->n_entries) {
-        qsort(list->entries, list->n_entries, sizeof(struct fs_diagnostic *), compare_places);
+        qsort(list->entries, list->n_entries, sizeof(struct entry *), compare_places);
+        size_t n = 1;
+        for (size_t i = 1; i < list->n_entries; i++) {
+            if (compare_places(&list->entries[i], &list->entries[n - 1])) {
+                list->entries[n++] = list->entries[i];
+            }
+        }
+        list->n_entries = n;
     }
     list->arena.out_of_memory = NULL;
 }
@@ -160,7 +222,7 @@ const struct fs_diagnostic *
 fs_diagnostics_get(const struct fs_diagnostics *list, size_t index)
 {
     assert(index < list->n_entries);
-    return list->entries[index];
+    return &list->entries[index]->seen;
 }
 
 char *
@@ -171,7 +233,7 @@ fs_diagnostics_text(const struct fs_diagnostics *list, bool colour)
         write_entry(&text, list, list->entries[i], colour);
     }
     if (list->n_forgotten) {
-        text_printf(&text, "%s: %zu more messages are not shown\n", list->file_name, list->n_forgotten);
+        text_printf(&text, "%s: %zu more messages are not shown\n", list->sources[0].name, list->n_forgotten);
     }
     return text_take(&text);
 }
@@ -183,7 +245,7 @@ fs_diagnostics_json(const struct fs_diagnostics *list)
     text_puts(&text, "[");
     for (size_t i = 0; i < list->n_entries; i++) {
         text_puts(&text, i ? ", " : "");
-        write_json(&text, list, list->entries[i]);
+        write_json(&text, &list->entries[i]->seen);
     }
     text_puts(&text, "]");
     return text_take(&text);
@@ -199,17 +261,20 @@ fs_diagnostics_destroy(struct fs_diagnostics *list)
 }
 
 static void
-find_lines(struct fs_diagnostics *list)
+add_line(struct fs_diagnostics *list, size_t start)
 {
-    size_t n = 1;
-    for (size_t i = 0; i < list->source_size; i++) {
-        n += list->source[i] == '\n';
-    }
-    list->line_starts = arena_array(&list->arena, n, sizeof *list->line_starts);
-    list->n_lines = 1;
-    for (size_t i = 0; i < list->source_size; i++) {
+    list->line_starts = arena_grow(&list->arena, list->line_starts, list->n_lines, &list->lines_capacity, sizeof *list->line_starts);
+    list->line_starts[list->n_lines++] = (uint32_t) start;
+}
+
+/* The lines of the text that begins at 'start'. */
+static void
+find_lines(struct fs_diagnostics *list, size_t start)
+{
+    add_line(list, start);
+    for (size_t i = start; i < list->source_size; i++) {
         if (list->source[i] == '\n') {
-            list->line_starts[list->n_lines++] = (uint32_t) i + 1;
+            add_line(list, i + 1);
         }
     }
 }
@@ -218,19 +283,20 @@ static struct fs_diagnostic *
 add(struct fs_diagnostics *list, enum fs_severity severity, struct span span, char *message)
 {
     if (!message) {
-        list->n_forgotten++;
-        return &list->forgotten;
+        list->n_forgotten += !list->muted;
+        return &list->forgotten.seen;
     }
     clean(message);
-    struct fs_diagnostic *entry = arena_alloc(&list->arena, sizeof *entry);
-    entry->severity = severity;
-    entry->message = message;
-    diagnostics_locate(list, span.offset, &entry->line, &entry->column);
-    entry->length = visible_length(list, span, entry->line);
+    struct entry *entry = arena_alloc(&list->arena, sizeof *entry);
+    entry->seen.severity = severity;
+    entry->seen.message = message;
+    entry->line = global_line(list, span.offset);
+    entry->seen.file = diagnostics_locate(list, span.offset, &entry->seen.line, &entry->seen.column);
+    entry->seen.length = visible_length(list, span, entry->line);
     list->entries =
-        arena_grow(&list->arena, list->entries, list->n_entries, &list->capacity, sizeof(struct fs_diagnostic *));
+        arena_grow(&list->arena, list->entries, list->n_entries, &list->capacity, sizeof(struct entry *));
     list->entries[list->n_entries++] = entry;
-    return entry;
+    return &entry->seen;
 }
 
 /* The end of 'line' (from 1) without its line end. */
@@ -263,16 +329,14 @@ clean(char *message)
     }
 }
 
-/* Entries are made one after the other in one arena, but their addresses say nothing; equal places are told apart by
- * their messages. */
+/* By place, and equal places by their messages. */
 static int
 compare_places(const void *a_, const void *b_)
 {
-    const struct fs_diagnostic *a = *(const struct fs_diagnostic *const *) a_,
-                               *b = *(const struct fs_diagnostic *const *) b_;
-    return a->line != b->line       ? (a->line < b->line ? -1 : 1)
-           : a->column != b->column ? (a->column < b->column ? -1 : 1)
-                                    : strcmp(a->message, b->message);
+    const struct entry *a = *(const struct entry *const *) a_, *b = *(const struct entry *const *) b_;
+    return a->line != b->line                 ? (a->line < b->line ? -1 : 1)
+           : a->seen.column != b->seen.column ? (a->seen.column < b->seen.column ? -1 : 1)
+                                              : strcmp(a->seen.message, b->seen.message);
 }
 
 /* One line of the source from 'start' to 'end' as it may be shown: control characters but the tab as '?'. */
@@ -339,34 +403,35 @@ write_marked_line(struct text *text, const struct fs_diagnostics *list, uint32_t
 }
 
 static void
-write_entry(struct text *text, const struct fs_diagnostics *list, const struct fs_diagnostic *entry, bool colour)
+write_entry(struct text *text, const struct fs_diagnostics *list, const struct entry *place, bool colour)
 {
     const char *bold = colour ? "\33[1m" : "", *plain = colour ? "\33[0m" : "", *green = colour ? "\33[1;32m" : "";
     const char *red = colour ? "\33[1;31m" : "", *magenta = colour ? "\33[1;35m" : "",
                *cyan = colour ? "\33[1;36m" : "";
+    const struct fs_diagnostic *entry = &place->seen;
     bool error = entry->severity == FS_SEVERITY_ERROR;
 
-    text_printf(text, "%s%s:%u:%u: %s%s:%s %s%s", bold, list->file_name, entry->line, entry->column,
-                error ? red : magenta, error ? "error" : "warning", plain, bold, entry->message);
+    text_printf(text, "%s%s:%u:%u: %s%s:%s %s%s", bold, entry->file, entry->line, entry->column, error ? red : magenta,
+                error ? "error" : "warning", plain, bold, entry->message);
     if (entry->suggestion) {
         text_printf(text, "; did you mean '%s'?", entry->suggestion);
     }
     text_printf(text, "%s\n", plain);
-    write_marked_line(text, list, entry->line, entry->column, entry->length, green, plain);
+    write_marked_line(text, list, place->line, entry->column, entry->length, green, plain);
     if (entry->note && entry->note_line) {
-        text_printf(text, "%s%s:%u:%u: %snote:%s %s\n", bold, list->file_name, entry->note_line, entry->note_column,
+        text_printf(text, "%s%s:%u:%u: %snote:%s %s\n", bold, entry->note_file, entry->note_line, entry->note_column,
                     cyan, plain, entry->note);
-        write_marked_line(text, list, entry->note_line, entry->note_column, entry->note_length, green, plain);
+        write_marked_line(text, list, place->note_line, entry->note_column, entry->note_length, green, plain);
     } else if (entry->note) {
-        text_printf(text, "%s%s: %snote:%s %s\n", bold, list->file_name, cyan, plain, entry->note);
+        text_printf(text, "%s%s: %snote:%s %s\n", bold, entry->file, cyan, plain, entry->note);
     }
 }
 
 static void
-write_json(struct text *text, const struct fs_diagnostics *list, const struct fs_diagnostic *entry)
+write_json(struct text *text, const struct fs_diagnostic *entry)
 {
     text_puts(text, "{\"file\": ");
-    text_json_string(text, list->file_name);
+    text_json_string(text, entry->file);
     text_printf(text,
                 ", \"line\": %u, \"column\": %u, \"length\": %u, \"severity\": \"%s\", \"message\": ", entry->line,
                 entry->column, entry->length, entry->severity == FS_SEVERITY_ERROR ? "error" : "warning");
@@ -379,6 +444,8 @@ write_json(struct text *text, const struct fs_diagnostics *list, const struct fs
         text_puts(text, ", \"note\": {\"message\": ");
         text_json_string(text, entry->note);
         if (entry->note_line) {
+            text_puts(text, ", \"file\": ");
+            text_json_string(text, entry->note_file);
             text_printf(text, ", \"line\": %u, \"column\": %u, \"length\": %u", entry->note_line, entry->note_column,
                         entry->note_length);
         }

@@ -16,9 +16,15 @@ struct span {
 /* An empty list, or NULL without memory.  '*out_of_memory' must stay valid until diagnostics_finish(). */
 struct fs_diagnostics *diagnostics_create(jmp_buf *out_of_memory);
 
-/* Say which text the list speaks of (it is copied), and how many entries to keep. */
-void diagnostics_set_source(struct fs_diagnostics *, const char *file_name, const char *text, size_t size,
-                            size_t limit);
+/* How many entries to keep. */
+void diagnostics_set_limit(struct fs_diagnostics *, size_t limit);
+
+/* Say what follows in the texts that the list speaks of (it is copied).  Spans count through all of them, with one byte
+ * between two. */
+void diagnostics_add_source(struct fs_diagnostics *, const char *file_name, const char *text, size_t size);
+
+/* While it is muted, entries are neither kept nor counted. */
+void diagnostics_mute(struct fs_diagnostics *, bool muted);
 
 /* Add an entry.  The result may be given to the two functions below; entries beyond the limit are counted and
  * forgotten. */
@@ -33,13 +39,13 @@ void diagnostics_suggest(struct fs_diagnostics *, struct fs_diagnostic *, const 
 void diagnostics_note(struct fs_diagnostics *, struct fs_diagnostic *, const struct span *, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Where 'offset' is: line and column from 1. */
-void diagnostics_locate(const struct fs_diagnostics *, uint32_t offset, uint32_t *line, uint32_t *column);
+/* Where 'offset' is: line and column from 1.  Returns the name of the file, which lives as long as the list. */
+const char *diagnostics_locate(const struct fs_diagnostics *, uint32_t offset, uint32_t *line, uint32_t *column);
 
 /* True while further entries would be kept: what only serves a good message can be left out otherwise. */
 bool diagnostics_wanted(const struct fs_diagnostics *);
 
-/* Put the entries in the order of the text.  Nothing is added afterwards. */
+/* Put the entries in the order of the text, each once.  Nothing is added afterwards. */
 void diagnostics_finish(struct fs_diagnostics *);
 
 #endif

@@ -1,7 +1,7 @@
 /* The formatter: tokens to canonical text.
  *
  * It works on the tokens, not on the tree, and so keeps every comment.  One statement a line; one empty line where
- * there are any; a chain that was broken over lines goes on with an indented "->" on each.  Comments stay behind what
+ * there are any; a chain that was broken over lines goes on with an indented "->" on each; what stands in a block is indented.  Comments stay behind what
  * they stand behind: only those on both sides of a line break at an arrow come to stand before the arrow. */
 #include "config.h"
 
@@ -16,6 +16,7 @@ struct formatter {
     const struct token *token; /* to be written next */
     struct text out;
     enum token_kind last;   /* what was written last */
+    unsigned int depth;     /* blocks that are open */
     bool statement_begun;   /* further lines are indented */
     bool line_begun;        /* the line has something on it */
     bool break_due;         /* nothing but a comment may come on this line */
@@ -44,10 +45,11 @@ new_line(struct formatter *formatter)
     if (formatter->line_begun) {
         text_puts(&formatter->out, "\n");
     }
-    if (!formatter->statement_begun && formatter->line_ends > 1 && formatter->out.length) {
+    bool edge = formatter->last == TOKEN_OPEN_BLOCK || formatter->token->kind == TOKEN_CLOSE_BLOCK;
+    if (!formatter->statement_begun && formatter->line_ends > 1 && formatter->out.length && !edge) {
         text_puts(&formatter->out, "\n");
     }
-    text_repeat(&formatter->out, ' ', formatter->statement_begun ? INDENT : 0);
+    text_repeat(&formatter->out, ' ', (formatter->depth + formatter->statement_begun) * INDENT);
     formatter->line_begun = false;
     formatter->break_due = false;
 }
@@ -61,8 +63,21 @@ spaced(enum token_kind last, enum token_kind next)
     }
     switch (next) {
     case TOKEN_COLONS:
-    case TOKEN_ARROW: return true;
-    default: return last == TOKEN_COLONS || last == TOKEN_ARROW || last == TOKEN_COMMA;
+    case TOKEN_ARROW:
+    case TOKEN_LESS:
+    case TOKEN_OPEN_PROPERTIES:
+    case TOKEN_OPEN_BLOCK: return true;
+    case TOKEN_CLOSE_PROPERTIES: return false;
+    default: break;
+    }
+    switch (last) {
+    case TOKEN_COLONS:
+    case TOKEN_ARROW:
+    case TOKEN_LESS:
+    case TOKEN_CLOSE_PROPERTIES: return true;
+    case TOKEN_COMMA: return next != TOKEN_CLOSE && next != TOKEN_CLOSE_PORT;
+    case TOKEN_NAME: return next == TOKEN_NAME || next == TOKEN_STRING;
+    default: return false;
     }
 }
 
@@ -136,6 +151,26 @@ write_arrow(struct formatter *formatter)
     formatter->token = next;
 }
 
+/* The brace of a block, and what is indented from there on. */
+static void
+open_block(struct formatter *formatter, const struct token *token)
+{
+    write_token(formatter, token);
+    formatter->depth++;
+    formatter->statement_begun = false;
+    formatter->break_due = true;
+}
+
+static void
+close_block(struct formatter *formatter, const struct token *token)
+{
+    formatter->statement_begun = false;
+    formatter->depth -= formatter->depth > 0;
+    new_line(formatter);
+    write_token(formatter, token);
+    formatter->break_due = true;
+}
+
 static void
 end_statement(struct formatter *formatter, const struct token *token)
 {
@@ -153,6 +188,8 @@ format_one(struct formatter *formatter)
     case TOKEN_COMMENT: write_comment(formatter, token); break;
     case TOKEN_STATEMENT_END: end_statement(formatter, token); break;
     case TOKEN_LINE_END: formatter->line_ends++; break;
+    case TOKEN_OPEN_BLOCK: open_block(formatter, token); break;
+    case TOKEN_CLOSE_BLOCK: close_block(formatter, token); break;
     default:
         if (formatter->break_due) {
             new_line(formatter);

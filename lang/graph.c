@@ -25,7 +25,7 @@ void
 check_graph(struct check *check)
 {
     find_circles(check);
-    if (!check->tree->incomplete && !check->n_ghosts) {
+    if (!check->incomplete && !check->n_ghosts) {
         check_ways(check);
     }
 }
@@ -33,10 +33,13 @@ check_graph(struct check *check)
 static void
 check_ways(struct check *check)
 {
-    struct span start = { 0, 0 };
+    struct span start = check->scope->span; /* without a block: the beginning of the text */
     bool in = false, out = false;
     for (size_t i = 0; i < check->n_nodes; i++) {
         const struct fs_lang_type *type = check->facts[i].type;
+        if (check->facts[i].stand != STAND_NONE) {
+            continue;
+        }
         in |= check->nodes[i].kind == FS_NODE_FROM_NET || (type->min_inputs == 0 && check->nodes[i].n_inputs == 0);
         out |= check->nodes[i].kind == FS_NODE_TO_NET || (type->min_outputs == 0 && check->nodes[i].n_outputs == 0);
     }

@@ -1,6 +1,7 @@
 /* The front door of the language: fs_lang_check() and fs_lang_format() run the parts in their order.
  *
- *     text -> lexer.c -> parser.c -> keywords.c, check.c, ports.c, args.c, graph.c -> struct fs_request
+ *     text -> lexer.c -> parser.c -> parameters.c, parts.c
+ *          -> for each request: keywords.c, check.c, ports.c, args.c, graph.c, delays.c, warnings.c -> struct fs_request
  *
  * A request and a list of diagnostics own an arena each.  Every allocation that fails jumps back to run(), which gives
  * up as a whole. */
@@ -23,6 +24,8 @@
 #define DEFAULT_LINKS 400000u
 #define DEFAULT_PORTS 64u
 #define DEFAULT_MESSAGES 100u
+#define DEFAULT_FILES 64u
+#define MOST_SUBSTITUTES ((size_t) 16 << 20) /* bytes of values of parameters */
 #define LARGEST_TEXT ((size_t) 1 << 30) /* offsets have 32 bits */
 #define MOST_PORTS 65536u
 
@@ -35,6 +38,9 @@ struct job {
     struct fs_lang_limits limits;
     struct fs_request *request;
     struct fs_diagnostics *diagnostics;
+    struct table included; /* names of files */
+    size_t total;          /* bytes of all texts */
+    char *unowned;         /* malloc()ed, to be freed when memory runs out */
     jmp_buf out_of_memory;
 };
 
@@ -84,6 +90,7 @@ complete_limits(const struct fs_lang_limits *given)
     limits.modules = limits.modules ? limits.modules : DEFAULT_MODULES;
     limits.links = limits.links ? limits.links : DEFAULT_LINKS;
     limits.ports = !limits.ports ? DEFAULT_PORTS : limits.ports < MOST_PORTS ? limits.ports : MOST_PORTS;
+    limits.files = limits.files ? limits.files : DEFAULT_FILES;
     limits.messages = limits.messages ? limits.messages : DEFAULT_MESSAGES;
     return limits;
 }
@@ -118,11 +125,13 @@ run(struct job *job)
     job->request = create_request(&job->out_of_memory);
     if (!job->diagnostics || !job->request || setjmp(job->out_of_memory)) {
         drop_request(job);
+        free(job->unowned);
         fs_diagnostics_destroy(job->diagnostics);
         job->diagnostics = NULL;
         return ENOMEM;
     }
     parse_and_check(job);
+    diagnostics_mute(job->diagnostics, false);
     diagnostics_finish(job->diagnostics);
     if (fs_diagnostics_errors(job->diagnostics)) {
         drop_request(job);
@@ -132,14 +141,14 @@ run(struct job *job)
     return 0;
 }
 
-/* Is it text at all?  Reports the first byte that is not. */
+/* Are the bytes from 'start' to 'end' of 'text' text at all?  Reports the first byte that is not. */
 static bool
-check_bytes(struct job *job)
+check_bytes(struct job *job, const char *text, size_t start, size_t end)
 {
-    for (size_t i = 0; i < job->size;) {
-        size_t length = utf8_length(job->text + i, job->size - i);
+    for (size_t i = start; i < end;) {
+        size_t length = utf8_length(text + i, end - i);
         struct span span = { (uint32_t) i, 1 };
-        unsigned char c = (unsigned char) job->text[i];
+        unsigned char c = (unsigned char) text[i];
         if (c == '\0') {
             diagnostics_error(job->diagnostics, span, "the text has a NUL byte");
             return false;
@@ -157,50 +166,243 @@ check_bytes(struct job *job)
     return true;
 }
 
-static void
-check_meaning(struct job *job, const struct syntax_tree *tree, const char *text)
+/* ---- Included files. ---- */
+
+/* A relative path of plain names.  What else a file may be is for the reader to refuse. */
+static bool
+is_harmless_path(const char *name)
 {
-    struct fs_request *request = job->request;
-    struct check check = { .arena = &request->document->arena,
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-/";
+    if (!*name || name[strspn(name, letters)] || strlen(name) > 255) {
+        return false;
+    }
+    for (const char *part = name;; part++) {
+        size_t length = strcspn(part, "/");
+        if (length == 0 || part[0] == '.') {
+            return false;
+        }
+        part += length;
+        if (!*part) {
+            return true;
+        }
+    }
+}
+
+/* What messages call an included file: its name beside the main file. */
+static const char *
+shown_path(struct job *job, const char *name)
+{
+    const char *slash = strrchr(job->file_name, '/');
+    return slash ? arena_printf(&job->request->document->arena, "%.*s/%s", (int) (slash - job->file_name), job->file_name, name) : name;
+}
+
+/* The bytes of a file, malloc()ed; NULL after a report. */
+static char *
+read_include(struct job *job, const char *name, struct span span, size_t *size)
+{
+    char *bytes = NULL;
+    *size = 0;
+    if (!job->env->read_include) {
+        diagnostics_error(job->diagnostics, span, "'%.255s' cannot be included: this text came without the files beside it", name);
+        return NULL;
+    }
+    int number = job->env->read_include(job->env->aux, name, &bytes, size);
+    if (number) {
+        diagnostics_error(job->diagnostics, span, "cannot read '%.255s': %s", name, strerror(number));
+        return NULL;
+    }
+    if (*size > job->limits.text - job->total) {
+        free(bytes);
+        diagnostics_error(job->diagnostics, span, "with '%.255s' the text has more than %zu bytes", name, job->limits.text);
+        return NULL;
+    }
+    return bytes;
+}
+
+/* Put a text behind those that are there.  Returns where it begins. */
+static size_t
+append_text(struct job *job, const char *name, const char *bytes, size_t size)
+{
+    struct fs_request_document *document = job->request->document;
+    size_t start = document->size + 1;
+    char *longer = arena_alloc(&document->arena, start + size + 1);
+    memcpy(longer, document->text, document->size);
+    longer[start - 1] = '\n';
+    memcpy(longer + start, bytes, size);
+    document->text = longer;
+    document->size = start + size;
+    job->total += size;
+    diagnostics_add_source(job->diagnostics, shown_path(job, name), bytes, size);
+    return start;
+}
+
+/* The parser's hook. */
+static bool
+open_include(void *job_, const char *name, struct span span, struct parser_source *source)
+{
+    struct job *job = job_;
+    struct fs_request_document *document = job->request->document;
+    if (!is_harmless_path(name)) {
+        struct fs_diagnostic *error = diagnostics_error(job->diagnostics, span, "'%.64s' is no name of a file beside this one", name);
+        diagnostics_note(job->diagnostics, error, NULL, "a name consists of letters, digits, '_', '.', '-' and '/', and leads nowhere up");
+        return false;
+    }
+    if (table_find(&job->included, name) != TABLE_NONE) {
+        return false; /* it is there already */
+    }
+    if (job->included.n == job->limits.files) {
+        diagnostics_error(job->diagnostics, span, "more than %zu files are included", job->limits.files);
+        return false;
+    }
+    table_add(&job->included, name, 0);
+    size_t size;
+    char *bytes = read_include(job, name, span, &size);
+    if (!bytes) {
+        return false;
+    }
+    job->unowned = bytes;
+    size_t start = append_text(job, name, bytes, size);
+    job->unowned = NULL;
+    free(bytes);
+    if (!check_bytes(job, document->text, start, document->size)) {
+        return false;
+    }
+    source->text = document->text;
+    source->tokens = lexer_run(&document->arena, document->text, start, document->size, job->diagnostics);
+    return true;
+}
+
+/* ---- Requests. ---- */
+
+/* Bounds speak of nodes, whose numbers change when parts are dissolved: FromNets and ToNets of the request itself come
+ * before all that are in parts, but not before what stands for parts. */
+static void
+renumber_delays(const struct check *check, struct fs_request *request)
+{
+    struct fs_request_delay *delays = arena_array(check->arena, request->n_delays, sizeof *delays);
+    for (size_t i = 0; i < request->n_delays; i++) {
+        delays[i] = request->delays[i];
+        delays[i].from = check->new_index[delays[i].from];
+        delays[i].to = check->new_index[delays[i].to];
+    }
+    request->delays = delays;
+}
+
+/* Check the request that 'scope' says, into 'request'. */
+static void
+check_request(struct job *job, struct check_file *file, const struct syntax_scope *scope, struct fs_request *request)
+{
+    struct check check = { .arena = &job->request->document->arena,
                            .diagnostics = job->diagnostics,
                            .env = job->env,
                            .limits = job->limits,
-                           .text = text,
-                           .tree = tree };
-    request->headers = keywords_check(check.arena, tree, job->diagnostics);
-    request->n_headers = tree->n_headers;
+                           .text = job->request->document->text,
+                           .file = file,
+                           .scope = scope };
+    if (scope != &file->tree->top) {
+        parameters_declare(&check, scope);
+    }
+    keywords_check(&check, request);
     if (!check_names(&check)) {
         return;
     }
     check_ports(&check);
     check_args(&check);
     check_graph(&check);
+    check_delays(&check, request);
+    check_warnings(&check);
+    if (fs_diagnostics_errors(job->diagnostics) == 0) {
+        parts_dissolve(&check);
+        renumber_delays(&check, request);
+    }
     request->nodes = check.nodes;
     request->n_nodes = check.n_nodes;
     request->links = check.links;
     request->n_links = check.n_links;
 }
 
+/* Check all requests of the file: those in blocks, or the one that the text is. */
+static void
+check_requests(struct job *job, struct check_file *file)
+{
+    const struct syntax_tree *tree = file->tree;
+    struct fs_request *request = job->request;
+    if (tree->n_requests == 0) {
+        check_request(job, file, &tree->top, request);
+        return;
+    }
+    if (tree->top.n_statements || tree->top.n_delays) {
+        diagnostics_error(job->diagnostics, tree->top.n_statements ? tree->top.first_statement : tree->top.delays[0].from_span,
+                          "this stands outside of the requests: only headers, parameters, parts and includes may");
+    }
+    bool first = true;
+    for (size_t i = 0; i < tree->n_scopes; i++) {
+        if (tree->scopes[i]->part) {
+            continue;
+        }
+        if (!first) {
+            request->next = arena_alloc(&job->request->document->arena, sizeof *request);
+            request = request->next;
+            request->document = job->request->document;
+        }
+        check_request(job, file, tree->scopes[i], request);
+        first = false;
+    }
+}
+
+static void
+check_meaning(struct job *job, const struct syntax_tree *tree)
+{
+    struct arena *arena = &job->request->document->arena;
+    struct check_file file = { .tree = tree, .substitutes_left = MOST_SUBSTITUTES };
+    struct check check = { .arena = arena,
+                           .diagnostics = job->diagnostics,
+                           .env = job->env,
+                           .limits = job->limits,
+                           .text = job->request->document->text,
+                           .file = &file };
+    table_init(&file.types, arena);
+    table_init_like(&file.part_names, &file.types);
+    table_init_like(&file.variable_names, &file.types);
+    for (size_t i = 0; i < job->env->n_types; i++) {
+        if (table_find(&file.types, job->env->types[i].name) == TABLE_NONE) {
+            table_add(&file.types, job->env->types[i].name, (uint32_t) i);
+        }
+    }
+    parts_declare(&check);
+    parameters_declare(&check, &tree->top);
+    check_requests(job, &file);
+    if (fs_diagnostics_errors(job->diagnostics) == 0) {
+        parts_report_unused(&check);
+        parameters_report_unknown(&check);
+    }
+}
+
 static void
 parse_and_check(struct job *job)
 {
     bool fits = job->size <= job->limits.text;
-    diagnostics_set_source(job->diagnostics, job->file_name, job->text, fits ? job->size : 0, job->limits.messages);
+    diagnostics_set_limit(job->diagnostics, job->limits.messages);
+    diagnostics_add_source(job->diagnostics, job->file_name, job->text, fits ? job->size : 0);
     if (!fits) {
         struct span start = { 0, 0 };
         diagnostics_error(job->diagnostics, start, "the text has %zu bytes, more than %zu", job->size,
                           job->limits.text);
         return;
     }
-    if (!check_bytes(job)) {
+    if (!check_bytes(job, job->text, 0, job->size)) {
         return;
     }
     struct fs_request_document *document = job->request->document;
-    struct syntax_tree tree = { .headers = NULL };
+    struct syntax_tree *tree = arena_alloc(&document->arena, sizeof *tree);
+    struct parser_includes includes = { open_include, job };
     document->text = arena_copy(&document->arena, job->text, job->size);
-    document->tokens = lexer_run(&document->arena, document->text, job->size, job->diagnostics);
-    parser_run(&document->arena, document->text, document->tokens, job->diagnostics, &tree);
+    document->size = job->total = job->size;
+    document->tokens = lexer_run(&document->arena, document->text, 0, job->size, job->diagnostics);
+    table_init(&job->included, &document->arena);
+    struct parser_source source = { document->text, document->tokens };
+    parser_run(&document->arena, &source, job->env ? &includes : NULL, job->diagnostics, tree);
     if (job->env) {
-        check_meaning(job, &tree, document->text);
+        check_meaning(job, tree);
     }
 }

@@ -1,7 +1,8 @@
 /* The lexer: characters to tokens, in one pass without looking back, then one pass over the tokens that decides which
- * line ends end a statement.  It knows nothing of grammar but two things: KEY= at the beginning of a statement is
- * followed by a value up to the end of the line, and a chain goes on where a line ends or the next one begins with
- * "->".
+ * line ends end a statement.  It knows nothing of grammar but three things: KEY= at the beginning of a statement is
+ * followed by a value up to the end of the line, a chain goes on where a line ends or the next one begins with
+ * "->", and a brace is that of a block where the statement begins with 'part NAME' or 'request NAME', else that of
+ * properties.
  *
  * The parser (parser.c) and the formatter (format.c) read the tokens. */
 #include "config.h"
@@ -20,20 +21,27 @@ struct lexer {
     uint32_t size, at;
     struct tokens tokens;
     size_t capacity;
-    enum token_kind last; /* but for comments; TOKEN_STATEMENT_END at the start of a line */
+    enum token_kind last;    /* but for comments; TOKEN_STATEMENT_END at the start of a line */
+    unsigned int n_words;    /* tokens of this statement on this line */
+    bool block_due;          /* it begins like a block, whose brace is not there yet */
+    bool in_properties;      /* between their braces */
+    bool in_block;           /* a '}' ends it */
 };
 
 static void next_token(struct lexer *);
 static void join_lines(struct tokens *);
 
 struct tokens
-lexer_run(struct arena *arena, const char *text, size_t size, struct fs_diagnostics *diagnostics)
+lexer_run(struct arena *arena, const char *text, size_t start, size_t end, struct fs_diagnostics *diagnostics)
 {
-    struct lexer lexer = {
-        .arena = arena, .diagnostics = diagnostics, .text = text, .size = (uint32_t) size, .last = TOKEN_STATEMENT_END
-    };
-    if (size >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) {
-        lexer.at = 3; /* a byte order mark, as some editors put it */
+    struct lexer lexer = { .arena = arena,
+                           .diagnostics = diagnostics,
+                           .text = text,
+                           .size = (uint32_t) end,
+                           .at = (uint32_t) start,
+                           .last = TOKEN_STATEMENT_END };
+    if (end - start >= 3 && !memcmp(text + start, "\xef\xbb\xbf", 3)) {
+        lexer.at += 3; /* a byte order mark, as some editors put it */
     }
     do {
         next_token(&lexer);
@@ -88,6 +96,50 @@ at_comment(const struct lexer *lexer)
     return c == '#' || (c == '/' && (next == '/' || next == '*'));
 }
 
+/* May a statement begin behind a token of this kind? */
+static bool
+is_edge(enum token_kind kind)
+{
+    return kind == TOKEN_STATEMENT_END || kind == TOKEN_LINE_END || kind == TOKEN_OPEN_BLOCK || kind == TOKEN_CLOSE_BLOCK;
+}
+
+static bool
+is_word(const struct lexer *lexer, uint32_t start, const char *word)
+{
+    return lexer->at - start == strlen(word) && !memcmp(lexer->text + start, word, strlen(word));
+}
+
+/* Remember what decides of which kind the next brace is. */
+static void
+note_place(struct lexer *lexer, enum token_kind kind, uint32_t start)
+{
+    bool new_line = lexer->last == TOKEN_LINE_END && kind != TOKEN_OPEN_BLOCK;
+    if (kind == TOKEN_LINE_END && lexer->block_due && lexer->n_words > 1) {
+        return; /* the brace may come on the next line */
+    }
+    if (is_edge(kind) || new_line) {
+        lexer->n_words = 0;
+        lexer->block_due = false;
+    }
+    if (!is_edge(kind) && lexer->n_words++ == 0) {
+        lexer->block_due = kind == TOKEN_NAME && (is_word(lexer, start, "part") || is_word(lexer, start, "request"));
+    } else if (lexer->n_words == 2) {
+        lexer->block_due = lexer->block_due && kind == TOKEN_NAME;
+    }
+    switch (kind) {
+    case TOKEN_OPEN_PROPERTIES: lexer->in_properties = true; break;
+    case TOKEN_OPEN_BLOCK: lexer->in_block = true; break;
+    case TOKEN_CLOSE_BLOCK: lexer->in_block = false; break;
+    case TOKEN_CLOSE_PROPERTIES:
+    case TOKEN_ARROW: /* these cannot be within properties: their end is missing */
+    case TOKEN_COLONS:
+    case TOKEN_OPEN:
+    case TOKEN_OPEN_PORT:
+    case TOKEN_STATEMENT_END: lexer->in_properties = false; break;
+    default: break;
+    }
+}
+
 static void
 push(struct lexer *lexer, enum token_kind kind, uint32_t start)
 {
@@ -95,6 +147,7 @@ push(struct lexer *lexer, enum token_kind kind, uint32_t start)
     tokens->array = arena_grow(lexer->arena, tokens->array, tokens->n, &lexer->capacity, sizeof *tokens->array);
     tokens->array[tokens->n++] = (struct token) { kind, { start, lexer->at - start } };
     if (kind != TOKEN_COMMENT) {
+        note_place(lexer, kind, start);
         lexer->last = kind;
     }
 }
@@ -187,7 +240,8 @@ read_header_value(struct lexer *lexer)
         return;
     }
     bool after_space = true;
-    while (!at_line_end(lexer) && peek(lexer, 0) != ';' && !(after_space && at_comment(lexer))) {
+    while (!at_line_end(lexer) && peek(lexer, 0) != ';' && !(peek(lexer, 0) == '}' && lexer->in_block) &&
+           !(after_space && at_comment(lexer))) {
         char c = peek(lexer, 0);
         after_space = is_space(c);
         lexer->at++;
@@ -197,22 +251,63 @@ read_header_value(struct lexer *lexer)
     push(lexer, TOKEN_VALUE, start);
 }
 
+/* The value of one property, or the default of a parameter of a part: a word or a string. */
+static void
+read_property_value(struct lexer *lexer)
+{
+    skip_spaces(lexer);
+    uint32_t start = lexer->at;
+    if (peek(lexer, 0) == '"') {
+        read_string(lexer, start);
+        return;
+    }
+    while (!at_line_end(lexer) && !strchr(" \t,;{}()[]\"", peek(lexer, 0)) && !at_comment(lexer)) {
+        lexer->at++;
+    }
+    push(lexer, TOKEN_VALUE, start);
+}
+
+/* '=' and the value behind a name or parameter that has just been read; 'first': it stood first in its statement. */
+static void
+read_assignment(struct lexer *lexer, bool first)
+{
+    uint32_t end = lexer->at;
+    skip_spaces(lexer);
+    if (peek(lexer, 0) != '=') {
+        lexer->at = end;
+        return;
+    }
+    lexer->at++;
+    push(lexer, TOKEN_EQUALS, lexer->at - 1);
+    if (first) {
+        read_header_value(lexer);
+    } else {
+        read_property_value(lexer);
+    }
+}
+
 static void
 read_name(struct lexer *lexer, uint32_t start)
 {
-    bool first = lexer->last == TOKEN_STATEMENT_END || lexer->last == TOKEN_LINE_END;
+    bool first = !lexer->in_properties && is_edge(lexer->last);
     while (is_name(peek(lexer, 0))) {
         lexer->at++;
     }
     push(lexer, TOKEN_NAME, start);
-    if (first) {
-        skip_spaces(lexer);
-        if (peek(lexer, 0) == '=') {
-            lexer->at++;
-            push(lexer, TOKEN_EQUALS, lexer->at - 1);
-            read_header_value(lexer);
-        }
+    if (first || lexer->in_properties) {
+        read_assignment(lexer, first);
     }
+}
+
+static void
+read_parameter(struct lexer *lexer, uint32_t start)
+{
+    bool first = !lexer->in_properties && is_edge(lexer->last);
+    do {
+        lexer->at++;
+    } while (is_name(peek(lexer, 0)));
+    push(lexer, TOKEN_PARAMETER, start);
+    read_assignment(lexer, first);
 }
 
 /* Digits, and what touches them: "[1x]" and "[-1]" are bad numbers, not other tokens. */
@@ -236,6 +331,7 @@ punctuation(char c, char next, uint32_t *length)
     case ')': return TOKEN_CLOSE;
     case '[': return TOKEN_OPEN_PORT;
     case ']': return TOKEN_CLOSE_PORT;
+    case '<': return TOKEN_LESS;
     case ';': return TOKEN_STATEMENT_END;
     case '\n': return TOKEN_LINE_END;
     default: break;
@@ -249,7 +345,7 @@ is_ascii_space_or_known(const struct lexer *lexer)
 {
     char c = peek(lexer, 0);
     uint32_t length;
-    return at_line_end(lexer) || c == ' ' || c == '\t' || c == '"' || is_name(c) || at_comment(lexer) ||
+    return at_line_end(lexer) || c == ' ' || c == '\t' || c == '"' || c == '{' || c == '}' || is_name(c) || at_comment(lexer) ||
            punctuation(c, peek(lexer, 1), &length) != TOKEN_BAD;
 }
 
@@ -270,7 +366,7 @@ read_bad(struct lexer *lexer, uint32_t start)
         diagnostics_suggest(lexer->diagnostics, error, "->");
     } else if (*bad == '=') {
         diagnostics_note(lexer->diagnostics, error, NULL,
-                         "only a header, KEY=value at the beginning of a line, has a '='");
+                         "a '=' belongs to a header, KEY=value at the beginning of a line, or to properties, {key=value}");
     }
     push(lexer, TOKEN_BAD, start);
 }
@@ -288,6 +384,13 @@ next_token(struct lexer *lexer)
     } else if (kind != TOKEN_BAD) {
         lexer->at += length;
         push(lexer, kind, start);
+    } else if (c == '{' || c == '}') {
+        bool block = c == '{' ? lexer->block_due && lexer->n_words > 1 : !lexer->in_properties;
+        lexer->at++;
+        push(lexer, c == '{' ? (block ? TOKEN_OPEN_BLOCK : TOKEN_OPEN_PROPERTIES) : block ? TOKEN_CLOSE_BLOCK : TOKEN_CLOSE_PROPERTIES,
+             start);
+    } else if (c == '$' && is_name_start(next)) {
+        read_parameter(lexer, start);
     } else if (c == '/' && next == '*') {
         read_block_comment(lexer, start);
     } else if (at_comment(lexer)) {
@@ -312,8 +415,12 @@ goes_on(enum token_kind last, enum token_kind next)
     case TOKEN_COLONS:
     case TOKEN_COMMA:
     case TOKEN_OPEN:
-    case TOKEN_OPEN_PORT: return true;
-    default: return next == TOKEN_ARROW || (next == TOKEN_CLOSE && last == TOKEN_STRING);
+    case TOKEN_OPEN_PORT:
+    case TOKEN_OPEN_PROPERTIES:
+    case TOKEN_EQUALS: return true;
+    default:
+        return next == TOKEN_ARROW || next == TOKEN_OPEN_PROPERTIES || next == TOKEN_OPEN_BLOCK || next == TOKEN_CLOSE_PROPERTIES ||
+               (next == TOKEN_CLOSE && (last == TOKEN_STRING || last == TOKEN_PARAMETER));
     }
 }
 
@@ -329,7 +436,7 @@ join_lines(struct tokens *tokens)
         if (token->kind == TOKEN_LINE_END) {
             line_end = line_end ? line_end : token;
         } else if (token->kind != TOKEN_COMMENT) {
-            if (line_end && last != TOKEN_STATEMENT_END && !goes_on(last, token->kind)) {
+            if (line_end && !is_edge(last) && !goes_on(last, token->kind)) {
                 line_end->kind = TOKEN_STATEMENT_END;
             }
             last = token->kind;
@@ -354,6 +461,7 @@ decode_one(const char *text, uint32_t *at, uint32_t end)
     *at += 2;
     switch (c) {
     case '"':
+    case '$':
     case '\\': return c;
     case 'n': return '\n';
     case 't': return '\t';
@@ -361,13 +469,33 @@ decode_one(const char *text, uint32_t *at, uint32_t end)
     }
 }
 
+/* $name or ${name} at 'at': its length, with where the name lies; 0 where there is none. */
+static uint32_t
+parameter_at(const char *text, uint32_t at, uint32_t end, struct span *name)
+{
+    if (text[at] != '$') {
+        return 0;
+    }
+    bool braces = at + 1 < end && text[at + 1] == '{';
+    uint32_t start = at + 1 + braces, stop = start;
+    while (stop < end && (stop == start ? is_name_start(text[stop]) : is_name(text[stop]))) {
+        stop++;
+    }
+    *name = (struct span) { start, stop - start };
+    bool good = stop > start && (!braces || (stop < end && text[stop] == '}'));
+    return good ? stop + braces - at : 0;
+}
+
 char *
-lexer_decode_string(struct arena *arena, const char *text, struct span span, struct fs_diagnostics *diagnostics)
+lexer_decode_string(struct arena *arena, const char *text, struct span span, struct fs_diagnostics *diagnostics, bool *variable)
 {
     char *decoded = arena_alloc(arena, span.length), *to = decoded;
     uint32_t end = span.offset + span.length - 1;
+    *variable = false;
     for (uint32_t at = span.offset + 1; at < end;) {
         uint32_t start = at;
+        struct span name;
+        *variable |= parameter_at(text, at, end, &name) > 0;
         int c = decode_one(text, &at, end);
         if (c >= 0) {
             *to++ = (char) c;
@@ -376,11 +504,39 @@ lexer_decode_string(struct arena *arena, const char *text, struct span span, str
             struct fs_diagnostic *error = diagnostics_error(diagnostics, escape, "unknown escape '%.*s' in a string",
                                                             (int) escape.length, text + start);
             diagnostics_note(diagnostics, error, NULL,
-                             "the escapes are \\\" \\\\ \\n \\t and a backslash at the end of a line");
+                             "the escapes are \\\" \\\\ \\$ \\n \\t and a backslash at the end of a line");
         }
     }
     *to = '\0';
     return decoded;
+}
+
+char *
+lexer_substitute(struct arena *arena, const char *text, struct span span, const struct lexer_parameters *parameters)
+{
+    bool quoted = text[span.offset] == '"';
+    uint32_t at = span.offset + quoted, end = span.offset + span.length - quoted;
+    char *done = NULL;
+    size_t length = 0, capacity = 0;
+    while (at < end) {
+        struct span name = { 0, 0 };
+        char one[2] = { 0, 0 };
+        const char *more = one;
+        uint32_t skipped = parameter_at(text, at, end, &name);
+        if (skipped) {
+            struct span whole = { at, skipped };
+            more = parameters->find(parameters->aux, arena_copy(arena, text + name.offset, name.length), whole);
+            at += skipped;
+        } else {
+            int c = quoted ? decode_one(text, &at, end) : (unsigned char) text[at++];
+            one[0] = c > 0 ? (char) c : '\0';
+        }
+        for (; more && *more; more++) {
+            done = arena_grow(arena, done, length, &capacity, 1);
+            done[length++] = *more;
+        }
+    }
+    return arena_copy(arena, done ? done : "", length);
 }
 
 uint32_t

@@ -1,5 +1,5 @@
 /* flowstream-lang: the allocation language on files, for people who write requests and for editors.  It reads the
- * command line and the file; the library does the work. */
+ * command line, the file and those that it includes; the library does the work. */
 #include "config.h"
 
 #include <errno.h>
@@ -10,15 +10,16 @@
 #include <unistd.h>
 
 #include "flowstream/lang.h"
+#include "lang/files.h"
 #include "lang/types.h"
 
 enum { EXIT_DONE = 0, EXIT_ERRORS = 1, EXIT_USAGE = 2 };
 
-/* More than any request may have; the library says what is too much. */
-#define MOST_READ ((size_t) 64 << 20)
-
 struct options {
-    const char *types; /* NULL: beside the program */
+    const char *types;   /* NULL: beside the program */
+    const char *request; /* NULL: all of the file */
+    struct fs_lang_parameter *parameters;
+    size_t n_parameters;
     bool json;
     const char *action, *file;
 };
@@ -55,7 +56,13 @@ print_help(void)
 #define KEYWORD(KEY, FUNCTION, HELP) printf("  %-12s %s\n", #KEY, HELP);
 #include "lang/keywords.def"
 #undef KEYWORD
+    puts("\nProperties of modules, and of connections, as {key=value}:");
+#define PROPERTY(KEY, HEADER, OF, HELP) printf("  %-12s %s\n", #KEY, HELP);
+#include "lang/keywords.def"
+#undef PROPERTY
     puts("\nOptions:\n"
+         "  -D NAME=VALUE  what $NAME stands for in the request; may be repeated\n"
+         "  --request NAME  json, dot: of a file with several requests, only this one\n"
          "  --json       check: print the mistakes as one JSON array on standard output\n"
          "  --types DIR  the folder of the module types (default: ../lib/flowstream/types beside this program)\n"
          "  --help       this text\n"
@@ -70,19 +77,46 @@ usage_error(const char *reason, const char *what)
     return EXIT_USAGE;
 }
 
+/* NAME=VALUE behind -D.  The name's end is cut in place. */
+static int
+add_parameter(struct options *options, char *text)
+{
+    char *equals = strchr(text, '=');
+    if (!equals || equals == text) {
+        return usage_error("-D takes NAME=VALUE, not ", text);
+    }
+    struct fs_lang_parameter *larger = reallocarray(options->parameters, options->n_parameters + 1, sizeof *larger);
+    if (!larger) {
+        fprintf(stderr, "flowstream-lang: %s\n", strerror(ENOMEM));
+        return EXIT_ERRORS;
+    }
+    *equals = '\0';
+    options->parameters = larger;
+    options->parameters[options->n_parameters++] = (struct fs_lang_parameter) { text, equals + 1 };
+    return -1;
+}
+
 /* Fill '*options'.  Returns EXIT_USAGE after a message, -1 to go on, or EXIT_DONE when everything was asked and
  * answered. */
 static int
 parse_options(int argc, char **argv, struct options *options)
 {
-    enum { OPTION_JSON = 1, OPTION_TYPES, OPTION_HELP, OPTION_VERSION };
+    enum { OPTION_JSON = 1, OPTION_TYPES, OPTION_REQUEST, OPTION_HELP, OPTION_VERSION };
     static const struct option known[] = { { "json", no_argument, NULL, OPTION_JSON },
                                            { "types", required_argument, NULL, OPTION_TYPES },
+                                           { "request", required_argument, NULL, OPTION_REQUEST },
                                            { "help", no_argument, NULL, OPTION_HELP },
                                            { "version", no_argument, NULL, OPTION_VERSION },
                                            { NULL, 0, NULL, 0 } };
-    for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {
+    for (int c, status = -1; (c = getopt_long(argc, argv, "D:", known, NULL)) != -1;) {
         switch (c) {
+        case 'D':
+            status = add_parameter(options, optarg);
+            if (status >= 0) {
+                return status;
+            }
+            break;
+        case OPTION_REQUEST: options->request = optarg; break;
         case OPTION_JSON: options->json = true; break;
         case OPTION_TYPES: options->types = optarg; break;
         case OPTION_HELP: print_help(); return EXIT_DONE;
@@ -96,48 +130,6 @@ parse_options(int argc, char **argv, struct options *options)
     options->action = argv[optind];
     options->file = argv[optind + 1];
     return -1;
-}
-
-/* The whole of 'stream', malloc()ed; NULL with errno. */
-static char *
-read_stream(FILE *stream, size_t *size)
-{
-    char *bytes = NULL;
-    size_t capacity = 0;
-    for (*size = 0; !feof(stream) && *size <= MOST_READ;) {
-        if (*size == capacity) {
-            capacity = capacity ? capacity * 2 : 65536;
-            char *larger = realloc(bytes, capacity);
-            if (!larger) {
-                free(bytes);
-                return NULL;
-            }
-            bytes = larger;
-        }
-        *size += fread(bytes + *size, 1, capacity - *size, stream);
-        if (ferror(stream)) {
-            free(bytes);
-            return NULL;
-        }
-    }
-    return bytes;
-}
-
-static char *
-read_file(const char *name, size_t *size)
-{
-    if (!strcmp(name, "-")) {
-        return read_stream(stdin, size);
-    }
-    FILE *stream = fopen(name, "rb");
-    if (!stream) {
-        return NULL;
-    }
-    char *bytes = read_stream(stream, size);
-    int number = errno;
-    fclose(stream);
-    errno = number;
-    return bytes;
 }
 
 static const char *
@@ -172,10 +164,31 @@ report(int error, struct fs_diagnostics *diagnostics, bool json)
     return error ? EXIT_ERRORS : status;
 }
 
-/* Check the text; with a 'writer', print what it makes of the request. */
+/* Print what 'writer' makes of the requests that are asked for: 'between' them, and 'open' and 'close' around several. */
+static int
+write_requests(const struct options *options, const struct fs_request *request, char *(*writer)(const struct fs_request *),
+               const char *open, const char *between, const char *close)
+{
+    const struct fs_request *only = options->request ? fs_request_find(request, options->request) : request->next ? NULL : request;
+    if (options->request && !only) {
+        fprintf(stderr, "flowstream-lang: %s has no request '%s'\n", shown_name(options), options->request);
+        return EXIT_ERRORS;
+    }
+    if (only) {
+        return print_text(writer(only), strlen(close) ? "\n" : "", stdout);
+    }
+    fputs(open, stdout);
+    int status = EXIT_DONE;
+    for (; request && status == EXIT_DONE; request = request->next) {
+        status = print_text(writer(request), request->next ? between : close, stdout);
+    }
+    return status;
+}
+
+/* Check the text; with a 'writer', print what it makes of the requests. */
 static int
 check_and_write(const struct options *options, const char *text, size_t size,
-                char *(*writer)(const struct fs_request *), const char *end)
+                char *(*writer)(const struct fs_request *), const char *open, const char *between, const char *close)
 {
     struct installed_types *types = NULL;
     struct fs_lang_env env;
@@ -187,10 +200,14 @@ check_and_write(const struct options *options, const char *text, size_t size,
     }
     struct fs_request *request = NULL;
     struct fs_diagnostics *diagnostics = NULL;
+    types_set_file(types, options->file);
+    env.read_include = types_read_include;
+    env.parameters = options->parameters;
+    env.n_parameters = options->n_parameters;
     int error = fs_lang_check(text, size, shown_name(options), &env, &request, &diagnostics);
     int status = report(error, diagnostics, options->json);
     if (status == EXIT_DONE && writer) {
-        status = print_text(writer(request), end, stdout);
+        status = write_requests(options, request, writer, open, between, close);
     }
     fs_request_destroy(request);
     types_destroy(types);
@@ -200,19 +217,19 @@ check_and_write(const struct options *options, const char *text, size_t size,
 static int
 run_check(const struct options *options, const char *text, size_t size)
 {
-    return check_and_write(options, text, size, NULL, "");
+    return check_and_write(options, text, size, NULL, "", "", "");
 }
 
 static int
 run_json(const struct options *options, const char *text, size_t size)
 {
-    return check_and_write(options, text, size, fs_request_json, "\n");
+    return check_and_write(options, text, size, fs_request_json, "[", ",\n", "]\n");
 }
 
 static int
 run_dot(const struct options *options, const char *text, size_t size)
 {
-    return check_and_write(options, text, size, fs_request_dot, "");
+    return check_and_write(options, text, size, fs_request_dot, "", "", "");
 }
 
 static int
@@ -235,6 +252,7 @@ main(int argc, char **argv)
     struct options options = { .types = NULL };
     int status = parse_options(argc, argv, &options);
     if (status >= 0) {
+        free(options.parameters);
         return status;
     }
     size_t i = 0;
@@ -248,12 +266,13 @@ main(int argc, char **argv)
         return usage_error("--json goes with check only", "");
     }
     size_t size;
-    char *text = read_file(options.file, &size);
+    char *text = files_read(options.file, &size);
     if (!text) {
         fprintf(stderr, "flowstream-lang: cannot read %s: %s\n", options.file, strerror(errno));
         return EXIT_ERRORS;
     }
     status = actions[i].run(&options, text, size);
+    free(options.parameters);
     free(text);
     return status;
 }

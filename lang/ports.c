@@ -22,24 +22,26 @@ check_ports(struct check *check)
     uint32_t *users = arena_array(check->arena, (size_t) check->limits.ports + 1, sizeof *users); /* port to link + 1 */
     for (size_t i = 0; i < check->n_nodes; i++) {
         if (check->facts[i].type) {
+            diagnostics_mute(check->diagnostics, check->facts[i].again);
             check_node(check, (uint32_t) i, users);
         }
     }
+    diagnostics_mute(check->diagnostics, false);
 }
 
 static void
 report_twice(struct check *check, uint32_t node, uint32_t port, struct span span, const struct span *first)
 {
     struct fs_diagnostic *error = diagnostics_error(check->diagnostics, span, "output %u of '%s' is connected twice",
-                                                    port, check->nodes[node].name);
-    if (check->facts[node].type->max_outputs == 1) {
+                                                    port, check_shown_name(check, node, true));
+    if (check->facts[node].stand == STAND_NONE && check->facts[node].type->max_outputs == 1) {
         diagnostics_note(check->diagnostics, error, first,
                          "it is first connected here; a %s has one output only, a Mirror may have several",
                          check->nodes[node].type);
     } else {
         diagnostics_note(check->diagnostics, error, first,
                          "it is first connected here; each further output has a number of its own: %s[%u]",
-                         check->nodes[node].name, port + 1);
+                         check_shown_name(check, node, true), port + 1);
     }
 }
 
@@ -71,7 +73,7 @@ report_gaps(struct check *check, uint32_t node, struct side *side, const uint32_
         if (users[port] == 0) {
             diagnostics_error(check->diagnostics, side->output ? last->from : last->to,
                               "%s %u of '%s' is connected, but %s %u is not", side->direction, side->n - 1,
-                              check->nodes[node].name, side->direction, port);
+                              check_shown_name(check, node, side->output), side->direction, port);
             side->sound = false;
         }
     }
@@ -98,7 +100,7 @@ static void
 check_side(struct check *check, uint32_t node, struct side *side, uint32_t *users)
 {
     bool complete =
-        side->sound && !check->tree->incomplete; /* else what is missing may be in what was not understood */
+        side->sound && !check->incomplete; /* else what is missing may be in what was not understood */
     count_ports(check, node, side, users);
     if (complete && side->n_distinct < side->n) {
         report_gaps(check, node, side, users);
@@ -110,13 +112,25 @@ check_side(struct check *check, uint32_t node, struct side *side, uint32_t *user
     }
 }
 
+/* A module whose packets could go on, but do not. */
+static void
+warn_of_end(struct check *check, uint32_t node)
+{
+    const struct fs_lang_type *type = check->facts[node].type;
+    if (check->facts[node].stand == STAND_NONE && check->nodes[node].kind == FS_NODE_MODULE && type->max_outputs > 0) {
+        diagnostics_warning(check->diagnostics, check->facts[node].span,
+                            "nothing is connected to the output of '%s': its packets end there", check->nodes[node].name);
+    }
+}
+
 static void
 check_node(struct check *check, uint32_t node, uint32_t *users)
 {
     struct node_facts *facts = &check->facts[node];
-    if (!facts->used) {
+    bool second = facts->stand == STAND_OUTPUTS; /* of an instance, of which the first is used or not */
+    if (!check->facts[second ? node - 1 : node].used) {
         facts->inputs_sound = facts->outputs_sound = false;
-        if (!check->tree->incomplete) {
+        if (!check->incomplete && !second) {
             diagnostics_error(check->diagnostics, facts->span, "'%s' is declared, but not connected to anything",
                               check->nodes[node].name);
         }
@@ -126,10 +140,18 @@ check_node(struct check *check, uint32_t node, uint32_t *users)
     struct side output = {
         .output = true, .direction = "output", .minimum = facts->type->min_outputs, .sound = facts->outputs_sound
     };
+    if (facts->stand == STAND_INPUTS) {
+        output.minimum = 0; /* inside, it is what it is */
+    } else if (second) {
+        input.minimum = 0;
+    }
     check_side(check, node, &input, users);
     check_side(check, node, &output, users);
     facts->inputs_sound = input.sound;
     facts->outputs_sound = output.sound;
     check->nodes[node].n_inputs = input.n;
     check->nodes[node].n_outputs = output.n;
+    if (output.n == 0 && output.sound && !check->incomplete) {
+        warn_of_end(check, node);
+    }
 }

@@ -23,6 +23,12 @@ table_init(struct table *table, struct arena *arena)
     }
 }
 
+void
+table_init_like(struct table *table, const struct table *other)
+{
+    *table = (struct table) { .arena = other->arena, .key = other->key };
+}
+
 /* Each byte is mixed into all bits by a multiplication that depends on the key. */
 static uint64_t
 hash_name(const struct table *table, const char *name)
@@ -50,7 +56,7 @@ static void
 enlarge(struct table *table)
 {
     struct table old = *table;
-    table->capacity = old.capacity ? old.capacity * 2 : 64;
+    table->capacity = old.capacity ? old.capacity * 2 : 8;
     table->slots = arena_array(table->arena, table->capacity, sizeof *table->slots);
     for (size_t i = 0; i < old.capacity; i++) {
         if (old.slots[i].name) {

@@ -20,6 +20,9 @@ struct table {
 
 void table_init(struct table *, struct arena *);
 
+/* The same with the arena and the key of another table, for small ones of which there are many. */
+void table_init_like(struct table *, const struct table *other);
+
 /* The number of 'name', or TABLE_NONE. */
 uint32_t table_find(const struct table *, const char *name);
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "flowstream/module.h"
+#include "lang/files.h"
 
 struct installed_types {
     struct fs_lang_type *types;
@@ -24,6 +25,7 @@ struct installed_types {
     size_t n;
     void *openflow; /* libflowstream-openflow.so, or NULL */
     char *(*check_match)(const char *match, size_t *offset);
+    const char *main_file;
 };
 
 static char *find_folder(const char *suffix);
@@ -71,15 +73,26 @@ types_load(const char *path, struct installed_types **result, struct fs_lang_env
 }
 
 void
+types_set_file(struct installed_types *types, const char *main_file)
+{
+    types->main_file = main_file;
+}
+
+int
+types_read_include(void *types_, const char *name, char **text, size_t *size)
+{
+    const struct installed_types *types = types_;
+    return files_read_beside(types->main_file, name, text, size);
+}
+
+void
 types_destroy(struct installed_types *types)
 {
     if (types) {
         for (size_t i = 0; i < types->n; i++) {
             dlclose(types->objects[i]);
         }
-        if (types->openflow) {
-            dlclose(types->openflow);
-        }
+        /* libflowstream-openflow stays loaded: what libopenvswitch keeps until the end could be freed by nobody afterwards. */
         free(types->objects);
         free(types->descriptors);
         free(types->types);
@@ -132,8 +145,16 @@ load_object(struct installed_types *types, const char *path, char **error)
         dlclose(object);
         return fail(error, EINVAL, "%s is no module type of this version", path);
     }
-    types->types[types->n] =
-        (struct fs_lang_type) { type->name, type->min_inputs, type->max_inputs, type->min_outputs, type->max_outputs };
+    struct fs_lang_type *row = &types->types[types->n];
+    *row = (struct fs_lang_type) { .name = type->name,
+                                   .min_inputs = type->min_inputs,
+                                   .max_inputs = type->max_inputs,
+                                   .min_outputs = type->min_outputs,
+                                   .max_outputs = type->max_outputs,
+                                   .arguments = dlsym(object, "fs_module_arguments_v1") };
+    while (row->arguments && row->arguments[row->n_arguments].name) {
+        row->n_arguments++;
+    }
     types->descriptors[types->n] = type;
     types->objects[types->n++] = object;
     return 0;

@@ -11,6 +11,12 @@ struct installed_types;
  * positive errno with a malloc()ed '*error'. */
 int types_load(const char *path, struct installed_types **types, struct fs_lang_env *env, char **error);
 
+/* Say which file the request is in, for what it includes; borrowed. */
+void types_set_file(struct installed_types *, const char *main_file);
+
+/* fs_lang_env.read_include for an environment that types_load() filled. */
+int types_read_include(void *types, const char *name, char **text, size_t *size);
+
 /* Accepts NULL. */
 void types_destroy(struct installed_types *);
 

@@ -19,7 +19,7 @@ _flowstream()
     local options="--dir --json --debug --help" words=""
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        --dir | --platform | --wait | --name | --key | --cpu | --mem | --switch | --kind | --pps | --loop | --count | --seconds | --deadline) ((i++)) ;;
+        --dir | --platform | --wait | --name | --key | --request | -D | --cpu | --mem | --switch | --kind | --pps | --loop | --count | --seconds | --deadline) ((i++)) ;;
         -*) ;;
         *)
             if [[ -z $command ]]; then
@@ -35,7 +35,7 @@ _flowstream()
     --dir) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
     --platform) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
     --kind) mapfile -t COMPREPLY < <(compgen -W "task command" -- "$cur"); return ;;
-    --wait | --name | --key | --cpu | --mem | --switch | --pps | --loop | --count | --seconds | --deadline) return ;;
+    --wait | --name | --key | --request | -D | --cpu | --mem | --switch | --pps | --loop | --count | --seconds | --deadline) return ;;
     esac
     case $command in
     "") words=$commands options+=" --version" ;;
@@ -46,7 +46,8 @@ _flowstream()
         [[ $command == call ]] && options+=" --deadline"
         [[ $position == 0 ]] && words=$(_flowstream_record daemons)
         ;;
-    install) options+=" --name --key --wait" ;;
+    install) options+=" -D --request --name --key --wait" ;;
+    plan) options+=" -D --request" ;;
     show) options+=" --text --rules --watch" ;;
     host)
         [[ $position == 0 ]] && words="add remove"

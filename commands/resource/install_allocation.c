@@ -11,10 +11,16 @@ enum { MAX_WAIT_SECONDS = 50, MAX_NAME = 64, MAX_KEY = 128 };
 
 /* The checked request, or NULL after the call has been answered. */
 static xmlrpc_value *
-check(struct fs_call *call, const char *text, const char *name)
+check(struct fs_call *call, const char *text, const char *name, const xmlrpc_value *options)
 {
+    static const char *const passed_on[] = { "parameters", "files", "request" };
     xmlrpc_value *param = fs_set(fs_struct(), "text", fs_string(text));
     fs_set(param, "file", fs_string(*name ? name : "request"));
+    for (size_t i = 0; i < sizeof passed_on / sizeof passed_on[0]; i++) {
+        if (fs_get(options, passed_on[i])) {
+            fs_set(param, passed_on[i], fs_copy(fs_get(options, passed_on[i])));
+        }
+    }
     struct fs_reply reply;
     xmlrpc_value *request = NULL;
     if (fs_call_task(call, "compile_request", param, &reply)) {
@@ -92,7 +98,7 @@ run(struct fs_call *call)
         free(wrong);
         return;
     }
-    xmlrpc_value *request = check(call, text, name);
+    xmlrpc_value *request = check(call, text, name, options);
     if (!request) {
         return;
     }
@@ -126,7 +132,8 @@ FS_COMMAND = {
     .help = "Installs an allocation request: starts its modules on hosts and steers its traffic through them. Answers the id of the allocation; with code -1 the id of one that "
             "is still being installed when the wait is over. A request with mistakes is refused with all of them, and nothing is changed. When a step fails, all is undone.",
     .params = { { "alloc", "string", "the request, in the allocation language" },
-                { "options", "struct?", "wait: seconds (default 30, 50 at most); name: what people call it; key: the same key again answers the same allocation" } },
+                { "options", "struct?", "wait: seconds (default 30, 50 at most); name: what people call it; key: the same key again answers the same allocation; "
+                                     "parameters: struct of strings, what $NAME stands for; files: struct of texts that the request includes; request: which of several in the text" } },
     .returns = "int",
     .run = run,
 };

@@ -27,6 +27,13 @@ run(struct fs_call *call)
 {
     struct resource *r = fs_call_state(call);
     xmlrpc_value *param = fs_set(fs_struct(), "text", fs_string(fs_call_string(call, 0, "")));
+    static const char *const passed_on[] = { "parameters", "files", "request" };
+    for (size_t i = 0; i < sizeof passed_on / sizeof passed_on[0]; i++) {
+        const xmlrpc_value *option = fs_get(fs_call_param(call, 1), passed_on[i]);
+        if (option) {
+            fs_set(param, passed_on[i], fs_copy(option));
+        }
+    }
     xmlrpc_value *request = step(call, "compile_request", fs_set(param, "file", fs_string("request"))), *placement = NULL, *plan = NULL, *rules = NULL;
     char *error = NULL;
     int id = resource_next_id(r);
@@ -65,7 +72,8 @@ FS_COMMAND = {
     .name = "plan_allocation",
     .help = "Tells what install_allocation would do with the request now, and changes nothing: id (that the allocation would get), placement (modules with their hosts), ports (of ToNets), paths (of flows, with the "
             "path identifiers that would be next), rules (of each switch).",
-    .params = { { "alloc", "string", "the request, in the allocation language" } },
+    .params = { { "alloc", "string", "the request, in the allocation language" },
+                { "options", "struct?", "parameters, files, request: as of install_allocation" } },
     .returns = "struct",
     .idempotent = true,
     .run = run,

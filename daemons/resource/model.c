@@ -104,7 +104,13 @@ add_node(struct fs_services_builder *b, const xmlrpc_value *node, char **error)
 {
     const char *name = fs_get_string(node, "name", "");
     if (is_kind(node, "module")) {
-        return fs_services_add_pm(b, name, amount(RESOURCE_MODULE_CPU), amount(RESOURCE_MODULE_MEM), error);
+        if (fs_get_int(node, "instances", 1) > 1) {
+            *error = fs_xasprintf("%s asks for %d instances: this platform runs one of each module and does not spread traffic over several", name,
+                                  fs_get_int(node, "instances", 1));
+            return ENOTSUP;
+        }
+        return fs_services_add_pm(b, name, amount(fs_get_double(node, "cpu", RESOURCE_MODULE_CPU)),
+                                  amount(fs_get_double(node, "mem", RESOURCE_MODULE_MEM)), error);
     }
     if (!is_kind(node, "to")) {
         return 0; /* sources come with their flows */
@@ -125,7 +131,8 @@ add_flow_to_service(struct fs_services_builder *b, const xmlrpc_value *flow, cha
     char *from = source_name(flow);
     const char *io = fs_get_string(flow, "io", "");
     int e = *io ? fs_services_add_source(b, from, io, error) : 0;
-    e = e ? e : fs_services_add_link(b, from, fs_get_string(flow, "to", ""), amount(RESOURCE_FLOW_RATE), error);
+    e = e ? e : fs_services_add_link(b, from, fs_get_string(flow, "to", ""),
+                                     amount(fs_get_double(flow, "rate", RESOURCE_FLOW_RATE)), error);
     free(from);
     return e;
 }
@@ -141,6 +148,11 @@ resource_services(struct resource *r, const xmlrpc_value *request, const xmlrpc_
     }
     for (size_t i = 0; i < fs_size(flows) && !e; i++) {
         e = add_flow_to_service(b, fs_item(flows, i), error);
+    }
+    char *why = e ? NULL : resource_add_delays(b, request, flows);
+    if (why) {
+        *error = why;
+        e = EINVAL;
     }
     e = e ? e : fs_services_end(b, error);
     struct fs_services *services = e ? NULL : fs_services_finish(&b);
@@ -203,6 +215,14 @@ check_path(struct resource *r, const xmlrpc_value *placement, const xmlrpc_value
     return NULL;
 }
 
+/* Hosts give out whole MB. */
+static double
+whole_mb(double mb)
+{
+    double whole = (double) (long long) mb;
+    return whole < mb ? whole + 1 : whole;
+}
+
 static xmlrpc_value *
 make_module(int id, const xmlrpc_value *request, const xmlrpc_value *node, const char *host)
 {
@@ -215,8 +235,8 @@ make_module(int id, const xmlrpc_value *request, const xmlrpc_value *node, const
     fs_set(m, "basesys", fs_string(fs_get_string(fs_get(request, "headers"), "BASESYS", "linux.process")));
     fs_set(m, "owner", fs_int(id));
     fs_set(m, "host", fs_string(host));
-    fs_set(m, "cpu", fs_double(RESOURCE_MODULE_CPU_LIMIT));
-    fs_set(m, "mem", fs_double(RESOURCE_MODULE_MEM));
+    fs_set(m, "cpu", fs_double(fs_get_double(node, "cpu", RESOURCE_MODULE_CPU_LIMIT)));
+    fs_set(m, "mem", fs_double(whole_mb(fs_get_double(node, "mem", RESOURCE_MODULE_MEM))));
     fs_set(m, "inputs", fs_array());
     return fs_set(m, "outputs", fs_array());
 }

@@ -52,4 +52,7 @@ void resource_unaccount(struct resource *, struct allocation *);
 /* Read the platform file again and account for all plans anew; NULL or what is wrong, then nothing has changed.  With the lock held. */
 char *resource_reload_platform(struct resource *);
 
+/* delays.c: ask 'builder', which has the nodes and links of the request, for the bounds of its ways.  NULL or why not. */
+char *resource_add_delays(struct fs_services_builder *builder, const xmlrpc_value *request, const xmlrpc_value *flows);
+
 #endif

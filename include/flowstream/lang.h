@@ -9,6 +9,8 @@
  *
  *     ft -> fw -> Counter() -> tt             # connections; Counter() is a module without a name
  *
+ * docs/language.md describes all of it.
+ *
  * The library does no I/O and has no global state: any function may be called from any thread, on one object by one
  * thread at a time. Time and memory are linear in the size of the text, however it is made. */
 #ifndef FLOWSTREAM_LANG_H
@@ -21,11 +23,27 @@
 #include "flowstream/api.h"
 #include "flowstream/request.h"
 
+/* One argument KEY=value of a module type that takes such arguments. */
+struct fs_lang_argument {
+    const char *name;
+    const char *unit;     /* "": a whole number; "bps", "B" or "s": a number with such a unit; NULL: any text */
+    double minimum, maximum; /* of a number, in the unit; both 0: any */
+    bool required;
+};
+
 /* What the checker needs to know of a module type.  UINT32_MAX as a maximum: as many as the limits allow. */
 struct fs_lang_type {
     const char *name;
     uint32_t min_inputs, max_inputs;
     uint32_t min_outputs, max_outputs;
+    const struct fs_lang_argument *arguments; /* NULL: its arguments are for check_args() alone */
+    size_t n_arguments;
+};
+
+/* The value of a parameter of the request. */
+struct fs_lang_parameter {
+    const char *name; /* without the '$' */
+    const char *value;
 };
 
 /* What a request may ask for at most.  0 stands for the default. */
@@ -35,6 +53,7 @@ struct fs_lang_limits {
     size_t links;    /* default 400,000 */
     uint32_t ports;  /* inputs, and outputs, of one module; default 64 */
     size_t messages; /* diagnostics that are kept; default 100 */
+    size_t files;    /* included ones; default 64 */
 };
 
 /* The surroundings that a request is checked against.  Everything is borrowed for the time of the call. */
@@ -55,6 +74,16 @@ struct fs_lang_env {
     const char *const *ports; /* names of the network's ports; NULL: port names are not checked */
     size_t n_ports;
 
+    const char *const *hosts; /* names of the module hosts; NULL: they are not checked */
+    size_t n_hosts;
+
+    const struct fs_lang_parameter *parameters; /* what "$name" stands for; each must be used */
+    size_t n_parameters;
+
+    /* NULL: there are no files to include, or: read the file 'name', a relative path of plain names that leads nowhere
+     * up.  Returns 0 with a malloc()ed '*text' of '*size' bytes, or a positive errno. */
+    int (*read_include)(void *aux, const char *name, char **text, size_t *size);
+
     struct fs_lang_limits limits;
 };
 
@@ -64,10 +93,12 @@ enum fs_severity { FS_SEVERITY_ERROR, FS_SEVERITY_WARNING };
  * its line. */
 struct fs_diagnostic {
     enum fs_severity severity;
+    const char *file;
     uint32_t line, column, length;
     const char *message;                          /* one sentence without a full stop */
     const char *suggestion;                       /* what was probably meant, or NULL */
     const char *note;                             /* one more sentence, or NULL */
+    const char *note_file;
     uint32_t note_line, note_column, note_length; /* where the note points; line 0: nowhere */
 };
 
@@ -76,7 +107,7 @@ struct fs_diagnostics; /* a list of them, in the order of the text */
 /* Parse and check 'size' bytes at 'text', which come from 'file_name' (used in messages only).  All mistakes are found
  * in one go.
  *
- * Returns 0 with the request in '*request'; EINVAL where there is any error, with NULL in '*request'; ENOMEM with NULL
+ * Returns 0 with the request in '*request', the first of several that the text may have; EINVAL where there is any error, with NULL in '*request'; ENOMEM with NULL
  * in both.
  * '*diagnostics' then lists the errors and warnings (none, too, is a list).  The caller destroys both. */
 FS_API int fs_lang_check(const char *text, size_t size, const char *file_name, const struct fs_lang_env *env,

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "flowstream/lang.h"
+
 #define FS_MODULE_MAGIC 0x46534d54u /* "FSMT" */
 #define FS_MODULE_ABI 1u
 
@@ -63,6 +65,15 @@ struct fs_module_type {
     /* Optional (NULL): write one.  Returns 0, or -1 with *error malloc()ed. */
     int (*write)(void *state, const char *name, const char *value, char **error);
 };
+
+/* A type whose arguments are all of the form key=value may say which they are by a second symbol, a table that ends with
+ * a row whose name is NULL.  The language then checks names, units and ranges, and points at the one that is wrong, before
+ * configure() is asked (struct fs_lang_argument in lang.h has the meaning of the columns):
+ *
+ *     FS_MODULE_ARGUMENTS = { { "rate", "bps", 1e3, 1e11, true }, { "burst", "B", 0, 0, false }, { NULL } }; */
+#define FS_MODULE_ARGUMENTS \
+    extern const struct fs_lang_argument fs_module_arguments_v1[]; \
+    __attribute__((visibility("default"))) const struct fs_lang_argument fs_module_arguments_v1[]
 
 #define FS_MODULE_TYPE \
     extern const struct fs_module_type fs_module_type_v1; \

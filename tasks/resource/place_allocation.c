@@ -16,14 +16,41 @@
 struct choice {
     bool *up;
     size_t n_up;
+    const struct fs_platform *platform;
+    const struct fs_services *services;
+    const xmlrpc_value *request;
 };
+
+static bool
+names(const xmlrpc_value *list, const char *host)
+{
+    for (size_t i = 0; i < fs_size(list); i++) {
+        if (!strcmp(fs_text(fs_item(list, i), ""), host)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Does the request allow its node 'name' to run on 'host'? */
+static bool
+wants(const xmlrpc_value *request, const char *name, const char *host)
+{
+    const xmlrpc_value *nodes = fs_get(request, "nodes");
+    for (size_t i = 0; i < fs_size(nodes); i++) {
+        const xmlrpc_value *node = fs_item(nodes, i);
+        if (!strcmp(fs_get_string(node, "name", ""), name)) {
+            return (!fs_size(fs_get(node, "hosts")) || names(fs_get(node, "hosts"), host)) && !names(fs_get(node, "avoid"), host);
+        }
+    }
+    return true;
+}
 
 static bool
 allowed(void *aux, int node, int server)
 {
     const struct choice *c = aux;
-    (void) node;
-    return c->up[server];
+    return c->up[server] && wants(c->request, c->services->nodes[node].id, c->platform->nodes[c->platform->servers[server].node].id);
 }
 
 static bool
@@ -138,6 +165,9 @@ run(struct fs_call *call)
     struct fs_solution *solution = NULL;
     if (s) {
         int at = p->n_servers ? fs_get_int(fs_call_param(call, 0), "id", 0) % p->n_servers : 0; /* requests spread over the hosts */
+        c.platform = p;
+        c.services = s;
+        c.request = request;
         struct fs_place_options options = { .pointer = &at, .allowed = allowed, .aux = &c };
         int e = fs_place_greedy(resource_load(r), s, &options, &solution, &why);
         if (solution) {

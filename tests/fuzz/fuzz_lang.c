@@ -13,13 +13,15 @@
 #include "flowstream/lang.h"
 
 static const struct fs_lang_type types[] = {
-    { "Counter", 1, 1, 1, 1 },
-    { "Mirror", 1, 1, 1, UINT32_MAX },
-    { "Classifier", 1, 1, 1, UINT32_MAX },
-    { "Firewall", 1, 1, 1, 1 },
-    { "Sink", 1, 1, 0, 0 },
-    { "Join", 2, UINT32_MAX, 1, 1 },
+    { "Counter", 1, 1, 1, 1, NULL, 0 },
+    { "Mirror", 1, 1, 1, UINT32_MAX, NULL, 0 },
+    { "Classifier", 1, 1, 1, UINT32_MAX, NULL, 0 },
+    { "Firewall", 1, 1, 1, 1, NULL, 0 },
+    { "Sink", 1, 1, 0, 0, NULL, 0 },
+    { "Join", 2, UINT32_MAX, 1, 1, NULL, 0 },
 };
+#define N_TYPES (sizeof types / sizeof types[0])
+static const char *const hosts[] = { "h1", "h2" };
 static const char *const ports[] = { "net0", "net1", "tun1", "mon0" };
 
 /* Refuse every match with a 'z', at its place. */
@@ -40,11 +42,39 @@ check_args(void *aux, const char *type, const char *args, uint32_t n_outputs)
     return strlen(args) % 7 == 6 || n_outputs == 5 ? strdup("unlucky") : NULL;
 }
 
+/* Two files: one with parts, one that includes the first and has connections. */
+static int
+read_include(void *aux, const char *name, char **text, size_t *size)
+{
+    (void) aux;
+    const char *found = !strcmp(name, "a") ? "part Inc($x, $y=1) { input -> Firewall($x) {cpu=$y} -> output }\n"
+                        : !strcmp(name, "b") ? "include \"a\"\nFromNet(\"ip\") -> Inc(\"all\") -> ToNet(\"net1\")"
+                                             : NULL;
+    *text = found ? strdup(found) : NULL;
+    *size = found ? strlen(found) : 0;
+    return found ? 0 : ENOENT;
+}
+
 static struct fs_request *
 check(const char *text, size_t size)
 {
-    const struct fs_lang_env env = { types,        6, check_match, check_args, NULL, (size & 1) ? ports : NULL, 4,
-                                     { .text = 0 } };
+    static const struct fs_lang_argument arguments[] = { { "rate", "bps", 1e3, 1e10, true }, { "n", "", 0, 9, false } };
+    static const struct fs_lang_parameter parameters[] = { { "p", "net1" }, { "q", "a\"b$p" } };
+    struct fs_lang_type all[N_TYPES + 1];
+    memcpy(all, types, sizeof types);
+    all[N_TYPES] = (struct fs_lang_type) { "Shaper", 1, 1, 1, 1, arguments, 2 };
+    const struct fs_lang_env env = { .types = all,
+                                     .n_types = N_TYPES + 1,
+                                     .check_match = check_match,
+                                     .check_args = check_args,
+                                     .ports = (size & 1) ? ports : NULL,
+                                     .n_ports = 4,
+                                     .hosts = (size & 1) ? hosts : NULL,
+                                     .n_hosts = 2,
+                                     .parameters = parameters,
+                                     .n_parameters = memmem(text, size, "$q", 2) ? 2 : memmem(text, size, "$p", 2) ? 1 : 0,
+                                     .read_include = read_include,
+                                     .limits = { .modules = 2000, .links = 8000 } };
     struct fs_request *request;
     struct fs_diagnostics *diagnostics;
     int error = fs_lang_check(text, size, "fuzz", &env, &request, &diagnostics);
@@ -78,6 +108,12 @@ format(const char *text, size_t size)
 static void
 check_links(const struct fs_request *request)
 {
+    for (size_t i = 0; i < request->n_delays; i++) {
+        if (request->nodes[request->delays[i].from].kind != FS_NODE_FROM_NET || request->nodes[request->delays[i].to].kind != FS_NODE_TO_NET ||
+            request->delays[i].bound == 0) {
+            abort();
+        }
+    }
     for (size_t i = 0; i < request->n_links; i++) {
         const struct fs_request_link *link = &request->links[i];
         if (link->from >= request->n_nodes || link->to >= request->n_nodes ||
@@ -102,7 +138,7 @@ demand_equal(const char *a, const char *b, const char *what)
 static void
 demand_same_meaning(const struct fs_request *request, size_t parity)
 {
-    char *formatted = fs_request_format(request), *json = fs_request_json(request), *dot = fs_request_dot(request);
+    char *formatted = fs_request_format(request), *dot = fs_request_dot(request);
     size_t length = strlen(formatted);
     char *padded = malloc(length + 2);
     memcpy(padded, formatted, length);
@@ -112,12 +148,15 @@ demand_same_meaning(const struct fs_request *request, size_t parity)
         fprintf(stderr, "no longer a request:\n%s\n", formatted);
         abort();
     }
-    char *json_again = fs_request_json(again);
-    demand_equal(json, json_again, "meanings");
-    free(json_again);
+    const struct fs_request *second = again;
+    for (const struct fs_request *first = request; first; first = first->next, second = second->next) {
+        char *json = fs_request_json(first), *json_again = second ? fs_request_json(second) : NULL;
+        demand_equal(json, json_again, "meanings");
+        free(json);
+        free(json_again);
+    }
     free(padded);
     free(dot);
-    free(json);
     free(formatted);
     fs_request_destroy(again);
 }
@@ -129,7 +168,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fs_request *request = check((const char *) data, size);
     if (request) {
-        check_links(request);
+        for (const struct fs_request *one = request; one; one = one->next) {
+            check_links(one);
+        }
         demand_same_meaning(request, size);
         fs_request_destroy(request);
     }

@@ -10,8 +10,10 @@ usage: run.py FLOWSTREAM-LANG [--types DIR] [--update]
 import argparse
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -115,6 +117,59 @@ def check_odd_texts(tap, program):
     check_text(tap, program, "60,000 modules unused", names, "more messages are not shown")
 
 
+def check_examples(tap, path):
+    """The requests to try, with the real types: good, and the same after formatting."""
+    program = Program(path, None)
+    for example in sorted((HERE.parents[1] / "examples").rglob("*.flow")):
+        if example.parent.name == "lib":
+            continue  # parts that others include
+        done = program.run("check", str(example))
+        tap.result(done.returncode == 0 and (not done.stderr or example.stem == "sink"), f"examples/{example.name} is good", done.stderr.decode())
+        formatted = program.run("format", str(example)).stdout
+        with tempfile.TemporaryDirectory() as folder:
+            copy = pathlib.Path(folder) / "copy.flow"
+            copy.write_bytes(formatted)
+            shutil.copytree(HERE.parents[1] / "examples" / "lib", pathlib.Path(folder) / "lib")
+            meanings = program.run("json", str(example)).stdout, program.run("json", str(copy)).stdout
+        tap.result(meanings[0] == meanings[1] and meanings[0], f"examples/{example.name} means the same when it is formatted", meanings)
+        if shutil.which("dot"):
+            drawn = subprocess.run(["dot", "-Tsvg"], input=program.run("dot", str(example)).stdout, capture_output=True, check=False)
+            tap.result(drawn.returncode == 0 and not drawn.stderr and b"<svg" in drawn.stdout, f"examples/{example.name} can be drawn", drawn.stderr)
+
+
+def check_parameters(tap, program):
+    text = b'FromNet("ip") -> Firewall("allow host $server") -> ToNet($out)\n'
+    done = program.run("json", "-D", "server=10.0.0.1", "-D", "out=net1", "-", text=text)
+    tap.result(b'"args": "allow host 10.0.0.1"' in done.stdout and b'"ports": ["net1"]' in done.stdout, "-D gives parameters their values", done)
+    done = program.run("check", "-D", "server=10.0.0.1", "-D", "out=net1", "-D", "outt=x", "-", text=text)
+    tap.result(done.returncode == 1 and b"'outt' is given a value" in done.stderr and b"did you mean 'out'" in done.stderr, "-D of no parameter is refused", done)
+    done = program.run("check", "-D", "server", "-", text=text)
+    tap.result(done.returncode == 2 and b"NAME=VALUE" in done.stderr, "-D without a value is refused", done)
+    names = [entry["name"] for entry in json.loads(program.run("json", "several.flow").stdout)]
+    tap.result(names == ["there", "back"], "json of several requests is an array", names)
+    done = program.run("json", "--request", "back", "several.flow")
+    tap.result(json.loads(done.stdout)["headers"] == {"CPU": "1"}, "--request takes one of them; its headers come before those of all", done)
+    done = program.run("json", "--request", "nobody", "several.flow")
+    tap.result(done.returncode == 1 and b"no request 'nobody'" in done.stderr, "--request of none is refused", done)
+
+
+def check_growth(tap, program):
+    """What could grow without measure does not."""
+    doubling = b"part P0 { input -> output }\n" + b"".join(b"part P%d { input -> P%d() -> P%d() -> output }\n" % (i, i - 1, i - 1) for i in range(1, 16))
+    check_text(tap, program, "parts that double 15 times", doubling + b'FromNet("ip") -> P15() -> ToNet("net1")\n')
+    ways = b"".join(b"part P%d { input -> P%d() -> P%d() -> P%d() -> output }\n" % (i, i - 1, i - 1, i - 1) for i in range(1, 16))
+    check_text(tap, program, "parts that treble 15 times", b"part P0 { input -> output }\n" + ways + b'FromNet("ip") -> P15() -> ToNet("net1")\n',
+               "more than 100000 modules")
+    deep = b"part P0 { input -> output }\n" + b"".join(b"part P%d { input -> P%d() -> output }\n" % (i, i - 1) for i in range(1, 40))
+    check_text(tap, program, "parts 40 deep", deep + b'FromNet("ip") -> P39() -> ToNet("net1")\n', "more than 16 deep")
+    texts = b"part P0($x) { input -> Counter($x) -> output }\n" + b"".join(
+        b'part P%d($x) { input -> P%d("' % (i, i - 1) + b"$x" * 1000 + b'") -> output }\n' for i in range(1, 10))
+    check_text(tap, program, "a value that grows by a thousand in each part", texts + b'FromNet("ip") -> P9("abc") -> ToNet("net1")\n', "too much text")
+    names = b",".join(b"n%d" % i for i in range(50000)) + b" :: Counter(" + b",".join([b'"a"'] * 100000) + b"){cpu=1,mem=1GB}\n"
+    check_text(tap, program, "50,000 names that share 100,000 strings", names, "more messages are not shown")
+    check_text(tap, program, "80,000 requests", b"request a{}\n" * 80000, "'a' is declared twice")
+
+
 def check_usage(tap, program, path):
     for arguments, status in ((["--help"], 0), (["--version"], 0), ([], 2), (["check"], 2), (["chek", "x"], 2), (["--nonsense", "check", "x"], 2),
                               (["--json", "dot", "x"], 2), (["check", "/nonexistent"], 1)):
@@ -139,6 +194,9 @@ def main():
     for case in sorted(HERE.glob("*.flow")):
         check_case(tap, program, case, options.update)
     check_odd_texts(tap, program)
+    check_parameters(tap, program)
+    check_growth(tap, program)
+    check_examples(tap, path)
     check_usage(tap, program, path)
     print(f"1..{tap.count}")
     return tap.failed > 0

@@ -1,6 +1,7 @@
 /* Stand-ins for module types, so that the tests of the language depend on nothing but the language: this file is
  * compiled once for each, with the name and the numbers of ports given on the command line.  They move no packets; an
- * argument with "bad" in it is refused, and so is a list that has not one part for each output where STUB_LIST is set.
+ * argument with "bad" in it is refused, and so is a list that has not one part for each output where STUB_LIST is set;
+ * where STUB_ARGUMENTS is set, the type says which arguments it takes.
  */
 #include "config.h"
 
@@ -52,6 +53,13 @@ process(void *unused, struct fs_packet *packets, size_t n, struct fs_emitter *em
 }
 
 static const struct fs_module_primitive primitives[] = { { NULL, NULL } };
+
+#ifdef STUB_ARGUMENTS
+FS_MODULE_ARGUMENTS = {
+    { "rate", "bps", 1e3, 1e10, true }, { "burst", "B", 0, 0, false }, { "wait", "s", 0.001, 1, false },
+    { "queue", "", 1, 64, false },      { "mode", NULL, 0, 0, false },  { NULL, NULL, 0, 0, false },
+};
+#endif
 
 FS_MODULE_TYPE = {
     .magic = FS_MODULE_MAGIC,

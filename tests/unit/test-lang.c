@@ -58,9 +58,9 @@ ok(bool good, const char *name)
 }
 
 static const struct fs_lang_type types[] = {
-    { "Counter", 1, 1, 1, 1 },
-    { "Mirror", 1, 1, 1, UINT32_MAX },
-    { "Sink", 1, 1, 0, 0 },
+    { "Counter", 1, 1, 1, 1, NULL, 0 },
+    { "Mirror", 1, 1, 1, UINT32_MAX, NULL, 0 },
+    { "Sink", 1, 1, 0, 0, NULL, 0 },
 };
 static const char *const ports[] = { "net0", "net1", "tun1" };
 
@@ -124,6 +124,85 @@ test_model(void)
     fs_diagnostics_destroy(NULL);
 }
 
+/* Everything that the language has, with a file to include. */
+static const char whole_text[] = "$port=net0\n"
+                                 "CPU=0.25; RATE=2Mbps\n"
+                                 "include \"lib/parts\"\n"
+                                 "request a {\n"
+                                 "    DELAY=1s\n"
+                                 "    HOSTS=h1|h2\n"
+                                 "    f :: FromNet(\"ip\"); t :: ToNet($port)\n"
+                                 "    f -> {rate=10Mbps} g :: Guard(\"x$port\") -> Guard(\"y\", \"0.5\") -> t\n"
+                                 "    delay f -> t < 1.5ms\n"
+                                 "}\n"
+                                 "request b { FromNet(\"arp\") -> Counter() {mem=1.5GB, instances=3, isolate=yes, avoid=h1} -> Sink() }\n";
+
+static int
+read_include(void *aux, const char *name, char **text, size_t *size)
+{
+    (void) aux;
+    if (strcmp(name, "lib/parts")) {
+        return ENOENT;
+    }
+    *text = strdup("part Wire { input -> {rate=5Mbps} output }\n"
+                   "part Guard($rules, $cpu=0.125) { input -> Wire() -> c :: Counter($rules) {cpu=$cpu} -> output }\n");
+    *size = *text ? strlen(*text) : 0;
+    return *text ? 0 : ENOMEM;
+}
+
+static const char *const hosts[] = { "h1", "h2" };
+static const struct fs_lang_parameter parameters[] = { { "port", "tun1" } };
+
+static struct fs_lang_env
+whole_environment(void)
+{
+    struct fs_lang_env env = environment;
+    env.read_include = read_include;
+    env.hosts = hosts;
+    env.n_hosts = 2;
+    env.parameters = parameters;
+    env.n_parameters = 1;
+    return env;
+}
+
+static void
+test_needs(void)
+{
+    struct fs_lang_env env = whole_environment();
+    struct fs_request *request;
+    struct fs_diagnostics *diagnostics;
+    int error = fs_lang_check(whole_text, strlen(whole_text), "dir/whole", &env, &request, &diagnostics);
+    char *said = diagnostics ? fs_diagnostics_text(diagnostics, false) : NULL;
+    ok(!error && said && !*said, "a request with all that the language has");
+    if (error) {
+        printf("# %s\n", said ? said : "no memory");
+        exit(1);
+    }
+    free(said);
+    const struct fs_request_node *first = fs_request_node(request, "g.c"), *second = fs_request_node(request, "Guard@1.c");
+    ok(request->n_nodes == 4 && request->n_links == 3, "parts are dissolved");
+    ok(first && second && !strcmp(first->args, "xtun1") && first->needs.cpu == 125 && second->needs.cpu == 500, "the parameters of each use of a part");
+    ok(first && !strcmp(first->file, "dir/lib/parts") && first->line == 2 && first->needs.n_hosts == 2 && first->n_inputs == 1, "a node of an included file");
+    bool rates = true;
+    for (size_t i = 0; i < request->n_links; i++) {
+        bool entry = request->nodes[request->links[i].from].kind == FS_NODE_FROM_NET;
+        bool exit = request->nodes[request->links[i].to].kind == FS_NODE_TO_NET;
+        rates &= request->links[i].rate == (entry ? 10000000 : exit ? 2000000 : 5000000);
+    }
+    ok(rates, "a connection through parts has the largest of the rates on its way, else that of the header");
+    ok(request->delay == 1000000 && request->n_delays == 1 && request->delays[0].bound == 1500 &&
+           !strcmp(request->nodes[request->delays[0].to].name, "t") && !strcmp(request->nodes[request->delays[0].from].name, "f"),
+       "bounds on delays");
+    const struct fs_request *b = fs_request_find(request, "b");
+    const struct fs_request_node *counter = b ? fs_request_node(b, "Counter@1") : NULL;
+    ok(b && b == request->next && !b->next && b->delay == 0 && b->priority == -1 && !fs_request_find(request, "c"), "the second request of a text");
+    ok(counter && counter->needs.cpu == 250 && counter->needs.mem == UINT64_C(1610612736) && counter->needs.instances == 3 &&
+           counter->needs.isolate == FS_ISOLATE_YES && counter->needs.n_avoid == 1 && counter->needs.n_hosts == 0,
+       "needs of a module, and the headers of the text");
+    fs_request_destroy(request);
+    fs_diagnostics_destroy(diagnostics);
+}
+
 /* What is said first of 'text' in the surroundings above with 'limits'. */
 static void
 expect(const char *name, const char *text, struct fs_lang_limits limits, uint32_t line, uint32_t column,
@@ -167,9 +246,9 @@ test_errors(void)
            1, 31, 3, "output 2 of 'm' is beyond the limit of 2 ports", NULL);
 }
 
-/* Check, format and write the good text with ever more memory, until there is enough. */
+/* Check, format and write a text with ever more memory, until there is enough. */
 static void
-test_out_of_memory(void)
+test_out_of_memory(const char *tried, const struct fs_lang_env *env, const char *name)
 {
     bool good = true;
     long enough = -1;
@@ -187,7 +266,7 @@ test_out_of_memory(void)
         struct fs_diagnostics *diagnostics;
         char *text = NULL;
         allocations_left = n;
-        int error = fs_lang_check(good_text, strlen(good_text), "good", &environment, &request, &diagnostics);
+        int error = fs_lang_check(tried, strlen(tried), "tried", env, &request, &diagnostics);
         good &= error == 0 || (error == ENOMEM && !request && !diagnostics);
         if (!error) {
             text = fs_request_json(request);
@@ -202,7 +281,7 @@ test_out_of_memory(void)
         fs_request_destroy(request);
         fs_diagnostics_destroy(diagnostics);
     }
-    ok(good && enough > 3, "memory runs out at each allocation");
+    ok(good && enough > 3, name);
 }
 
 /* 'n' counters in chains of 100, each chain on its own FromNet. */
@@ -251,8 +330,11 @@ int
 main(void)
 {
     test_model();
+    test_needs();
     test_errors();
-    test_out_of_memory();
+    struct fs_lang_env whole = whole_environment();
+    test_out_of_memory(good_text, &environment, "memory runs out at each allocation");
+    test_out_of_memory(whole_text, &whole, "the same for a text with all that the language has");
     test_speed();
     printf("1..%d\n", n_tests);
     return n_failed > 0;

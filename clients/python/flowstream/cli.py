@@ -9,6 +9,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -86,12 +87,14 @@ def parser():
 
     install = add("install", run_install, "install an allocation request")
     install.add_argument("file", metavar="FILE", help="the request; - is standard input")
+    _add_text_options(install)
     install.add_argument("--name", help="a name of your own for it")
     install.add_argument("--key", help="a word that makes repeating safe: the same key installs once")
     install.add_argument("--wait", metavar="SECONDS", type=_seconds, default=30, help="wait so long for it to be installed (default: 30)")
 
     plan = add("plan", run_plan, "say what installing a request would do, and do nothing")
     plan.add_argument("file", metavar="FILE", help="the request; - is standard input")
+    _add_text_options(plan)
 
     delete = add("delete", run_delete, "delete an installed request")
     delete.add_argument("id", metavar="ID", type=_id)
@@ -200,11 +203,41 @@ def run_status(arguments):
     return DONE if status["ready"] else FAILED
 
 
+def _add_text_options(parser):
+    parser.add_argument("-D", dest="parameters", metavar="NAME=VALUE", type=_definition, action="append", default=[],
+                        help="what $NAME stands for in the request; may be repeated")
+    parser.add_argument("--request", metavar="NAME", help="which request of a file that has several")
+
+
+def _definition(text):
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=VALUE")
+    return name, value
+
+
+def _included(folder, text, found):
+    """The texts that a request includes, by name: those in its own folder, and what they include.  The daemon judges the names."""
+    for name in re.findall(r'^[ \t]*include[ \t]+"([A-Za-z0-9_][A-Za-z0-9_./-]*)"', text, re.M):
+        path = folder / name
+        if name in found or len(found) == 64 or not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+            continue
+        found[name] = path.read_text(encoding="utf-8", errors="replace")
+        _included(folder, found[name], found)
+    return found
+
+
+def _text_options(arguments, text):
+    folder = Path() if arguments.file == "-" else Path(arguments.file).parent
+    return {"parameters": dict(arguments.parameters), "files": _included(folder, text, {}), "request": arguments.request}
+
+
 def run_install(arguments):
     request = _read_request(arguments.file)
     with Client(arguments.dir) as client:
         try:
-            number = client.install_allocation(request, wait=arguments.wait, name=arguments.name, key=arguments.key)
+            number = client.install_allocation(request, wait=arguments.wait, name=arguments.name, key=arguments.key,
+                                               **_text_options(arguments, request))
         except NotReady as error:
             if isinstance(error.value, int):
                 _print(arguments, {"id": error.value, "state": "under way"}, f"{error.value}")
@@ -215,7 +248,7 @@ def run_install(arguments):
 def run_plan(arguments):
     request = _read_request(arguments.file)
     with Client(arguments.dir) as client:
-        plan = client.plan_allocation(request)
+        plan = client.plan_allocation(request, **_text_options(arguments, request))
     _print(arguments, plan, words.plan(plan))
 
 

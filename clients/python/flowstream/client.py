@@ -21,6 +21,11 @@ from .errors import CallFault, DaemonDown, DeadlinePassed, Error, NotReady, Refu
 SUCCESS, NOT_READY = 0, -1
 
 
+def _about_text(parameters, files, request):
+    """The options of a text that are given."""
+    return {key: value for key, value in (("parameters", parameters), ("files", files), ("request", request)) if value}
+
+
 class Client:
     """The daemons of the platform in a folder (see folder.locate)."""
 
@@ -76,16 +81,20 @@ class Client:
 
     # The methods of the resource daemon.
 
-    def install_allocation(self, alloc, *, wait=30, name=None, key=None):
-        """Install a request; returns its id.  key makes repeating safe; one is made up if none is given."""
-        options = {"wait": int(wait), "key": key or str(uuid.uuid4())}
+    def install_allocation(self, alloc, *, wait=30, name=None, key=None, parameters=None, files=None, request=None):
+        """Install a request; returns its id.  key makes repeating safe; one is made up if none is given.
+
+        parameters: what $NAME stands for; files: texts that it includes, by name; request: which one, where the text has several.
+        """
+        options = {"wait": int(wait), "key": key or str(uuid.uuid4()), **_about_text(parameters, files, request)}
         if name is not None:
             options["name"] = name
         return self.call("resource", "install_allocation", alloc, options, deadline=max(self.deadline, wait + 30))
 
-    def plan_allocation(self, alloc):
+    def plan_allocation(self, alloc, *, parameters=None, files=None, request=None):
         """What install_allocation would do: a dictionary of placement, paths, rules and the plan's id."""
-        return self.call("resource", "plan_allocation", alloc)
+        options = _about_text(parameters, files, request)
+        return self.call("resource", "plan_allocation", alloc, *([options] if options else []))
 
     def delete_allocation(self, alloc_id):
         """Delete an installed request."""

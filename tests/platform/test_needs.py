@@ -1,0 +1,83 @@
+#!/usr/bin/python3
+"""What a request says for placing is what the platform does: hosts, cores, memory, rates, bounds on delays, parameters, parts, included files and
+several requests in one text."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+from flowtest import Platform, Tests, need_root_of_namespaces  # noqa: E402
+
+tests = Tests()
+
+PINNED = """CPU=0.5
+RATE=5Mbps
+in :: FromNet("in_port=net0,ip") -> a :: Counter {hosts=h2, cpu=0.25, mem=20MB} -> {rate=7Mbps} b :: Counter {avoid=h1|h2}
+    -> c :: Counter {hosts=h1|h3, avoid=h3} -> out :: ToNet("net1")
+delay in -> out < 1s
+"""
+CHAIN = 'in :: FromNet("in_port=net0,ip") -> a :: Counter {hosts=h1} -> b :: Counter {hosts=h2} -> out :: ToNet("net1")\n'
+SEVERAL = """$port=net1
+include "lib/parts.flow"
+request there { FromNet("in_port=net0,ip") -> Counted("there") -> ToNet("$port") }
+request back { FromNet("in_port=net1,ip") -> Counted("back") -> ToNet("net0") }
+"""
+PARTS = 'part Counted($what) { input -> count :: Counter -> output }\n'
+
+
+def check_hosts(platform):
+    plan = platform.client.plan_allocation(PINNED)
+    hosts = {module["node"]: module["host"] for module in plan["placement"]}
+    tests.same(hosts, {"a": "h2", "b": "h3", "c": "h1"}, "each module is on the host that it may run on")
+    needs = {module["node"]: (module["cpu"], module["mem"]) for module in plan["placement"]}
+    tests.same((needs["a"], needs["b"][0]), ((0.25, 20.0), 0.5), "cores and memory are those of the module, else of the request")
+    rates = {(flow["from"], flow["to"]): flow["rate"] for flow in plan["paths"]}
+    tests.same((rates["a", "b"], rates["in", "a"]), (7.0, 5.0), "rates are those of the connection, else of the request")
+
+
+def check_refused(platform):
+    for text, words in ((CHAIN + "delay in -> out < 2ms", "delay"),
+                        (CHAIN.replace("hosts=h1", "hosts=h1, cpu=9"), "cpu"),
+                        ("RATE=20Gbps\n" + CHAIN, "20000 of 10000 Mbit/s"),
+                        ("INSTANCES=2\n" + CHAIN, "instances"),
+                        (CHAIN.replace("hosts=h2", "hosts=h9"), "the platform has no host 'h9'")):
+        tests.refused(f"refused: {words}", [words], platform.client.plan_allocation, text)
+    plan = platform.client.plan_allocation(CHAIN + "delay in -> out < 20ms")
+    tests.same(len(plan["placement"]), 2, "a bound that can be met is met")
+
+
+def check_texts(platform):
+    files = {"lib/parts.flow": PARTS}
+    tests.refused("one of several requests must be named", ["there, back"], platform.client.plan_allocation, SEVERAL, files=files)
+    tests.refused("a request that is not there", ["no request 'other'"], platform.client.plan_allocation, SEVERAL, files=files, request="other")
+    tests.refused("a file that did not come along", ["cannot be included"], platform.client.plan_allocation, SEVERAL, request="there")
+    plan = platform.client.plan_allocation(SEVERAL, files=files, request="there", parameters={"port": "tun1"})
+    tests.same(([module["node"] for module in plan["placement"]], list(plan["ports"].values())), (["Counted@1.count"], ["tun1"]),
+               "a part of an included file, a parameter of the installer")
+    tests.refused("a parameter that the text does not speak of", ["'prot' is given a value"], platform.client.plan_allocation, SEVERAL, files=files,
+                  request="there", parameters={"prot": "tun1"})
+
+
+def check_command(platform):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "lib").mkdir()
+        (folder / "lib" / "parts.flow").write_text(PARTS)
+        (folder / "several.flow").write_text(SEVERAL)
+        done = platform.command("install", str(folder / "several.flow"), "--request", "there", "-D", "port=tun1")
+        tests.check(done.returncode == 0, "flowstream install sends the included files", done.stderr)
+        if done.returncode == 0:
+            number = int(done.stdout)
+            tests.same(platform.client.get_allocation(number)["name"], "there", "the name of its block is the name of the request")
+            tests.same(list(platform.modules(number)), ["Counted@1.count"], "a module of a part runs")
+            platform.client.delete_allocation(number)
+
+
+need_root_of_namespaces()
+with Platform() as platform:
+    check_hosts(platform)
+    check_refused(platform)
+    check_texts(platform)
+    check_command(platform)
+tests.end()
