@@ -455,6 +455,7 @@ prepare_process(void)
     pthread_sigmask(SIG_BLOCK, &block, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
+    signal(SIGIO, SIG_IGN); /* somebody wants to write a file that the loader is reading: it is soon done */
     umask(077);
     struct rlimit files;
     if (!getrlimit(RLIMIT_NOFILE, &files)) {

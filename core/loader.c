@@ -32,6 +32,8 @@
 
 FS_LOG_MODULE("loader");
 
+#define BEING_WRITTEN "somebody has it open for writing"
+
 enum { MAX_LOADABLE = 64 << 20, VET_MS = 10000, TICK_MS = 20 };
 
 /* A file as it was when it was looked at. */
@@ -344,7 +346,7 @@ add_trial(struct fs_loader *l, struct trials *t, const char *file)
 {
     char *bytes = NULL, hex[65];
     size_t size;
-    if (fs_read_file(AT_FDCWD, file, MAX_LOADABLE, true, &bytes, &size)) {
+    if (fs_read_unwritten_file(file, MAX_LOADABLE, &bytes, &size)) {
         return;
     }
     char *why = fs_elf_check(bytes, size);
@@ -419,9 +421,9 @@ load(struct fs_loader *l, enum fs_method_kind kind, const char *name, int folder
     char *bytes = NULL, *image = NULL, *why = NULL;
     size_t size = 0;
     char hex[65];
-    int e = fs_read_file(AT_FDCWD, file, MAX_LOADABLE, true, &bytes, &size);
+    int e = fs_read_unwritten_file(file, MAX_LOADABLE, &bytes, &size);
     if (e) {
-        why = fs_xasprintf("%s", e == EINVAL ? "not a regular file" : e == ELOOP ? "it is a symbolic link" : strerror(e));
+        why = fs_xasprintf("%s", e == EBUSY ? BEING_WRITTEN : e == EINVAL ? "not a regular file" : e == ELOOP ? "it is a symbolic link" : strerror(e));
     } else {
         why = fs_elf_check(bytes, size);
     }
@@ -483,7 +485,8 @@ renew(struct fs_loader *l, enum fs_method_kind kind, const char *name, int folde
         e->next = l->buckets[bucket(kind, name)];
         l->buckets[bucket(kind, name)] = e;
     }
-    e->seen = settled ? *id : (struct identity) { 0 };
+    bool unfinished = why && !strcmp(why, BEING_WRITTEN);
+    e->seen = settled && !unfinished ? *id : (struct identity) { 0 };
     free(e->problem);
     e->problem = why;
     if (loaded && e->loaded && !strcmp(loaded->hash, e->loaded->hash)) {

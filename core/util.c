@@ -99,13 +99,10 @@ fs_now_ms(void)
     return (int64_t) t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-int
-fs_read_file(int dirfd, const char *path, size_t limit, bool nofollow, char **content, size_t *size)
+/* Reads all of 'fd', which is closed. */
+static int
+read_and_close(int fd, size_t limit, char **content, size_t *size)
 {
-    int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | (nofollow ? O_NOFOLLOW : 0));
-    if (fd < 0) {
-        return errno;
-    }
     struct stat st;
     int error = fstat(fd, &st) ? errno : !S_ISREG(st.st_mode) ? EINVAL : (size_t) st.st_size > limit ? EFBIG : 0;
     char *buffer = NULL;
@@ -136,6 +133,29 @@ fs_read_file(int dirfd, const char *path, size_t limit, bool nofollow, char **co
     *content = buffer;
     *size = n;
     return 0;
+}
+
+int
+fs_read_file(int dirfd, const char *path, size_t limit, bool nofollow, char **content, size_t *size)
+{
+    int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | (nofollow ? O_NOFOLLOW : 0));
+    return fd < 0 ? errno : read_and_close(fd, limit, content, size);
+}
+
+int
+fs_read_unwritten_file(const char *path, size_t limit, char **content, size_t *size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+    if (fd < 0) {
+        return errno;
+    }
+    /* A read lease is refused while anybody has the file open for writing, and who opens it for that while we have the lease waits until we
+     * close it.  Where there are no leases (another owner's file, a file system without them) we read as others do. */
+    if (fcntl(fd, F_SETLEASE, F_RDLCK) && (errno == EAGAIN || errno == EBUSY)) {
+        close(fd);
+        return EBUSY;
+    }
+    return read_and_close(fd, limit, content, size);
 }
 
 static int

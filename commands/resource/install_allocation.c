@@ -15,7 +15,7 @@ check(struct fs_call *call, const char *text, const char *name, const xmlrpc_val
 {
     static const char *const passed_on[] = { "parameters", "files", "request" };
     xmlrpc_value *param = fs_set(fs_struct(), "text", fs_string(text));
-    fs_set(param, "file", fs_string(*name ? name : "request"));
+    fs_set(param, "file", fs_string(fs_get_string(options, "file", *name ? name : "request")));
     for (size_t i = 0; i < sizeof passed_on / sizeof passed_on[0]; i++) {
         if (fs_get(options, passed_on[i])) {
             fs_set(param, passed_on[i], fs_copy(fs_get(options, passed_on[i])));
@@ -58,19 +58,36 @@ begin(struct fs_call *call, int id, double wait)
     }
 }
 
+/* NULL, or what is wrong with an option's name or type. */
+static char *
+check_option(const char *key, const xmlrpc_value *v)
+{
+    static const struct {
+        const char *key, *type;
+    } known[] = {
+        { "wait", "double" }, { "name", "string" }, { "key", "string" }, { "file", "string" }, { "request", "string" }, { "parameters", "struct" },
+        { "files", "struct" },
+    };
+    const char *type = fs_type_name(v);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (!strcmp(key, known[i].key)) {
+            bool fits = !strcmp(type, known[i].type) || (!strcmp(known[i].type, "double") && !strcmp(type, "int"));
+            return fits ? NULL : fs_xasprintf("option %s must be of type %s, not %s", key, *key == 'w' ? "int or double" : known[i].type, type);
+        }
+    }
+    return fs_xasprintf("there is no option '%.64s'; wait, name, key, file, request, parameters and files are possible", key);
+}
+
 /* NULL, or what is wrong with the options: their types first, then their values. */
 static char *
 check_options(const xmlrpc_value *options)
 {
     for (size_t i = 0; i < fs_size(options); i++) {
         xmlrpc_value *v;
-        const char *key = fs_member(options, i, &v), *type = fs_type_name(v);
-        bool number = !strcmp(type, "int") || !strcmp(type, "double");
-        if (strcmp(key, "wait") && strcmp(key, "name") && strcmp(key, "key")) {
-            return fs_xasprintf("there is no option '%.64s'; wait, name and key are possible", key);
-        }
-        if (*key == 'w' ? !number : strcmp(type, "string")) {
-            return fs_xasprintf("option %s must be of type %s, not %s", key, *key == 'w' ? "int or double" : "string", type);
+        const char *key = fs_member(options, i, &v);
+        char *wrong = check_option(key, v);
+        if (wrong) {
+            return wrong;
         }
     }
     double wait = fs_get_double(options, "wait", 0);
@@ -132,7 +149,7 @@ FS_COMMAND = {
     .help = "Installs an allocation request: starts its modules on hosts and steers its traffic through them. Answers the id of the allocation; with code -1 the id of one that "
             "is still being installed when the wait is over. A request with mistakes is refused with all of them, and nothing is changed. When a step fails, all is undone.",
     .params = { { "alloc", "string", "the request, in the allocation language" },
-                { "options", "struct?", "wait: seconds (default 30, 50 at most); name: what people call it; key: the same key again answers the same allocation; "
+                { "options", "struct?", "wait: seconds (default 30, 50 at most); name: what people call it; file: the name for messages about the text; key: the same key again answers the same allocation; "
                                      "parameters: struct of strings, what $NAME stands for; files: struct of texts that the request includes; request: which of several in the text" } },
     .returns = "int",
     .run = run,

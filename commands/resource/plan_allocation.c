@@ -34,7 +34,7 @@ run(struct fs_call *call)
             fs_set(param, passed_on[i], fs_copy(option));
         }
     }
-    xmlrpc_value *request = step(call, "compile_request", fs_set(param, "file", fs_string("request"))), *placement = NULL, *plan = NULL, *rules = NULL;
+    xmlrpc_value *request = step(call, "compile_request", fs_set(param, "file", fs_string(fs_get_string(fs_call_param(call, 1), "file", "request")))), *placement = NULL, *plan = NULL, *rules = NULL;
     char *error = NULL;
     int id = resource_next_id(r);
     if (request && resource_conflict(r, 0, request, &error)) {

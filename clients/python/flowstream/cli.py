@@ -229,7 +229,8 @@ def _included(folder, text, found):
 
 def _text_options(arguments, text):
     folder = Path() if arguments.file == "-" else Path(arguments.file).parent
-    return {"parameters": dict(arguments.parameters), "files": _included(folder, text, {}), "request": arguments.request}
+    return {"parameters": dict(arguments.parameters), "files": _included(folder, text, {}), "request": arguments.request,
+            "file": None if arguments.file == "-" else arguments.file}
 
 
 def run_install(arguments):

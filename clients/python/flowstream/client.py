@@ -21,9 +21,9 @@ from .errors import CallFault, DaemonDown, DeadlinePassed, Error, NotReady, Refu
 SUCCESS, NOT_READY = 0, -1
 
 
-def _about_text(parameters, files, request):
+def _about_text(parameters, files, request, file):
     """The options of a text that are given."""
-    return {key: value for key, value in (("parameters", parameters), ("files", files), ("request", request)) if value}
+    return {key: value for key, value in (("parameters", parameters), ("files", files), ("request", request), ("file", file)) if value}
 
 
 class Client:
@@ -81,19 +81,20 @@ class Client:
 
     # The methods of the resource daemon.
 
-    def install_allocation(self, alloc, *, wait=30, name=None, key=None, parameters=None, files=None, request=None):
+    def install_allocation(self, alloc, *, wait=30, name=None, key=None, parameters=None, files=None, request=None, file=None):
         """Install a request; returns its id.  key makes repeating safe; one is made up if none is given.
 
-        parameters: what $NAME stands for; files: texts that it includes, by name; request: which one, where the text has several.
+        parameters: what $NAME stands for; files: texts that it includes, by name; request: which one, where the text has several;
+        file: the name for messages about the text.
         """
-        options = {"wait": int(wait), "key": key or str(uuid.uuid4()), **_about_text(parameters, files, request)}
+        options = {"wait": int(wait), "key": key or str(uuid.uuid4()), **_about_text(parameters, files, request, file)}
         if name is not None:
             options["name"] = name
         return self.call("resource", "install_allocation", alloc, options, deadline=max(self.deadline, wait + 30))
 
-    def plan_allocation(self, alloc, *, parameters=None, files=None, request=None):
+    def plan_allocation(self, alloc, *, parameters=None, files=None, request=None, file=None):
         """What install_allocation would do: a dictionary of placement, paths, rules and the plan's id."""
-        options = _about_text(parameters, files, request)
+        options = _about_text(parameters, files, request, file)
         return self.call("resource", "plan_allocation", alloc, *([options] if options else []))
 
     def delete_allocation(self, alloc_id):
