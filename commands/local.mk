@@ -23,6 +23,7 @@ LOADABLES += commands/monitoring/get_sample
 LOADABLES += commands/monitoring/get_statistics
 LOADABLES += commands/openflow/get_rules
 LOADABLES += commands/openflow/get_statistics
+LOADABLES += commands/openflow/list_owners
 LOADABLES += commands/openflow/list_switches
 LOADABLES += commands/pm/check_pms
 LOADABLES += commands/pm/control_pm

@@ -515,6 +515,7 @@ fs_daemon_main(const struct fs_daemon_class *class, int argc, char **argv)
     if (ready >= 0) {
         log_to_file(&d, ready);
     }
+    fs_loader_try_all(d.loader);
     for (const struct fs_regular_task *t = class->regular; t && t->name; t++) {
         fs_engine_every(d.engine, t->name, t->ms);
     }

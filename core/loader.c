@@ -227,39 +227,47 @@ listen_to(int fd, struct fs_text *said)
     }
 }
 
-/* NULL when a child could load 'path', else why not. */
-static char *
-vet(const char *path)
+/* Have one child load 'n' files, in order.  What it said, a line a file, goes into 'said' and its end into '*status'; 0 or errno. */
+static int
+try_in_child(char *const files[], size_t n, struct fs_text *said, int *status)
 {
     int out[2];
     if (pipe2(out, O_CLOEXEC)) {
-        return fs_xasprintf("pipe: %s", strerror(errno));
+        return errno;
     }
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, out[1], 1);
     char program[] = "/proc/self/exe", option[] = "--vet";
-    char *copy = fs_xstrdup(path);
-    char *argv[] = { program, option, copy, NULL };
+    char **argv = fs_xcalloc(n + 3, sizeof *argv);
+    argv[0] = program;
+    argv[1] = option;
+    memcpy(argv + 2, files, n * sizeof *argv);
     pid_t pid;
     extern char **environ;
     int e = posix_spawn(&pid, program, &actions, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     close(out[1]);
-    free(copy);
-    struct fs_text said = { 0 };
-    if (!e && !listen_to(out[0], &said)) {
+    free(argv);
+    if (!e && !listen_to(out[0], said)) {
         kill(pid, SIGKILL);
     }
     close(out[0]);
+    return e ? e : waitpid(pid, status, 0) != pid ? errno : 0;
+}
+
+/* NULL when a child could load 'path', else why not. */
+static char *
+vet(char *path)
+{
+    struct fs_text said = { 0 };
     int status = 0;
-    if (e || waitpid(pid, &status, 0) != pid) {
-        free(said.text);
-        return fs_xasprintf("it could not be tried in a child process: %s", strerror(e ? e : errno));
-    }
+    int e = try_in_child(&path, 1, &said, &status);
     char *why = NULL;
-    if (WIFSIGNALED(status)) {
+    if (e) {
+        why = fs_xasprintf("it could not be tried in a child process: %s", strerror(e));
+    } else if (WIFSIGNALED(status)) {
         why = fs_xasprintf("loading it ended the process that tried it: %s", strsignal(WTERMSIG(status)));
     } else if (!said.text) {
         why = fs_xasprintf("loading it ended the process that tried it with status %d: does it call exit() in a constructor?",
@@ -322,6 +330,87 @@ make_image(struct fs_loader *l, const char *bytes, size_t size, const char *hex,
     free(name);
     return why;
 }
+
+/* --- Trying many at once --- */
+
+/* Files that are tried together: where each is now, and the image that it becomes. */
+struct trials {
+    char **paths, **images;
+    size_t n;
+};
+
+static void
+add_trial(struct fs_loader *l, struct trials *t, const char *file)
+{
+    char *bytes = NULL, hex[65];
+    size_t size;
+    if (fs_read_file(AT_FDCWD, file, MAX_LOADABLE, true, &bytes, &size)) {
+        return;
+    }
+    char *why = fs_elf_check(bytes, size);
+    if (!why) {
+        hash(bytes, size, hex);
+        char *image = fs_xasprintf("%s.so", hex), *trial = fs_xasprintf("ahead-%s.so", hex);
+        if (!image_is_good(l, image, bytes, size) && !fs_write_file(l->images_fd, trial, bytes, size, 0444)) {
+            t->paths = fs_xrealloc(t->paths, (t->n + 1) * sizeof *t->paths);
+            t->images = fs_xrealloc(t->images, (t->n + 1) * sizeof *t->images);
+            t->paths[t->n] = fs_xasprintf("%s/%s", l->images, trial);
+            t->images[t->n++] = fs_xasprintf("%s/%s", l->images, image);
+        }
+        free(image);
+        free(trial);
+    }
+    free(why);
+    free(bytes);
+}
+
+static void
+add_folder(struct fs_loader *l, struct trials *t, const char *folder)
+{
+    DIR *dir = opendir(folder);
+    for (struct dirent *d; dir && (d = readdir(dir));) {
+        size_t length = strlen(d->d_name);
+        if (length > 3 && !strcmp(d->d_name + length - 3, ".so")) {
+            char *file = fs_xasprintf("%s/%s", folder, d->d_name);
+            add_trial(l, t, file);
+            free(file);
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+}
+
+static bool
+all_are_good(const struct trials *t)
+{
+    struct fs_text said = { 0 };
+    int status = 0;
+    bool good = !try_in_child(t->paths, t->n, &said, &status) && !status && said.length == 3 * t->n; /* so many times "ok\n" */
+    free(said.text);
+    return good;
+}
+
+void
+fs_loader_try_all(struct fs_loader *l)
+{
+    struct trials t = { 0 };
+    for (int i = 0; i < 4; i++) {
+        add_folder(l, &t, l->folders[i / 2][i % 2]);
+    }
+    bool good = t.n && all_are_good(&t);
+    for (size_t i = 0; i < t.n; i++) {
+        if (!good || rename(t.paths[i], t.images[i])) {
+            unlink(t.paths[i]);
+        }
+        free(t.paths[i]);
+        free(t.images[i]);
+    }
+    free(t.paths);
+    free(t.images);
+}
+
+/* --- One --- */
 
 static struct fs_loaded *
 load(struct fs_loader *l, enum fs_method_kind kind, const char *name, int folder, char **error)

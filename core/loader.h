@@ -23,6 +23,9 @@ struct fs_loaded {
 /* 'lib' has the folders tasks/ and commands/, 'own' is the daemon's name, 'images' a folder for the copies (made if need be). */
 FS_API struct fs_loader *fs_loader_new(const char *lib, const char *own, const char *images, char **error);
 FS_API void fs_loader_destroy(struct fs_loader *);
+/* Try all files of the daemon in one child: starting a child costs most of what trying takes.  When all pass, the first call of each finds
+ * its copy tried and made; when one does not, each is tried by itself at its first call.  Loads nothing.  For the start. */
+FS_API void fs_loader_try_all(struct fs_loader *);
 /* The method of that name, or NULL: with *error (owned) when there is a file that cannot be loaded and no older version of it, with *error
  * NULL when there is none.  What is returned lives as long as the loader. */
 FS_API struct fs_loaded *fs_loader_get(struct fs_loader *, enum fs_method_kind, const char *name, char **error);

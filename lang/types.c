@@ -92,9 +92,7 @@ types_destroy(struct installed_types *types)
         for (size_t i = 0; i < types->n; i++) {
             dlclose(types->objects[i]);
         }
-        if (types->openflow) {
-            dlclose(types->openflow);
-        }
+        /* libflowstream-openflow stays loaded: what libopenvswitch keeps until the end could be freed by nobody afterwards. */
         free(types->objects);
         free(types->descriptors);
         free(types->types);

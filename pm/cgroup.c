@@ -1,4 +1,4 @@
-/* Control groups, version 1, one folder a controller.  The runner applies them to the module before any of its code runs; the daemon's
+/* Control groups, version 1, one folder a controller.  The runner joins them before it forks the module; the daemon's
  * library removes them after its end.  Without them (an ordinary user, another layout) the module runs all the same and its status
  * says which limit does not hold and why. */
 #include "config.h"
@@ -100,11 +100,9 @@ describe(struct pm_text *t, int controller, const struct fs_module_spec *spec)
 }
 
 char *
-pm_cgroup_apply(const char *host, const struct fs_module_spec *spec, pid_t pid, bool *memory)
+pm_cgroup_join(const char *host, const struct fs_module_spec *spec, bool *memory)
 {
     struct pm_text held = { 0 }, missing = { 0 };
-    char number[32];
-    snprintf(number, sizeof number, "%d", (int) pid);
     *memory = spec->mem == 0;
     for (int c = 0; c < N_CONTROLLERS; c++) {
         if ((c == CPU && !(spec->cpu > 0)) || (c == MEMORY && !spec->mem)) {
@@ -120,7 +118,7 @@ pm_cgroup_apply(const char *host, const struct fs_module_spec *spec, pid_t pid, 
             err = set_limit(c, folder, spec);
         }
         if (!err) {
-            err = write_value(folder, "cgroup.procs", number);
+            err = write_value(folder, "tasks", "0"); /* a thread that moves itself does not wait for every other processor, as moving another process does */
         }
         free(folder);
         if (err) {

@@ -7,9 +7,9 @@
 
 #include "pm/private.h"
 
-/* Put 'pid' in groups of its own with the limits of 'spec'.  What works stays; *memory says whether the memory limit holds (or none
- * was asked for).  Returns the sentence for fs_module_info.limits, malloc()ed. */
-char *pm_cgroup_apply(const char *host, const struct fs_module_spec *, pid_t pid, bool *memory);
+/* Put the calling process, which has one thread, and so all that it forks in groups of their own with the limits of 'spec'.  What works
+ * stays; *memory says whether the memory limit holds (or none was asked for).  Returns the sentence for fs_module_info.limits, malloc()ed. */
+char *pm_cgroup_join(const char *host, const struct fs_module_spec *, bool *memory);
 
 /* Remove the groups of a module whose processes have ended; it may take the kernel a moment, until 'end'.  0 or errno; absent is 0. */
 int pm_cgroup_remove(const char *host, const char *name, int64_t end);

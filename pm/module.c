@@ -1,8 +1,8 @@
 /* flowstream-module: runs one processing module in a process of its own.
  *
  * Started by fs_module_start().  The first process opens what must be opened from outside (specification, the type's object, control
- * socket, rings), forks the module's process into its namespaces, gives it a user and limits, writes down who it is, passes its report
- * on and ends.  The second shuts itself in, loads the type, configures it, reports, and handles packets: module_run.c.
+ * socket, rings), accepts the module's limits, forks the module's process into its namespaces, gives it a user, writes down who it is,
+ * passes its report on and ends.  The second shuts itself in, loads the type, configures it, reports, and handles packets: module_run.c.
  *
  *     flowstream-module --owner ID --name NAME --dir FOLDER --types FOLDER --host HOST */
 #include "config.h"
@@ -46,7 +46,7 @@ struct start {
     struct fs_module_spec *spec;
     char *type_path;
     int type_fd;
-    int go[2];     /* the first process says: you have a user and limits */
+    int go[2];     /* the first process says: you have a user */
     int report[2]; /* the second says: see await_report() */
     int flags;     /* namespaces granted */
     int refused;   /* errno where not all were */
@@ -337,6 +337,16 @@ report_end(const struct start *s, pid_t child)
                     !sign ? "" : WTERMSIG(status) == SIGSYS ? ": a system call that no module may make)" : ")");
 }
 
+/* The limits of the module, for this process too: the module's process is born with them. */
+static void
+accept_limits(struct start *s)
+{
+    char *limits = pm_cgroup_join(s->host, s->spec, &s->grant.memory_group);
+    snprintf(s->grant.limits, sizeof s->grant.limits, "%s%s", limits ? limits : "not known",
+             s->grant.memory_group ? "" : MEMORY_INSTEAD);
+    free(limits);
+}
+
 static int
 stay_outside(struct start *s, pid_t child)
 {
@@ -349,10 +359,6 @@ stay_outside(struct start *s, pid_t child)
         kill(child, SIGKILL);
         report_and_exit(PM_REPORT_FD, '-', "module %s: cannot give it a user: %s", s->spec->name, strerror(err));
     }
-    char *limits = pm_cgroup_apply(s->host, s->spec, child, &s->grant.memory_group);
-    snprintf(s->grant.limits, sizeof s->grant.limits, "%s%s", limits ? limits : "not known",
-             s->grant.memory_group ? "" : MEMORY_INSTEAD);
-    free(limits);
     if (write(s->go[1], &s->grant, sizeof s->grant) != (ssize_t) sizeof s->grant) {
         kill(child, SIGKILL);
     }
@@ -383,6 +389,7 @@ main(int argc, char *argv[])
         return 2;
     }
     open_outside(&s, &m);
+    accept_limits(&s);
     pid_t child = pm_isolate_fork(&s.flags, &s.refused);
     if (child < 0) {
         report_and_exit(PM_REPORT_FD, '-', "module %s: no process: %s", s.spec->name, strerror(errno));

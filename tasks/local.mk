@@ -18,4 +18,5 @@ LOADABLES += tasks/resource/place_allocation
 LOADABLES += tasks/resource/prepare_platform
 LOADABLES += tasks/resource/program_switches
 LOADABLES += tasks/resource/settle
+LOADABLES += tasks/resource/sweep
 LOADABLES += tasks/resource/undo_allocation

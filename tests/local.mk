@@ -13,3 +13,4 @@ tests: all
 	$(MAKE) $(AM_MAKEFLAGS) $(check_PROGRAMS) $(check_DATA)
 .PHONY: tests
 EXTRA_DIST += tests/run.py tests/suite.txt tests/lsan.supp tests/lib/flowtest.py examples/demo.py examples/document.flow examples/mirror.flow examples/split.flow examples/web.flow
+EXTRA_DIST += tests/lib/traffic.py tests/lib/loadables.py

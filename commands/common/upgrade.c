@@ -1,10 +1,12 @@
 /* upgrade: put new tasks and commands into the daemon's own folder, where the next call finds them.
  *
- * All contents are checked before the first file is written; each file then appears whole (written beside, renamed). */
+ * All contents are checked before the first file is written; each file then appears whole (written beside, renamed).  When one cannot be loaded, the files
+ * that were there before come back, so that what serves is what the next start of the daemon finds. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <flowstream/log.h>
 #include <flowstream/method.h>
@@ -21,7 +23,11 @@ struct patch {
     const char *name;
     const unsigned char *content; /* owned */
     size_t size;
+    char *path, *before; /* owned; the file, once written, and what was in it (NULL: it was not there) */
+    size_t size_before;
 };
+
+enum { MAX_LOADABLE = 64 << 20 };
 
 /* NULL, or what is wrong with the item. */
 static char *
@@ -51,24 +57,36 @@ read_patch(const xmlrpc_value *item, struct patch *p)
 }
 
 static char *
-apply(struct fs_call *call, const struct patch *p)
+apply(struct fs_call *call, struct patch *p)
 {
     struct fs_loader *l = fs_daemon_loader(fs_call_daemon(call));
     char *path = fs_xasprintf("%s/%s.so", fs_loader_folder(l, p->kind), p->name);
+    fs_read_file(AT_FDCWD, path, MAX_LOADABLE, true, &p->before, &p->size_before);
     fs_make_dirs(fs_loader_folder(l, p->kind)); /* what goes wrong here, the writing says */
     int e = fs_write_file(AT_FDCWD, path, p->content, p->size, 0644);
     char *why = e ? fs_xasprintf("%s: %s", path, strerror(e)) : NULL;
-    free(path);
-    if (!why) {
+    if (why) {
+        free(path);
+    } else {
+        p->path = path;
         char *error = NULL;
         struct fs_loaded *now = fs_loader_get(l, p->kind, p->name, &error);
-        why = error;
-        if (!why && now) {
-            why = fs_loader_problem(l, p->kind, p->name);
-        }
+        char *problem = error || !now ? error : fs_loader_problem(l, p->kind, p->name);
+        why = problem ? fs_xasprintf("%s %s is refused: %s", p->kind == FS_KIND_TASK ? "task" : "command", p->name, problem) : NULL;
+        free(problem);
         fs_log_info("%s is now %.12s", p->name, now ? now->hash : "not loadable");
     }
     return why;
+}
+
+/* The file as it was before. */
+static void
+take_back(const struct patch *p)
+{
+    int e = !p->path ? 0 : p->before ? fs_write_file(AT_FDCWD, p->path, p->before, p->size_before, 0644) : unlink(p->path) ? errno : 0;
+    if (e) {
+        fs_log_warning("%s could not be put back: %s", p->path, strerror(e));
+    }
 }
 
 static void
@@ -86,6 +104,13 @@ run(struct fs_call *call)
     }
     if (why) {
         fs_call_fail(call, "%s", why);
+    }
+    for (size_t i = n; i--;) {
+        if (why) {
+            take_back(&patches[i]);
+        }
+        free(patches[i].path);
+        free(patches[i].before);
     }
     free(why);
     for (size_t i = 0; i < n; i++) {

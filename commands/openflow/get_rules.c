@@ -7,6 +7,8 @@
 #include "daemons/openflow/describe.h"
 #include "daemons/openflow/switches.h"
 
+enum { SWITCH_MS = 8000 };
+
 static void
 run(struct fs_call *call)
 {
@@ -15,7 +17,7 @@ run(struct fs_call *call)
     struct fs_switch *sw = switches_get(fs_call_state(call), fs_get_string(param, "switch", ""), fs_get_string(param, "target", ""), &error);
     int id = fs_get_int(param, "allocation", -1);
     uint64_t mask = id >= 0 ? FS_COOKIE_ALLOCATION_MASK : FS_COOKIE_SPACE_MASK;
-    xmlrpc_value *rules = sw ? openflow_rules(sw, fs_cookie(id >= 0 ? (uint32_t) id : 0, 0), mask, fs_call_time_left(call), &error) : NULL;
+    xmlrpc_value *rules = sw ? openflow_rules(sw, fs_cookie(id >= 0 ? (uint32_t) id : 0, 0), mask, SWITCH_MS, &error) : NULL;
     if (rules) {
         fs_call_return(call, rules);
     } else {

@@ -5,6 +5,8 @@
 #include <flowstream/openflow.h>
 
 #include "core/daemon.h"
+#include "core/parallel.h"
+#include "core/util.h"
 #include "daemons/openflow/describe.h"
 #include "daemons/openflow/switches.h"
 
@@ -33,13 +35,32 @@ about(struct switches *all, const xmlrpc_value *item)
     return v;
 }
 
+struct work {
+    struct switches *switches;
+    const xmlrpc_value *list;
+    xmlrpc_value **answers;
+};
+
+static void
+ask(void *aux, size_t i)
+{
+    struct work *w = aux;
+    w->answers[i] = about(w->switches, fs_item(w->list, i));
+}
+
 static void
 run(struct fs_call *call)
 {
-    xmlrpc_value *list = switches_list(fs_call_state(call)), *switches = fs_array();
-    for (size_t i = 0; i < fs_size(list); i++) {
-        fs_append(switches, about(fs_call_state(call), fs_item(list, i)));
+    struct work w = { .switches = fs_call_state(call) };
+    xmlrpc_value *list = switches_list(w.switches), *switches = fs_array();
+    size_t n = fs_size(list);
+    w.list = list;
+    w.answers = fs_xcalloc(n, sizeof *w.answers);
+    fs_parallel(n, ask, &w); /* one that is away does not keep the others waiting */
+    for (size_t i = 0; i < n; i++) {
+        fs_append(switches, w.answers[i]);
     }
+    free(w.answers);
     fs_free(list);
     xmlrpc_value *v = fs_struct();
     fs_set(v, "process", fs_daemon_statistics(fs_call_daemon(call)));

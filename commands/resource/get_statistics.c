@@ -7,7 +7,9 @@
 static xmlrpc_value *
 hosts(struct resource *r)
 {
+    resource_placing_begin(r);
     xmlrpc_value *list = resource_hosts(r), *all = fs_array();
+    resource_placing_end(r);
     static const char *const figures[] = { "cpu", "mem", "cpu_used", "mem_used", "modules", "silent_seconds" };
     for (size_t i = 0; i < fs_size(list); i++) {
         xmlrpc_value *v = fs_set(fs_struct(), "name", fs_string(fs_get_string(fs_item(list, i), "name", "")));

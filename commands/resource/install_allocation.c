@@ -7,7 +7,7 @@
 #include "core/util.h"
 #include "daemons/resource/resource.h"
 
-enum { MAX_WAIT_SECONDS = 50 };
+enum { MAX_WAIT_SECONDS = 50, MAX_NAME = 64, MAX_KEY = 128 };
 
 /* The checked request, or NULL after the call has been answered. */
 static xmlrpc_value *
@@ -58,6 +58,32 @@ begin(struct fs_call *call, int id, double wait)
     }
 }
 
+/* NULL, or what is wrong with the options: their types first, then their values. */
+static char *
+check_options(const xmlrpc_value *options)
+{
+    for (size_t i = 0; i < fs_size(options); i++) {
+        xmlrpc_value *v;
+        const char *key = fs_member(options, i, &v), *type = fs_type_name(v);
+        bool number = !strcmp(type, "int") || !strcmp(type, "double");
+        if (strcmp(key, "wait") && strcmp(key, "name") && strcmp(key, "key")) {
+            return fs_xasprintf("there is no option '%.64s'; wait, name and key are possible", key);
+        }
+        if (*key == 'w' ? !number : strcmp(type, "string")) {
+            return fs_xasprintf("option %s must be of type %s, not %s", key, *key == 'w' ? "int or double" : "string", type);
+        }
+    }
+    double wait = fs_get_double(options, "wait", 0);
+    if (!(wait >= 0 && wait <= MAX_WAIT_SECONDS)) {
+        return fs_xasprintf("option wait is %g; 0 to %d seconds are possible", wait, MAX_WAIT_SECONDS);
+    }
+    bool long_name = strlen(fs_get_string(options, "name", "")) > MAX_NAME;
+    if (long_name || strlen(fs_get_string(options, "key", "")) > MAX_KEY) {
+        return fs_xasprintf("option %s is longer than %d bytes", long_name ? "name" : "key", long_name ? MAX_NAME : MAX_KEY);
+    }
+    return NULL;
+}
+
 static void
 run(struct fs_call *call)
 {
@@ -66,12 +92,10 @@ run(struct fs_call *call)
     const xmlrpc_value *options = fs_call_param(call, 1);
     const char *name = fs_get_string(options, "name", ""), *key = fs_get_string(options, "key", "");
     double wait = fs_get_double(options, "wait", 30);
-    if (wait < 0 || wait > MAX_WAIT_SECONDS) {
-        fs_call_fail(call, "install_allocation: option wait is %g; 0 to %d seconds are possible", wait, MAX_WAIT_SECONDS);
-        return;
-    }
-    if (strlen(name) > 64 || strlen(key) > 128) {
-        fs_call_fail(call, "install_allocation: option %s is too long", strlen(name) > 64 ? "name (64 bytes at most)" : "key (128 bytes at most)");
+    char *wrong = check_options(options);
+    if (wrong) {
+        fs_call_fail(call, "install_allocation: parameter 2 (options): %s", wrong);
+        free(wrong);
         return;
     }
     xmlrpc_value *request = check(call, text, name, options);

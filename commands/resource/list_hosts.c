@@ -6,13 +6,16 @@
 static void
 run(struct fs_call *call)
 {
-    fs_call_return(call, resource_hosts(fs_call_state(call)));
+    struct resource *r = fs_call_state(call);
+    resource_placing_begin(r);
+    fs_call_return(call, resource_hosts(r));
+    resource_placing_end(r);
 }
 
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "list_hosts",
-    .help = "Lists the module hosts: as they registered, and state (up, or silent: nothing heard for ten seconds), cpu and mem with what of them is taken, number of modules.",
+    .help = "Lists the module hosts: as they registered, and state (up; preparing: its bridge has no rules yet; silent: nothing heard for ten seconds), cpu and mem with what of them is taken, number of modules.",
     .returns = "array",
     .idempotent = true,
     .run = run,

@@ -1,4 +1,4 @@
-/* register_host: a module host says that it is there; again every few seconds. */
+/* register_host: a module host says that it is there; again every few seconds.  The bridge of one that is new is prepared at once. */
 #include <stdlib.h>
 
 #include <flowstream/method.h>
@@ -9,8 +9,13 @@ static void
 run(struct fs_call *call)
 {
     char *error = NULL;
-    if (resource_register_host(fs_call_state(call), fs_call_param(call, 0), &error)) {
+    bool changed;
+    if (resource_register_host(fs_call_state(call), fs_call_param(call, 0), &changed, &error)) {
         fs_call_fail(call, "%s", error);
+    } else if (changed) {
+        struct fs_reply reply; /* its switch gets its rules now; what fails is done by the regular run of the same task */
+        fs_call_submit(call, "prepare_platform", fs_struct(), false, &reply);
+        fs_reply_clear(&reply);
     }
     free(error);
 }

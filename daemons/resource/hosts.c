@@ -86,7 +86,7 @@ keep(struct resource *r, struct host *h, const xmlrpc_value *doc, char **error)
 }
 
 static int
-enter(struct resource *r, const char *name, const xmlrpc_value *doc, char **error)
+enter(struct resource *r, const char *name, const xmlrpc_value *doc, bool *changed, char **error)
 {
     struct host *h = find_host(r, name);
     bool is_new = !h;
@@ -98,8 +98,8 @@ enter(struct resource *r, const char *name, const xmlrpc_value *doc, char **erro
         h = fs_xcalloc(1, sizeof *h);
         h->name = fs_xstrdup(name);
     }
-    bool changed = is_new || !same(h->doc, doc, "incarnation") || !same(h->doc, doc, "address") || !same(h->doc, doc, "switch");
-    int e = changed ? keep(r, h, doc, error) : 0;
+    *changed = is_new || !same(h->doc, doc, "incarnation") || !same(h->doc, doc, "address") || !same(h->doc, doc, "switch");
+    int e = *changed ? keep(r, h, doc, error) : 0;
     if (e && is_new) {
         free(h->name);
         free(h);
@@ -116,8 +116,9 @@ enter(struct resource *r, const char *name, const xmlrpc_value *doc, char **erro
 }
 
 int
-resource_register_host(struct resource *r, const xmlrpc_value *doc, char **error)
+resource_register_host(struct resource *r, const xmlrpc_value *doc, bool *changed, char **error)
 {
+    *changed = false;
     *error = check(doc);
     if (*error) {
         return EINVAL;
@@ -134,7 +135,7 @@ resource_register_host(struct resource *r, const xmlrpc_value *doc, char **error
         }
         e = *error ? EINVAL : 0;
     }
-    e = e ? e : enter(r, name, doc, error);
+    e = e ? e : enter(r, name, doc, changed, error);
     pthread_mutex_unlock(&r->lock);
     pthread_mutex_unlock(&r->placing);
     return e;
@@ -156,6 +157,7 @@ modules_on(struct resource *r, const char *name)
 int
 resource_remove_host(struct resource *r, const char *name, char **error)
 {
+    pthread_mutex_lock(&r->placing); /* else a placement that has chosen the host could become a plan afterwards */
     pthread_mutex_lock(&r->lock);
     struct host *h = find_host(r, name);
     size_t n = h ? modules_on(r, name) : 0;
@@ -170,15 +172,18 @@ resource_remove_host(struct resource *r, const char *name, char **error)
         struct fs_record change = { "host", name, NULL };
         e = fs_store_write(r->store, &change, 1, error);
         h->removed = !e;
+        h->prepared = h->prepared && e;
     }
     pthread_mutex_unlock(&r->lock);
+    pthread_mutex_unlock(&r->placing);
     return e;
 }
 
 static const char *
 host_state(const struct host *h)
 {
-    return h->removed ? "removed" : h->last_seen && fs_now_ms() - h->last_seen < SILENT_AFTER_MS ? "up" : "silent";
+    bool heard = h->last_seen && fs_now_ms() - h->last_seen < SILENT_AFTER_MS;
+    return h->removed ? "removed" : !heard ? "silent" : h->prepared ? "up" : "preparing";
 }
 
 xmlrpc_value *
@@ -225,6 +230,16 @@ resource_host_peer(struct resource *r, const char *name)
     struct fs_peer *peer = h ? h->peer : NULL;
     pthread_mutex_unlock(&r->lock);
     return peer;
+}
+
+void
+resource_switch_is_prepared(struct resource *r, const char *name)
+{
+    pthread_mutex_lock(&r->lock);
+    for (struct host *h = r->hosts; h; h = h->next) {
+        h->prepared = h->prepared || !strcmp(fs_get_string(h->doc, "bridge", h->name), name);
+    }
+    pthread_mutex_unlock(&r->lock);
 }
 
 void

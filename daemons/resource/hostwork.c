@@ -11,7 +11,7 @@
 #include "core/util.h"
 #include "daemons/resource/resource.h"
 
-enum { HOST_MS = 30000 };
+enum { HOST_MS = 30000, CANCEL_MS = 3000 };
 
 struct work {
     struct fs_call *call;
@@ -37,6 +37,10 @@ one_host(void *aux, size_t i)
     fs_set(options, "wait", fs_double(HOST_MS / 1e3 - 2));
     xmlrpc_value *params = fs_append(fs_append(fs_array(), fs_copy(w->hosts[i].steps)), options);
     if (fs_peer_call(peer, "run_compound_task", params, HOST_MS, fs_call_request_id(w->call), &w->hosts[i].reply) == FS_NOT_READY) {
+        xmlrpc_value *handle = w->hosts[i].reply.value ? fs_copy(w->hosts[i].reply.value) : fs_nil();
+        struct fs_reply cancelled;
+        fs_peer_call(peer, "cancel_task", fs_append(fs_array(), handle), CANCEL_MS, fs_call_request_id(w->call), &cancelled);
+        fs_reply_clear(&cancelled);
         fs_reply_fail(&w->hosts[i].reply, "did not end its task in time");
     }
 }

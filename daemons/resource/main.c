@@ -4,8 +4,9 @@
 #include "daemons/resource/resource.h"
 
 static const struct fs_regular_task regular[] = {
-    { "prepare_platform", 2000 }, /* the rules that every switch needs */
+    { "prepare_platform", 1000 }, /* the rules that every switch needs */
     { "settle", 5000 },           /* finish what was begun and not ended */
+    { "sweep", 10000 },           /* take away what belongs to nobody */
     { NULL, 0 },
 };
 

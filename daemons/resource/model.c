@@ -69,6 +69,9 @@ resource_flows(struct resource *r, const xmlrpc_value *request)
     for (size_t i = 0; i < fs_size(links); i++) {
         const xmlrpc_value *link = fs_item(links, i), *from = node_of(request, fs_get_string(link, "from", ""));
         const char *in_port = fs_get_string(from, "in_port", "");
+        if (!fs_is(link, XMLRPC_TYPE_STRUCT)) {
+            continue; /* of a request that no compile_request has made */
+        }
         if (!is_kind(from, "from")) {
             add_flow(flows, link, "");
         } else if (*in_port) {

@@ -1,6 +1,7 @@
 /* What the tasks and commands of the resource daemon share: the platform with its hosts, the allocations, and the store behind both.
  *
- * The store is written before anything is done about it.  One lock guards all; values that leave this module are copies.
+ * The store is written before anything is done about it.  One lock guards all but the account of what is taken, which changes and is read under the lock
+ * of resource_placing_begin() only; who takes both takes that one first.  Values that leave this module are copies.
  *
  * A *request* (value) is what the language gives: headers {KEY: value}, nodes [{name, type, args, kind "from"|"to"|"module", inputs, outputs, match,
  * in_port, ports [..]}], links [{from, from_port, to, to_port}] by names of nodes.
@@ -35,17 +36,21 @@ FS_API void resource_stop(void *);
 
 /* --- Hosts --- */
 
-/* Enter or refresh a host that registers itself.  0 or errno with *error. */
-FS_API int resource_register_host(struct resource *, const xmlrpc_value *host, char **error);
+/* Enter or refresh a host that registers itself; *changed: it is new or was started again.  0 or errno with *error. */
+FS_API int resource_register_host(struct resource *, const xmlrpc_value *host, bool *changed, char **error);
 /* Take a host out.  EBUSY: modules are on it; ENOENT: unknown. */
 FS_API int resource_remove_host(struct resource *, const char *name, char **error);
-/* Structs: what the host registered with, and state ("up", "silent" for some seconds, "removed"), load, modules. */
+/* Structs: what the host registered with, and state ("up", "preparing" while its bridge has no base rules, "silent" for
+ * some seconds), load, modules.  Only between resource_placing_begin() and _end():
+ * the load is the account's. */
 FS_API xmlrpc_value *resource_hosts(struct resource *);
 /* A copy of the registration of a host that is up or silent, or NULL. */
 FS_API xmlrpc_value *resource_host(struct resource *, const char *name);
 /* The peer for calls to that host's daemon; NULL: unknown host.  Lives as long as the daemon. */
 FS_API struct fs_peer *resource_host_peer(struct resource *, const char *name);
 
+/* The switch of that name has its base rules; told by prepare_platform.  Modules are placed only on hosts whose bridge has them. */
+FS_API void resource_switch_is_prepared(struct resource *, const char *name);
 /* Have all switches their base rules?  Told by prepare_platform, shown in get_statistics and asked by 'status'. */
 FS_API void resource_set_prepared(struct resource *, bool);
 FS_API bool resource_prepared(struct resource *);
@@ -74,7 +79,7 @@ FS_API int resource_update(struct resource *, int id, xmlrpc_value *members, cha
 /* Begin to work on it: false when somebody does already, or there is none.  End with resource_release(), also after resource_forget(). */
 FS_API bool resource_claim(struct resource *, int id);
 FS_API void resource_release(struct resource *, int id);
-/* Forget it, in the store and in memory, and give back what it took of the platform. */
+/* Forget it, in the store and in memory, and give back what it took of the platform.  Never between resource_placing_begin() and _end(). */
 FS_API int resource_forget(struct resource *, int id, char **error);
 /* The first allocation, other than 'id', that can claim a packet which one of request's FromNets claims too and is not ordered by PRIORITY: its
  * id, or 0; -1 where two FromNets of the request itself can.  *why says which FromNets. */

@@ -320,6 +320,7 @@ resource_release(struct resource *r, int id)
 int
 resource_forget(struct resource *r, int id, char **error)
 {
+    pthread_mutex_lock(&r->placing); /* the account is being read and tried out between begin and end */
     pthread_mutex_lock(&r->lock);
     struct allocation **p = &r->allocations;
     while (*p && (*p)->id != id) {
@@ -340,6 +341,7 @@ resource_forget(struct resource *r, int id, char **error)
         }
     }
     pthread_mutex_unlock(&r->lock);
+    pthread_mutex_unlock(&r->placing);
     return e;
 }
 

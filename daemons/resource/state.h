@@ -13,6 +13,7 @@ struct host {
     struct fs_peer *peer;
     char *peer_url;
     int64_t last_seen;    /* fs_now_ms(), 0: not since this daemon started */
+    bool prepared; /* its bridge has the base rules */
     bool removed;         /* by remove_host; the incarnation that was removed does not come back by itself */
     struct host *next;
 };

@@ -1,7 +1,7 @@
 /* setup_host: the trunk between the bridge of this host and its multiplexer, and the multiplexer itself.
  *
  * Both ends of the trunk are a veth pair: one is a port of the bridge, the other is the multiplexer's.  Run at regular times; where all is there it changes
- * nothing. */
+ * nothing.  The first time that all is there the host registers itself. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,7 +52,11 @@ make_trunk(struct modulehost *m)
         error = run_tool(m, true, "ethtool -K %s tx off", ends[i]);
         error = error ? error : run_tool(m, true, "ip link set dev %s up", ends[i]);
     }
-    fs_log_info("made the trunk %s - %s", m->trunk, m->mux);
+    if (error) {
+        free(run_tool(m, true, "ip link delete dev %s", m->trunk)); /* half a trunk would pass for a whole one the next time */
+    } else {
+        fs_log_info("made the trunk %s - %s", m->trunk, m->mux);
+    }
     return error;
 }
 
@@ -74,9 +78,13 @@ run(struct fs_call *call)
 {
     struct modulehost *m = fs_call_state(call);
     char *error = set_up(m);
-    __atomic_store_n(&m->ready, !error, __ATOMIC_RELAXED);
+    bool was_ready = __atomic_exchange_n(&m->ready, !error, __ATOMIC_RELAXED);
     if (error) {
         fs_call_fail(call, "host %s: %s", m->name, error);
+    } else if (!was_ready) {
+        struct fs_reply reply; /* now, not when its turn comes; where the resource daemon is away it is tried again then */
+        fs_call_task(call, "register_host", fs_struct(), &reply);
+        fs_reply_clear(&reply);
     }
     free(error);
 }
@@ -84,7 +92,7 @@ run(struct fs_call *call)
 FS_TASK = {
     FS_IS_TASK,
     .name = "setup_host",
-    .help = "Makes the trunk between the bridge and the multiplexer and starts the multiplexer, where they are not there.",
+    .help = "Makes the trunk between the bridge and the multiplexer and starts the multiplexer, where they are not there; registers the host when that has made it ready.",
     .params = { { "parameter", "any?", "not used" } },
     .returns = "nil",
     .idempotent = true,

@@ -10,6 +10,7 @@
 #include <flowstream/method.h>
 #include <flowstream/openflow.h>
 
+#include "core/client.h"
 #include "core/daemon.h"
 #include "core/util.h"
 #include "daemons/resource/resource.h"
@@ -32,6 +33,16 @@ limit(const xmlrpc_value *type, const char *key)
     return n < 0 ? UINT32_MAX : (uint32_t) n;
 }
 
+enum { PM_MS = 10000 };
+
+/* Ask the processing module daemon, which answers such questions at once or not at all. */
+static int
+ask_pm(struct fs_call *call, const char *method, xmlrpc_value *params, struct fs_reply *reply)
+{
+    struct fs_peer *pm = fs_daemon_peer(fs_call_daemon(call), "pm");
+    return pm ? fs_peer_call(pm, method, params, PM_MS, fs_call_request_id(call), reply) : fs_call_peer(call, NULL, method, params, reply);
+}
+
 static char *
 check_match(void *aux, const char *match, size_t *offset)
 {
@@ -52,7 +63,7 @@ check_args(void *aux, const char *type, const char *args, uint32_t n_outputs)
     char *why = NULL;
     if (s->failed) {
         fs_free(params);
-    } else if (fs_call_peer(s->call, fs_daemon_peer(fs_call_daemon(s->call), "pm"), "check_pms", params, &reply)) {
+    } else if (ask_pm(s->call, "check_pms", params, &reply)) {
         s->failed = fs_xstrdup(reply.message);
         fs_reply_clear(&reply);
     } else {
@@ -99,7 +110,7 @@ static char *
 look_around(struct surroundings *s)
 {
     struct fs_reply reply;
-    if (fs_call_peer(s->call, fs_daemon_peer(fs_call_daemon(s->call), "pm"), "list_types", fs_array(), &reply)) {
+    if (ask_pm(s->call, "list_types", fs_array(), &reply)) {
         char *why = fs_xstrdup(reply.message);
         fs_reply_clear(&reply);
         return why;

@@ -3,10 +3,13 @@
 
 #include <flowstream/method.h>
 
+#include "core/client.h"
 #include "core/daemon.h"
 #include "core/util.h"
 #include "daemons/resource/hostwork.h"
 #include "daemons/resource/resource.h"
+
+enum { PM_MS = 20000 };
 
 /* One compound task at the processing module daemon configures all; it fails where a module does not answer. */
 static char *
@@ -26,10 +29,12 @@ configure(struct fs_call *call, const xmlrpc_value *modules)
         fs_free(steps);
         return NULL;
     }
-    xmlrpc_value *options = fs_set(fs_set(fs_struct(), "priority", fs_string("high")), "wait", fs_int(20));
+    xmlrpc_value *options = fs_set(fs_set(fs_struct(), "priority", fs_string("high")), "wait", fs_int(PM_MS / 1000 - 2));
+    xmlrpc_value *params = fs_append(fs_append(fs_array(), steps), options);
+    struct fs_peer *pm = fs_daemon_peer(fs_call_daemon(call), "pm");
     struct fs_reply reply;
-    int code = fs_call_peer(call, fs_daemon_peer(fs_call_daemon(call), "pm"), "run_compound_task",
-                            fs_append(fs_append(fs_array(), steps), options), &reply);
+    int code = pm ? fs_peer_call(pm, "run_compound_task", params, PM_MS, fs_call_request_id(call), &reply)
+                  : fs_call_peer(call, NULL, "run_compound_task", params, &reply);
     char *why = code ? fs_xstrdup(reply.message) : NULL;
     fs_reply_clear(&reply);
     return why;

@@ -99,7 +99,9 @@ add_entry(struct maker *m, size_t at, const xmlrpc_value *flow, const char *in, 
                                 "encap(ethernet),set_field:02:f5:00:00:00:01->eth_dst,set_field:02:f5:00:00:00:02->eth_src,%s",
                                 TABLE_CLASSIFY, priority, in, match, (unsigned) fs_get_int(flow, "spi", 0), output));
     }
-    m->out[at].entry = true;
+    if (!m->error) {
+        m->out[at].entry = true;
+    }
     free(match);
     free(output);
 }

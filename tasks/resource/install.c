@@ -1,16 +1,23 @@
 /* install: carry out an allocation that is in the store: place, start modules, program switches; or undo all of it.
  *
- * The plan is in the store before the first module starts, so whoever finds it there after a crash knows what may exist.  The steps are tasks of their own, looked up
+ * The plan is in the store before the first module starts, and with its rules only once all hosts and switches that it needs have answered: whoever finds a plan
+ * with rules after a crash knows what may exist, and a request that needs one that is away fails with nothing to take away.  The steps are tasks of their own, looked up
  * when they run. */
 #include <stdlib.h>
+#include <string.h>
 
 #include <flowstream/log.h>
 #include <flowstream/method.h>
 
+#include "core/client.h"
+#include "core/daemon.h"
+#include "core/parallel.h"
 #include "core/util.h"
 #include "daemons/resource/resource.h"
 
 FS_LOG_MODULE("install");
+
+enum { ANSWER_MS = 10000 };
 
 /* One step: a task of this daemon.  Its value (owned), or NULL with *error. */
 static xmlrpc_value *
@@ -47,6 +54,97 @@ place(struct fs_call *call, int id, const xmlrpc_value *request, char **error)
     return plan;
 }
 
+/* --- Is everybody there? --- */
+
+/* Values are not shared between threads: each row has its own. */
+struct roll_call {
+    struct fs_call *call;
+    int id;
+    size_t n;
+    struct row {
+        const char *host;           /* or NULL: a switch */
+        const xmlrpc_value *where;  /* switch and target */
+        char *absent;               /* why it cannot be, or NULL */
+    } *rows;
+};
+
+static void
+ask_host(struct roll_call *all, struct row *row)
+{
+    struct fs_peer *peer = resource_host_peer(fs_call_state(all->call), row->host);
+    struct fs_reply reply = { 0 };
+    if (!peer) {
+        fs_reply_fail(&reply, "is not registered");
+    } else {
+        fs_peer_call(peer, "ping", fs_array(), ANSWER_MS, fs_call_request_id(all->call), &reply);
+    }
+    row->absent = reply.code ? fs_xasprintf("host %s: %s", row->host, reply.message) : NULL;
+    fs_reply_clear(&reply);
+}
+
+static void
+ask_switch(struct roll_call *all, struct row *row)
+{
+    xmlrpc_value *which = fs_set(fs_struct(), "switch", fs_string(fs_get_string(row->where, "switch", "")));
+    fs_set(which, "target", fs_string(fs_get_string(row->where, "target", "")));
+    xmlrpc_value *params = fs_append(fs_array(), fs_set(which, "allocation", fs_int(all->id)));
+    struct fs_peer *openflow = fs_daemon_peer(fs_call_daemon(all->call), "openflow");
+    struct fs_reply reply;
+    int code = openflow ? fs_peer_call(openflow, "get_rules", params, ANSWER_MS, fs_call_request_id(all->call), &reply)
+                        : fs_call_peer(all->call, NULL, "get_rules", params, &reply);
+    row->absent = code ? fs_xstrdup(reply.message) : NULL;
+    fs_reply_clear(&reply);
+}
+
+static void
+ask(void *aux, size_t i)
+{
+    struct roll_call *all = aux;
+    if (all->rows[i].host) {
+        ask_host(all, &all->rows[i]);
+    } else {
+        ask_switch(all, &all->rows[i]);
+    }
+}
+
+static void
+add_host(struct roll_call *all, const char *host)
+{
+    for (size_t i = 0; i < all->n; i++) {
+        if (!strcmp(all->rows[i].host, host)) {
+            return;
+        }
+    }
+    all->rows[all->n++].host = host;
+}
+
+/* Do all hosts and switches of the plan answer? */
+static bool
+all_answer(struct fs_call *call, int id, const xmlrpc_value *plan, const xmlrpc_value *switches, char **error)
+{
+    const xmlrpc_value *modules = fs_get(plan, "modules");
+    struct roll_call all = { .call = call, .id = id };
+    all.rows = fs_xcalloc(fs_size(modules) + fs_size(switches), sizeof *all.rows);
+    for (size_t i = 0; i < fs_size(modules); i++) {
+        add_host(&all, fs_get_string(fs_item(modules, i), "host", ""));
+    }
+    for (size_t i = 0; i < fs_size(switches); i++) {
+        all.rows[all.n++].where = fs_item(switches, i);
+    }
+    fs_parallel(all.n, ask, &all);
+    for (size_t i = 0; i < all.n; i++) {
+        if (!*error) {
+            *error = all.rows[i].absent;
+        } else {
+            free(all.rows[i].absent);
+        }
+    }
+    free(all.rows);
+    return !*error;
+}
+
+/* --- The steps --- */
+
 static bool
 add_rules(struct fs_call *call, int id, const xmlrpc_value *request, xmlrpc_value *plan, char **error)
 {
@@ -55,8 +153,9 @@ add_rules(struct fs_call *call, int id, const xmlrpc_value *request, xmlrpc_valu
     if (!rules) {
         return false;
     }
+    bool here = all_answer(call, id, plan, rules, error);
     fs_set(plan, "rules", rules);
-    return !resource_update(fs_call_state(call), id, fs_set(fs_struct(), "plan", fs_copy(plan)), error);
+    return here && !resource_update(fs_call_state(call), id, fs_set(fs_struct(), "plan", fs_copy(plan)), error);
 }
 
 static bool
@@ -68,7 +167,8 @@ carry_out(struct fs_call *call, int id, const xmlrpc_value *plan, char **error)
     }
     fs_free(done);
     /* Without the base rules no tagged packet gets as far as the rules of an allocation. */
-    done = step(call, "prepare_platform", fs_set(fs_struct(), "switches", fs_copy(fs_get(plan, "rules"))), error);
+    xmlrpc_value *where = fs_set(fs_struct(), "switches", fs_copy(fs_get(plan, "rules")));
+    done = step(call, "prepare_platform", fs_set(where, "id", fs_int(id)), error);
     if (!done) {
         return false;
     }
@@ -88,6 +188,11 @@ run(struct fs_call *call)
     xmlrpc_value *doc = resource_allocation(r, id), *plan = NULL;
     const xmlrpc_value *request = fs_get(doc, "request");
     char *error = NULL;
+    if (doc && (strcmp(fs_get_string(doc, "state", ""), "installing") || fs_get(doc, "plan"))) {
+        fs_call_fail(call, "allocation %d is %s: only one that install_allocation has just entered can be installed", id, fs_get_string(doc, "state", ""));
+        fs_free(doc);
+        return;
+    }
     bool done = doc && (plan = place(call, id, request, &error)) && add_rules(call, id, request, plan, &error)
                 && carry_out(call, id, plan, &error)
                 && !resource_update(r, id, fs_set(fs_struct(), "state", fs_string("installed")), &error);

@@ -97,7 +97,7 @@ choose(struct resource *r, const char *basesys, struct choice *c)
     }
     char *why = NULL;
     if (!n_alive) {
-        why = fs_xasprintf("no module host is up (%zu are known): start flowstream-modulehost on a server of the platform", fs_size(hosts));
+        why = fs_xasprintf("no module host is up (%zu are known; list_hosts tells their state): start flowstream-modulehost on a server of the platform", fs_size(hosts));
     } else if (!c->n_up) {
         why = fs_xasprintf("no host offers the base system %s: %s", basesys, offered.text);
     }

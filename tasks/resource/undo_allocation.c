@@ -1,7 +1,9 @@
 /* undo_allocation: take away all that there may be of an allocation, traffic first, and forget it.  Its caller has claimed it; afterwards it is free again.
  *
- * What cannot be reached now stays in the store in state "deleting", and the task settle comes back to it. */
+ * What cannot be reached now stays in the store in state "deleting", and the task settle comes back to it.  One that the store has in state "installing" is
+ * taken away after a crash as well, so a store that cannot be written (full disk) does not keep its modules and rules alive. */
 #include <stdlib.h>
+#include <string.h>
 
 #include <flowstream/log.h>
 #include <flowstream/method.h>
@@ -32,11 +34,14 @@ run(struct fs_call *call)
     }
     char *error = NULL;
     struct fs_text failed = { 0 };
-    resource_update(r, id, fs_set(fs_struct(), "state", fs_string("deleting")), &error);
-    if (error) {
+    if (resource_update(r, id, fs_set(fs_struct(), "state", fs_string("deleting")), &error)
+        && !strcmp(fs_get_string(doc, "state", ""), "installed")) {
         fs_text_addf(&failed, "%s", error); /* the intent is not on disk: nothing may be taken away yet */
     } else {
-        const xmlrpc_value *plan = fs_get(doc, "plan"), *rules = fs_get(plan, "rules"), *modules = fs_get(plan, "modules");
+        free(error);
+        error = NULL;
+        const xmlrpc_value *plan = fs_get(doc, "plan"), *rules = fs_get(plan, "rules");
+        const xmlrpc_value *modules = rules ? fs_get(plan, "modules") : NULL; /* nothing is started before the plan has its rules */
         if (fs_size(rules)) {
             step(call, "clear_switches", fs_set(fs_set(fs_struct(), "allocation", fs_int(id)), "switches", fs_copy(rules)), &failed);
         }

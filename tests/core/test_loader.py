@@ -4,7 +4,7 @@ import os
 import shutil
 import xmlrpc.client
 
-from daemon import Daemon, ok, run_all
+from daemon import Daemon, ok, run_all, wait_for
 
 D = Daemon()
 SAY = 'fs_call_return(call, fs_string("{}"));'
@@ -51,6 +51,31 @@ def refused(name, words, what):
     ok(words in said and f"{name}.so is not loaded" in said, what, said)
     ok(says(D.proxy(), "ping") == "pong", "  and the daemon is alive")
     os.unlink(D.path("command", name))
+
+
+def images(daemon):
+    return [name for name in os.listdir(os.path.join(daemon.dir, "run/images"))]
+
+
+def test_tried_at_the_start():
+    """All files are tried in one child before the first call; one that is bad spoils it for none but itself."""
+    daemon = Daemon()
+    try:
+        files = len(os.listdir(os.path.join(daemon.lib, "commands/common")))
+        daemon.start()
+        ok(wait_for(lambda: len(images(daemon)) == files and not [n for n in images(daemon) if n.startswith("ahead")]),
+           "after the start all files have been tried", images(daemon))
+        ok(says(daemon.proxy(), "ping") == "pong", "and serve")
+        daemon.stop()
+        shutil.rmtree(os.path.join(daemon.dir, "run/images"))
+        daemon.drop("command", "quits", SAY.format("x"), head="__attribute__((constructor)) static void begin(void) { _exit(0); }")
+        daemon.start()
+        ok(says(daemon.proxy(), "ping") == "pong", "one that ends its process at the start: the others serve")
+        ok("does it call exit()" in says(daemon.proxy(), "quits"), "and its own call says what is wrong with it", says(daemon.proxy(), "quits"))
+        ok(wait_for(lambda: not [n for n in images(daemon) if n.startswith("ahead")]), "and no trial is left", images(daemon))
+    finally:
+        daemon.stop()
+        daemon.remove()
 
 
 def test_refused():
@@ -121,7 +146,7 @@ def test_emptied_image():
 
 D.start()
 try:
-    run_all([test_life, test_refused, test_later_folder, test_upgrade, test_emptied_image,
+    run_all([test_life, test_tried_at_the_start, test_refused, test_later_folder, test_upgrade, test_emptied_image,
              lambda: ok(D.stop() == 0, "it ends cleanly", D.log()[-3000:])])
 finally:
     D.stop()

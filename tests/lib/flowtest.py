@@ -12,11 +12,14 @@ A test program takes the build folder from $FLOWSTREAM_BUILD (default: build/ of
 
 import contextlib
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+import xmlrpc.client
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,6 +101,10 @@ def until(seconds, function, step=0.05):
         time.sleep(step)
 
 
+# A test that takes too long is ended with SIGTERM: it takes down what it made all the same.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+
 class Platform:
     """An embedded platform in a temporary folder."""
 
@@ -149,6 +156,50 @@ class Platform:
     def modules(self, allocation):
         """Counters of the modules of an allocation, by name."""
         return {m["name"]: m for m in self.client.get_allocation(allocation)["modules"]}
+
+    def server(self, daemon="resource"):
+        """Python's own client for a daemon: what any user has.  Not for several threads."""
+        return xmlrpc.client.ServerProxy(self.client.url(daemon), allow_none=True)
+
+    def folder_of(self, daemon):
+        """The folder of a daemon, by its name in 'flowstream status'."""
+        return Path(self.client.record.data["daemons"][daemon]["dir"])
+
+    def bridges(self):
+        """Name and target of every switch."""
+        return {path.stem: f"unix:{path}" for path in sorted((self.dir / "ovs").glob("*.mgmt"))}
+
+    def rules(self, allocation=None):
+        """The rules of an allocation (or all that are ours) in all switches, asked of the switches themselves: "BRIDGE: RULE"."""
+        cookie = "cookie=0xf105000000000000/0xffff000000000000" if allocation is None else f"cookie={0xf105 << 48 | allocation << 16:#x}/0xffffffffffff0000"
+        found = []
+        for name, target in self.bridges().items():
+            def ask(argv=("ovs-ofctl", "-OOpenFlow14", "dump-flows", target, cookie)):
+                return subprocess.run(argv, capture_output=True, text=True, timeout=30 * PATIENCE)
+            said = until(10, lambda: (done := ask()).returncode == 0 and done) or ask()  # a switch that was just started again takes a moment
+            if said.returncode:
+                raise RuntimeError(said.stderr)
+            found += [f"{name}: {line.strip()}" for line in said.stdout.splitlines() if "cookie=" in line]
+        return found
+
+    def remains(self, allocation="*"):
+        """What there is of an allocation (default: of any) on this computer: rules, processes, folders with their rings, cgroups."""
+        found = [rule for rule in self.rules(None if allocation == "*" else allocation) if not re.search(r"cookie=0xf10500000000[0-9a-f]{4},", rule)]
+        found += [str(path) for path in self.dir.glob(f"hosts/*/modules/a{allocation}.*")]
+        found += [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/flowstream/{self.tag()}-*/a{allocation}.*")]
+        mine = re.compile(re.escape(str(self.dir)) + r"/hosts/[^/]*/modules/a" + ("[0-9]+" if allocation == "*" else str(allocation)) + r"\.")
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                found += [f"process {path.parent.name}: {line}"] if mine.search(line) else []
+        return found
+
+    def tag(self):
+        return flowstream.folder.tag(flowstream.folder.locate(self.dir))
+
+    def logs(self):
+        """The logs of all daemons, multiplexers and modules, one text."""
+        return "\n".join(path.read_text(errors="replace") for path in sorted(self.dir.glob("**/log")))
 
     def process(self, daemon):
         """The pid of a daemon, by its name in 'flowstream status' ("resource", "modulehost:h1", "ovs-vswitchd")."""
