@@ -58,6 +58,24 @@ begin(struct fs_call *call, int id, double wait)
     }
 }
 
+static const struct option {
+    const char *name, *types;
+} known_options[] = {
+    { "wait", "int or double" }, { "name", "string" },  { "key", "string" },
+    { "parameters", "struct" },  { "files", "struct" }, { "request", "string" },
+};
+
+static const struct option *
+find_option(const char *name)
+{
+    for (size_t i = 0; i < sizeof known_options / sizeof known_options[0]; i++) {
+        if (!strcmp(known_options[i].name, name)) {
+            return &known_options[i];
+        }
+    }
+    return NULL;
+}
+
 /* NULL, or what is wrong with the options: their types first, then their values. */
 static char *
 check_options(const xmlrpc_value *options)
@@ -65,12 +83,12 @@ check_options(const xmlrpc_value *options)
     for (size_t i = 0; i < fs_size(options); i++) {
         xmlrpc_value *v;
         const char *key = fs_member(options, i, &v), *type = fs_type_name(v);
-        bool number = !strcmp(type, "int") || !strcmp(type, "double");
-        if (strcmp(key, "wait") && strcmp(key, "name") && strcmp(key, "key")) {
-            return fs_xasprintf("there is no option '%.64s'; wait, name and key are possible", key);
+        const struct option *option = find_option(key);
+        if (!option) {
+            return fs_xasprintf("there is no option '%.64s'; wait, name, key, parameters, files and request are possible", key);
         }
-        if (*key == 'w' ? !number : strcmp(type, "string")) {
-            return fs_xasprintf("option %s must be of type %s, not %s", key, *key == 'w' ? "int or double" : "string", type);
+        if (!strstr(option->types, type)) {
+            return fs_xasprintf("option %s must be of type %s, not %s", key, option->types, type);
         }
     }
     double wait = fs_get_double(options, "wait", 0);

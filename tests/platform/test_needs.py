@@ -59,6 +59,13 @@ def check_texts(platform):
                   request="there", parameters={"prot": "tun1"})
 
 
+def check_options(platform):
+    for method in ("plan_allocation", "install_allocation"):
+        for options, words in (({"parametres": {}}, "no option 'parametres'"), ({"parameters": "x"}, "must be of type struct, not string"),
+                               ({"request": 1}, "must be of type string, not int"), ({"parameters": {"port": 1}}, "parameter 'port' is no string")):
+            tests.refused(f"{method}: {words}", [words], platform.client.call, "resource", method, SEVERAL, options)
+
+
 def check_command(platform):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -79,5 +86,6 @@ with Platform() as platform:
     check_hosts(platform)
     check_refused(platform)
     check_texts(platform)
+    check_options(platform)
     check_command(platform)
 tests.end()
