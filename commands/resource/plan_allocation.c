@@ -78,6 +78,7 @@ run(struct fs_call *call)
         fs_set(v, "ports", fs_copy(fs_get(plan, "ports")));
         fs_set(v, "paths", fs_copy(fs_get(plan, "flows")));
         fs_set(v, "rules", fs_copy(rules));
+        fs_set(v, "warnings", fs_string(fs_get_string(request, "warnings", "")));
         fs_call_return(call, v);
     }
     free(error);
@@ -91,7 +92,7 @@ FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "plan_allocation",
     .help = "Tells what install_allocation would do with the request now, and changes nothing: id (that the allocation would get), placement (modules with their hosts), ports (of ToNets), paths (of flows, with the "
-            "path identifiers that would be next), rules (of each switch).",
+            "path identifiers that would be next), rules (of each switch), warnings (of the language, a text).",
     .params = { { "alloc", "string", "the request, in the allocation language" },
                 { "options", "struct?", "parameters, files, request: as of install_allocation" } },
     .returns = "struct",
