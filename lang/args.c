@@ -72,8 +72,9 @@ check_port_name(struct check *check, const struct syntax_args *args, const char 
         }
         suggest_offer(&suggestion, check->env->ports[i]);
     }
-    struct fs_diagnostic *error = diagnostics_error(check->diagnostics, check_span_in_args(check, args, start, strlen(name)),
-                                                    "the network has no port '%.64s'", name);
+    struct fs_diagnostic *error =
+        diagnostics_error(check->diagnostics, check_span_in_args(check, args, start, strlen(name)),
+                          "the network has no port '%.64s'", name);
     diagnostics_suggest(check->diagnostics, error, suggestion.best);
 }
 
@@ -146,7 +147,9 @@ check_from_net(struct check *check, uint32_t node)
         return;
     }
     size_t offset = 0;
-    char *wrong = extract_in_port(check, node) && check->env->check_match ? check->env->check_match(check->env->aux, value, &offset) : NULL;
+    char *wrong = extract_in_port(check, node) && check->env->check_match
+                      ? check->env->check_match(check->env->aux, value, &offset)
+                      : NULL;
     if (wrong) {
         size_t length = strlen(value);
         offset = offset < length ? offset : length;
@@ -216,7 +219,8 @@ static struct span
 span_of_quoted(const struct check *check, uint32_t node, const char *message)
 {
     const struct syntax_args *args = check->facts[node].args;
-    const char *value = check->nodes[node].args, *open = strchr(message, '\''), *close = open ? strchr(open + 1, '\'') : NULL;
+    const char *value = check->nodes[node].args, *open = strchr(message, '\''),
+               *close = open ? strchr(open + 1, '\'') : NULL;
     if (!close || close == open + 1) {
         return args->span;
     }
@@ -304,7 +308,8 @@ check_argument_value(struct check *check, const struct fs_lang_argument *argumen
     }
     bool bounded = argument->minimum != 0 || argument->maximum != 0;
     return bounded && (number < argument->minimum || number > argument->maximum)
-               ? arena_printf(check->arena, "'%.40s' is not between %.9g and %.9g%s", value, argument->minimum, argument->maximum, argument->unit)
+               ? arena_printf(check->arena, "'%.40s' is not between %.9g and %.9g%s", value, argument->minimum,
+                              argument->maximum, argument->unit)
                : NULL;
 }
 
@@ -313,17 +318,20 @@ static void
 check_named_arg(struct check *check, uint32_t node, struct span part, bool *given)
 {
     const struct fs_lang_type *type = check->facts[node].type;
-    const char *text = arena_copy(check->arena, check->nodes[node].args + part.offset, part.length), *equals = strchr(text, '=');
+    const char *text = arena_copy(check->arena, check->nodes[node].args + part.offset, part.length),
+               *equals = strchr(text, '=');
     struct span span = check_span_in_args(check, check->facts[node].args, part.offset, part.length);
     struct suggestion suggestion;
     if (!equals) {
-        diagnostics_error(check->diagnostics, span, "arguments of a %s are written name=value, not '%.40s'", type->name, text);
+        diagnostics_error(check->diagnostics, span, "arguments of a %s are written name=value, not '%.40s'", type->name,
+                          text);
         return;
     }
     const char *name = arena_copy(check->arena, text, (size_t) (equals - text));
     const struct fs_lang_argument *argument = find_argument(type, name, &suggestion);
     if (!argument) {
-        struct fs_diagnostic *error = diagnostics_error(check->diagnostics, span, "a %s has no argument '%.40s'", type->name, name);
+        struct fs_diagnostic *error =
+            diagnostics_error(check->diagnostics, span, "a %s has no argument '%.40s'", type->name, name);
         diagnostics_suggest(check->diagnostics, error, suggestion.best);
         return;
     }
@@ -348,8 +356,8 @@ check_named_args(struct check *check, uint32_t node)
     }
     for (size_t i = 0; i < type->n_arguments; i++) {
         if (type->arguments[i].required && !given[i]) {
-            diagnostics_error(check->diagnostics, check->facts[node].args->span, "a %s needs the argument '%s'", type->name,
-                              type->arguments[i].name);
+            diagnostics_error(check->diagnostics, check->facts[node].args->span, "a %s needs the argument '%s'",
+                              type->name, type->arguments[i].name);
         }
     }
 }

@@ -1,8 +1,8 @@
 /* The first half of the checker: who is who.  Declarations become nodes, names in connections are looked up,
  * connections become links.
  *
- * The request is gone through first, then, one after the other, each use of a part (parts.c), which has names of its own.
- * The mistakes of a part are those of its first use.
+ * The request is gone through first, then, one after the other, each use of a part (parts.c), which has names of its
+ * own.  The mistakes of a part are those of its first use.
  *
  * A name that nobody declared becomes a ghost, a node without a type: so it is reported once, and nothing else is said
  * about what is connected to it.  Names may be used before they are declared. */
@@ -61,7 +61,9 @@ static bool
 check_instance(struct check *check, const struct check_instance *instance)
 {
     struct table own;
-    struct place place = { .instance = instance, .scope = instance->scope, .again = instance->part && instance->part->expanded };
+    struct place place = { .instance = instance,
+                           .scope = instance->scope,
+                           .again = instance->part && instance->part->expanded };
     place.names = instance->part ? &own : &check->names;
     table_init_like(place.names, &check->file->types);
     place.node_of = arena_array(check->arena, place.scope->n_elements, sizeof *place.node_of);
@@ -103,7 +105,9 @@ const char *
 check_shown_name(const struct check *check, uint32_t node, bool output)
 {
     enum node_stand stand = check->facts[node].stand;
-    return stand == STAND_INPUTS && output ? "input" : stand == STAND_OUTPUTS && !output ? "output" : check->nodes[node].name;
+    return stand == STAND_INPUTS && output     ? "input"
+           : stand == STAND_OUTPUTS && !output ? "output"
+                                               : check->nodes[node].name;
 }
 
 static void
@@ -145,9 +149,12 @@ add_node(struct check *check, const struct place *place, const char *name, const
     *node = (struct fs_request_node) { .name = name, .type = type_name, .args = "" };
     node->kind = type == &from_net ? FS_NODE_FROM_NET : type == &to_net ? FS_NODE_TO_NET : FS_NODE_MODULE;
     node->file = diagnostics_locate(check->diagnostics, span.offset, &node->line, &node->column);
-    check->facts[check->n_nodes] = (struct node_facts) {
-        .span = span, .type = type, .instance = place->instance, .again = place->again, .outputs_sound = true, .inputs_sound = true
-    };
+    check->facts[check->n_nodes] = (struct node_facts) { .span = span,
+                                                        .type = type,
+                                                        .instance = place->instance,
+                                                        .again = place->again,
+                                                        .outputs_sound = true,
+                                                        .inputs_sound = true };
     check->n_ghosts += !type;
     return (uint32_t) check->n_nodes++;
 }
@@ -166,7 +173,8 @@ invent_name(struct check *check, struct table *counts, const char *type)
 }
 
 static void
-report_second_declaration(struct check *check, const struct place *place, const struct syntax_element *element, uint32_t first)
+report_second_declaration(struct check *check, const struct place *place, const struct syntax_element *element,
+                          uint32_t first)
 {
     if (first == place->instance->input || first == place->instance->input + 1) {
         diagnostics_error(check->diagnostics, element->name_span, "'%s' is what leads %s: no module can have this name",
@@ -209,7 +217,8 @@ read_args(struct check *check, const struct place *place, const struct syntax_ar
 
 /* The nodes that stand for the ports of an instance of a part. */
 static void
-add_instance(struct check *check, const struct place *place, const struct syntax_element *element, struct part *part, uint32_t input)
+add_instance(struct check *check, const struct place *place, const struct syntax_element *element, struct part *part,
+             uint32_t input)
 {
     const char *name = check->nodes[input].name;
     uint32_t output = add_node(check, place, name, element->type, check->facts[input].span, &part->type);
@@ -239,8 +248,8 @@ fill_node(struct check *check, const struct place *place, const struct syntax_el
         keywords_read_properties(check, place->instance, &element->properties, true, &settings);
         check->nodes[node].needs = settings.needs;
     } else if (element->properties.n) {
-        diagnostics_error(check->diagnostics, element->properties.pairs[0].key_span, "'%s' is a %s, which has no properties",
-                          check->nodes[node].name, element->type);
+        diagnostics_error(check->diagnostics, element->properties.pairs[0].key_span,
+                          "'%s' is a %s, which has no properties", check->nodes[node].name, element->type);
     }
 }
 
@@ -320,7 +329,8 @@ report_undeclared(struct check *check, const struct place *place, const struct s
     struct suggestion suggestion;
     suggest_begin(&suggestion, element->name);
     for (size_t i = 0; i < check->n_nodes && diagnostics_wanted(check->diagnostics); i++) {
-        if (check->facts[i].args && check->facts[i].instance == place->instance && check->facts[i].stand != STAND_OUTPUTS) {
+        if (check->facts[i].args && check->facts[i].instance == place->instance &&
+            check->facts[i].stand != STAND_OUTPUTS) {
             suggest_offer(&suggestion, check->nodes[i].name + strlen(place->instance->prefix));
         }
     }
@@ -404,9 +414,10 @@ place_of(const struct syntax_element *element, const struct syntax_port *port)
     return port->span.length ? port->span : element->name ? element->name_span : element->type_span;
 }
 
-/* The node that a connection begins or ends at, where 'node' is what its name stands for; TABLE_NONE where it cannot. */
+/* The node that a connection begins or ends at, where 'node' is what its name stands for; TABLE_NONE: it cannot. */
 static uint32_t
-end_of_link(struct check *check, const struct place *place, const struct syntax_element *element, uint32_t node, bool output)
+end_of_link(struct check *check, const struct place *place, const struct syntax_element *element, uint32_t node,
+            bool output)
 {
     const struct check_instance *instance = place->instance;
     bool inner = instance->part && (node == instance->input || node == instance->input + 1);
@@ -466,9 +477,10 @@ connect_chain(struct check *check, const struct place *place, const struct synta
     }
     for (size_t i = 0; i < statement->n; i++) {
         if (elements[i].kind == SYNTAX_REFERENCE && elements[i].properties.n) {
-            diagnostics_error(check->diagnostics, elements[i].properties.pairs[0].key_span,
-                              "the properties of '%.64s' stand where it is declared; those of a connection behind its '->'",
-                              elements[i].name);
+            diagnostics_error(
+                check->diagnostics, elements[i].properties.pairs[0].key_span,
+                "the properties of '%.64s' stand where it is declared; those of a connection behind its '->'",
+                elements[i].name);
         }
         if (elements[i].listed) {
             diagnostics_error(check->diagnostics, elements[i].name_span,

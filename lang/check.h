@@ -23,12 +23,12 @@ struct variable {
 /* One use of a part, or the request itself, which has no parent. */
 struct check_instance {
     const struct syntax_scope *scope;
-    struct part *part;    /* NULL: the request */
-    const char *prefix;   /* of the names in it: "outer." */
-    const char **values;  /* of the part's parameters */
-    uint32_t input;       /* node that stands for its inputs; the next one stands for its outputs */
+    struct part *part;   /* NULL: the request */
+    const char *prefix;  /* of the names in it: "outer." */
+    const char **values; /* of the part's parameters */
+    uint32_t input;      /* node that stands for its inputs; the next one stands for its outputs */
     unsigned int depth;
-    struct span span;     /* where it is used */
+    struct span span; /* where it is used */
     const struct check_instance *parent;
     struct check_instance *next;
 };
@@ -38,9 +38,9 @@ enum node_stand { STAND_NONE, STAND_INPUTS, STAND_OUTPUTS };
 
 /* What the checker remembers of a node beside what the request will say of it. */
 struct node_facts {
-    struct span span;                /* the name, or the type of an unnamed one */
-    const struct syntax_args *args;  /* NULL: a ghost */
-    const struct fs_lang_type *type; /* NULL: unknown, which is reported; then nothing more is asked of it */
+    struct span span;                      /* the name, or the type of an unnamed one */
+    const struct syntax_args *args;        /* NULL: a ghost */
+    const struct fs_lang_type *type;       /* NULL: unknown, which is reported; then nothing more is asked of it */
     const struct check_instance *instance; /* in which it is */
     enum node_stand stand;
     bool again; /* in an instance that is not the first of its part: its structure has been checked */
@@ -84,13 +84,13 @@ struct check {
     const struct syntax_scope *scope; /* of the request */
     struct settings settings;         /* of its headers */
 
-    bool incomplete;    /* connections were lost in what could not be parsed */
+    bool incomplete; /* connections were lost in what could not be parsed */
     struct {
         const struct syntax_string *strings;
         const struct check_instance *instance;
         const char *value;
         bool missing; /* a parameter in it has no value */
-    } last_args; /* what was read last */
+    } last_args;      /* what was read last */
     struct {
         const struct syntax_pair *pairs;
         const struct check_instance *instance;
@@ -152,7 +152,8 @@ void parameters_declare(struct check *, const struct syntax_scope *);
 void parameters_report_unknown(struct check *);
 
 /* The value of a string, or of an unquoted value, where it is used. */
-const char *parameters_value(struct check *, const struct check_instance *, const char *value, bool variable, struct span);
+const char *parameters_value(struct check *, const struct check_instance *, const char *value, bool variable,
+                             struct span);
 
 /* "Counter" of the built-in types, of the parts and of the surroundings, or NULL. */
 const struct fs_lang_type *check_find_type(const struct check *, const char *name);

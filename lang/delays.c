@@ -28,9 +28,9 @@ find_end(struct check *check, const char *name, struct span span, enum fs_reques
         return false;
     }
     if (check->facts[*node].type && check->nodes[*node].kind != kind) {
-        struct fs_diagnostic *error = diagnostics_error(
-            check->diagnostics, span, "a bound on the delay %s a %s, but '%s' is a %s", kind == FS_NODE_FROM_NET ? "begins at" : "ends at",
-            type, name, check->nodes[*node].type);
+        struct fs_diagnostic *error =
+            diagnostics_error(check->diagnostics, span, "a bound on the delay %s a %s, but '%s' is a %s",
+                              kind == FS_NODE_FROM_NET ? "begins at" : "ends at", type, name, check->nodes[*node].type);
         diagnostics_note(check->diagnostics, error, &check->facts[*node].span, "'%s' is declared here", name);
         return false;
     }
@@ -96,8 +96,8 @@ check_delays(struct check *check, struct fs_request *request)
         return;
     }
     if (scope->n_delays > MOST_DELAYS) {
-        diagnostics_error(check->diagnostics, scope->delays[MOST_DELAYS].from_span, "the request has more than %u bounds on delays",
-                          MOST_DELAYS);
+        diagnostics_error(check->diagnostics, scope->delays[MOST_DELAYS].from_span,
+                          "the request has more than %u bounds on delays", MOST_DELAYS);
         return;
     }
     bool *seen = arena_array(check->arena, check->n_nodes, sizeof *seen);
@@ -108,8 +108,9 @@ check_delays(struct check *check, struct fs_request *request)
         struct fs_request_delay *result = &delays[request->n_delays];
         result->bound = read_bound(check, delay);
         if (first) {
-            struct fs_diagnostic *error = diagnostics_error(check->diagnostics, delay->from_span, "the delay from '%s' to '%s' is bounded twice",
-                                                            delay->from, delay->to);
+            struct fs_diagnostic *error =
+                diagnostics_error(check->diagnostics, delay->from_span, "the delay from '%s' to '%s' is bounded twice",
+                                  delay->from, delay->to);
             diagnostics_note(check->diagnostics, error, &first->from_span, "it is first bounded here");
             continue;
         }
@@ -118,7 +119,8 @@ check_delays(struct check *check, struct fs_request *request)
             continue;
         }
         if (!check->incomplete && !check->n_ghosts && !is_reached(check, result->from, result->to, seen, stack)) {
-            diagnostics_error(check->diagnostics, delay->to_span, "no way leads from '%s' to '%s'", delay->from, delay->to);
+            diagnostics_error(check->diagnostics, delay->to_span, "no way leads from '%s' to '%s'", delay->from,
+                              delay->to);
         }
         request->n_delays++;
     }

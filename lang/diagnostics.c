@@ -87,7 +87,8 @@ diagnostics_add_source(struct fs_diagnostics *list, const char *file_name, const
         memcpy(list->source + start, text, size);
     }
     list->source_size = start + size;
-    list->sources = arena_grow(&list->arena, list->sources, list->n_sources, &list->sources_capacity, sizeof *list->sources);
+    list->sources =
+        arena_grow(&list->arena, list->sources, list->n_sources, &list->sources_capacity, sizeof *list->sources);
     list->sources[list->n_sources++] =
         (struct source) { arena_copy(&list->arena, file_name, strlen(file_name)), (uint32_t) list->n_lines };
     find_lines(list, start);
@@ -263,7 +264,8 @@ fs_diagnostics_destroy(struct fs_diagnostics *list)
 static void
 add_line(struct fs_diagnostics *list, size_t start)
 {
-    list->line_starts = arena_grow(&list->arena, list->line_starts, list->n_lines, &list->lines_capacity, sizeof *list->line_starts);
+    list->line_starts =
+        arena_grow(&list->arena, list->line_starts, list->n_lines, &list->lines_capacity, sizeof *list->line_starts);
     list->line_starts[list->n_lines++] = (uint32_t) start;
 }
 
@@ -293,8 +295,7 @@ add(struct fs_diagnostics *list, enum fs_severity severity, struct span span, ch
     entry->line = global_line(list, span.offset);
     entry->seen.file = diagnostics_locate(list, span.offset, &entry->seen.line, &entry->seen.column);
     entry->seen.length = visible_length(list, span, entry->line);
-    list->entries =
-        arena_grow(&list->arena, list->entries, list->n_entries, &list->capacity, sizeof(struct entry *));
+    list->entries = arena_grow(&list->arena, list->entries, list->n_entries, &list->capacity, sizeof(struct entry *));
     list->entries[list->n_entries++] = entry;
     return &entry->seen;
 }

@@ -7,7 +7,7 @@
 
 struct fs_request_document {
     struct arena arena; /* of the whole request */
-    const char *text;     /* of all files */
+    const char *text;   /* of all files */
     size_t size;
     struct tokens tokens; /* of the first */
 };

@@ -1,8 +1,9 @@
 /* The formatter: tokens to canonical text.
  *
  * It works on the tokens, not on the tree, and so keeps every comment.  One statement a line; one empty line where
- * there are any; a chain that was broken over lines goes on with an indented "->" on each; what stands in a block is indented.  Comments stay behind what
- * they stand behind: only those on both sides of a line break at an arrow come to stand before the arrow. */
+ * there are any; a chain that was broken over lines goes on with an indented "->" on each; what stands in a block is
+ * indented.  Comments stay behind what they stand behind: only those on both sides of a line break at an arrow come to
+ * stand before the arrow. */
 #include "config.h"
 
 #include "lang/document.h"

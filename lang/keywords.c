@@ -18,7 +18,8 @@
 #define MOST_CORES 1024000u /* thousandths */
 #define MOST_HOSTS 256u
 
-#define KEYWORD(KEY, FUNCTION, HELP) static char *parse_##FUNCTION(struct arena *, const char *value, struct settings *);
+#define KEYWORD(KEY, FUNCTION, HELP)                                                                                   \
+    static char *parse_##FUNCTION(struct arena *, const char *value, struct settings *);
 #include "lang/keywords.def"
 #undef KEYWORD
 
@@ -145,8 +146,8 @@ keywords_check(struct check *check, struct fs_request *request)
 }
 
 void
-keywords_read_properties(struct check *check, const struct check_instance *instance, const struct syntax_properties *list,
-                         bool module, struct settings *settings)
+keywords_read_properties(struct check *check, const struct check_instance *instance,
+                         const struct syntax_properties *list, bool module, struct settings *settings)
 {
     const struct syntax_pair *first[N_PROPERTIES] = { NULL }, *about_hosts = NULL;
     if (list->n == 0) {
@@ -231,7 +232,8 @@ report_unknown_property(struct check *check, const struct syntax_pair *pair, boo
             list = arena_printf(check->arena, "%s %s", list, properties[p].key);
         }
     }
-    struct fs_diagnostic *error = diagnostics_error(check->diagnostics, pair->key_span, "a %s has no property '%.64s'", owner, pair->key);
+    struct fs_diagnostic *error =
+        diagnostics_error(check->diagnostics, pair->key_span, "a %s has no property '%.64s'", owner, pair->key);
     diagnostics_suggest(check->diagnostics, error, suggestion.best);
     diagnostics_note(check->diagnostics, error, NULL, "the properties of a %s are:%s", owner, list);
 }
@@ -276,7 +278,8 @@ check_avoided(struct check *check, const struct syntax_pair *pair, const struct 
         left += !contains(needs->avoid, needs->n_avoid, needs->hosts[i]);
     }
     if (pair && needs->n_hosts && !left) {
-        diagnostics_error(check->diagnostics, pair->value_span, "%s: no host is left: all that are allowed are to be avoided", pair->key);
+        diagnostics_error(check->diagnostics, pair->value_span,
+                          "%s: no host is left: all that are allowed are to be avoided", pair->key);
     }
 }
 

@@ -10,7 +10,7 @@ void keywords_check(struct check *, struct fs_request *);
 
 /* Check the properties of a module (else: of a connection) in 'instance' and enter them in '*settings', which hold the
  * defaults.  'what' the properties belong to is for messages. */
-void keywords_read_properties(struct check *, const struct check_instance *, const struct syntax_properties *, bool module,
-                              struct settings *);
+void keywords_read_properties(struct check *, const struct check_instance *, const struct syntax_properties *,
+                              bool module, struct settings *);
 
 #endif

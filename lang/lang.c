@@ -26,7 +26,7 @@
 #define DEFAULT_MESSAGES 100u
 #define DEFAULT_FILES 64u
 #define MOST_SUBSTITUTES ((size_t) 16 << 20) /* bytes of values of parameters */
-#define LARGEST_TEXT ((size_t) 1 << 30) /* offsets have 32 bits */
+#define LARGEST_TEXT ((size_t) 1 << 30)      /* offsets have 32 bits */
 #define MOST_PORTS 65536u
 
 /* One call. */
@@ -193,7 +193,9 @@ static const char *
 shown_path(struct job *job, const char *name)
 {
     const char *slash = strrchr(job->file_name, '/');
-    return slash ? arena_printf(&job->request->document->arena, "%.*s/%s", (int) (slash - job->file_name), job->file_name, name) : name;
+    return slash ? arena_printf(&job->request->document->arena, "%.*s/%s", (int) (slash - job->file_name),
+                                job->file_name, name)
+                 : name;
 }
 
 /* The bytes of a file, malloc()ed; NULL after a report. */
@@ -203,7 +205,8 @@ read_include(struct job *job, const char *name, struct span span, size_t *size)
     char *bytes = NULL;
     *size = 0;
     if (!job->env->read_include) {
-        diagnostics_error(job->diagnostics, span, "'%.255s' cannot be included: this text came without the files beside it", name);
+        diagnostics_error(job->diagnostics, span,
+                          "'%.255s' cannot be included: this text came without the files beside it", name);
         return NULL;
     }
     int number = job->env->read_include(job->env->aux, name, &bytes, size);
@@ -213,7 +216,8 @@ read_include(struct job *job, const char *name, struct span span, size_t *size)
     }
     if (*size > job->limits.text - job->total) {
         free(bytes);
-        diagnostics_error(job->diagnostics, span, "with '%.255s' the text has more than %zu bytes", name, job->limits.text);
+        diagnostics_error(job->diagnostics, span, "with '%.255s' the text has more than %zu bytes", name,
+                          job->limits.text);
         return NULL;
     }
     return bytes;
@@ -243,8 +247,10 @@ open_include(void *job_, const char *name, struct span span, struct parser_sourc
     struct job *job = job_;
     struct fs_request_document *document = job->request->document;
     if (!is_harmless_path(name)) {
-        struct fs_diagnostic *error = diagnostics_error(job->diagnostics, span, "'%.64s' is no name of a file beside this one", name);
-        diagnostics_note(job->diagnostics, error, NULL, "a name consists of letters, digits, '_', '.', '-' and '/', and leads nowhere up");
+        struct fs_diagnostic *error =
+            diagnostics_error(job->diagnostics, span, "'%.64s' is no name of a file beside this one", name);
+        diagnostics_note(job->diagnostics, error, NULL,
+                         "a name consists of letters, digits, '_', '.', '-' and '/', and leads nowhere up");
         return false;
     }
     if (table_find(&job->included, name) != TABLE_NONE) {
@@ -332,7 +338,8 @@ check_requests(struct job *job, struct check_file *file)
         return;
     }
     if (tree->top.n_statements || tree->top.n_delays) {
-        diagnostics_error(job->diagnostics, tree->top.n_statements ? tree->top.first_statement : tree->top.delays[0].from_span,
+        diagnostics_error(job->diagnostics,
+                          tree->top.n_statements ? tree->top.first_statement : tree->top.delays[0].from_span,
                           "this stands outside of the requests: only headers, parameters, parts and includes may");
     }
     bool first = true;

@@ -21,11 +21,11 @@ struct lexer {
     uint32_t size, at;
     struct tokens tokens;
     size_t capacity;
-    enum token_kind last;    /* but for comments; TOKEN_STATEMENT_END at the start of a line */
-    unsigned int n_words;    /* tokens of this statement on this line */
-    bool block_due;          /* it begins like a block, whose brace is not there yet */
-    bool in_properties;      /* between their braces */
-    bool in_block;           /* a '}' ends it */
+    enum token_kind last; /* but for comments; TOKEN_STATEMENT_END at the start of a line */
+    unsigned int n_words; /* tokens of this statement on this line */
+    bool block_due;       /* it begins like a block, whose brace is not there yet */
+    bool in_properties;   /* between their braces */
+    bool in_block;        /* a '}' ends it */
 };
 
 static void next_token(struct lexer *);
@@ -100,7 +100,8 @@ at_comment(const struct lexer *lexer)
 static bool
 is_edge(enum token_kind kind)
 {
-    return kind == TOKEN_STATEMENT_END || kind == TOKEN_LINE_END || kind == TOKEN_OPEN_BLOCK || kind == TOKEN_CLOSE_BLOCK;
+    return kind == TOKEN_STATEMENT_END || kind == TOKEN_LINE_END || kind == TOKEN_OPEN_BLOCK ||
+           kind == TOKEN_CLOSE_BLOCK;
 }
 
 static bool
@@ -345,8 +346,8 @@ is_ascii_space_or_known(const struct lexer *lexer)
 {
     char c = peek(lexer, 0);
     uint32_t length;
-    return at_line_end(lexer) || c == ' ' || c == '\t' || c == '"' || c == '{' || c == '}' || is_name(c) || at_comment(lexer) ||
-           punctuation(c, peek(lexer, 1), &length) != TOKEN_BAD;
+    return at_line_end(lexer) || c == ' ' || c == '\t' || c == '"' || c == '{' || c == '}' || is_name(c) ||
+           at_comment(lexer) || punctuation(c, peek(lexer, 1), &length) != TOKEN_BAD;
 }
 
 /* Everything up to the next character that the language knows is one mistake, not many. */
@@ -365,8 +366,9 @@ read_bad(struct lexer *lexer, uint32_t start)
     } else if (span.length == 1 && (*bad == '-' || *bad == '>')) {
         diagnostics_suggest(lexer->diagnostics, error, "->");
     } else if (*bad == '=') {
-        diagnostics_note(lexer->diagnostics, error, NULL,
-                         "a '=' belongs to a header, KEY=value at the beginning of a line, or to properties, {key=value}");
+        diagnostics_note(
+            lexer->diagnostics, error, NULL,
+            "a '=' belongs to a header, KEY=value at the beginning of a line, or to properties, {key=value}");
     }
     push(lexer, TOKEN_BAD, start);
 }
@@ -387,7 +389,10 @@ next_token(struct lexer *lexer)
     } else if (c == '{' || c == '}') {
         bool block = c == '{' ? lexer->block_due && lexer->n_words > 1 : !lexer->in_properties;
         lexer->at++;
-        push(lexer, c == '{' ? (block ? TOKEN_OPEN_BLOCK : TOKEN_OPEN_PROPERTIES) : block ? TOKEN_CLOSE_BLOCK : TOKEN_CLOSE_PROPERTIES,
+        push(lexer,
+             c == '{' ? (block ? TOKEN_OPEN_BLOCK : TOKEN_OPEN_PROPERTIES)
+             : block  ? TOKEN_CLOSE_BLOCK
+                      : TOKEN_CLOSE_PROPERTIES,
              start);
     } else if (c == '$' && is_name_start(next)) {
         read_parameter(lexer, start);
@@ -419,7 +424,8 @@ goes_on(enum token_kind last, enum token_kind next)
     case TOKEN_OPEN_PROPERTIES:
     case TOKEN_EQUALS: return true;
     default:
-        return next == TOKEN_ARROW || next == TOKEN_OPEN_PROPERTIES || next == TOKEN_OPEN_BLOCK || next == TOKEN_CLOSE_PROPERTIES ||
+        return next == TOKEN_ARROW || next == TOKEN_OPEN_PROPERTIES || next == TOKEN_OPEN_BLOCK ||
+               next == TOKEN_CLOSE_PROPERTIES ||
                (next == TOKEN_CLOSE && (last == TOKEN_STRING || last == TOKEN_PARAMETER));
     }
 }
@@ -487,7 +493,8 @@ parameter_at(const char *text, uint32_t at, uint32_t end, struct span *name)
 }
 
 char *
-lexer_decode_string(struct arena *arena, const char *text, struct span span, struct fs_diagnostics *diagnostics, bool *variable)
+lexer_decode_string(struct arena *arena, const char *text, struct span span, struct fs_diagnostics *diagnostics,
+                    bool *variable)
 {
     char *decoded = arena_alloc(arena, span.length), *to = decoded;
     uint32_t end = span.offset + span.length - 1;

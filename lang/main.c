@@ -166,10 +166,12 @@ report(int error, struct fs_diagnostics *diagnostics, bool json)
 
 /* Print what 'writer' makes of the requests that are asked for: 'between' them, and 'open' and 'close' around several. */
 static int
-write_requests(const struct options *options, const struct fs_request *request, char *(*writer)(const struct fs_request *),
-               const char *open, const char *between, const char *close)
+write_requests(const struct options *options, const struct fs_request *request,
+               char *(*writer)(const struct fs_request *), const char *open, const char *between, const char *close)
 {
-    const struct fs_request *only = options->request ? fs_request_find(request, options->request) : request->next ? NULL : request;
+    const struct fs_request *only = options->request ? fs_request_find(request, options->request)
+                                    : request->next  ? NULL
+                                                     : request;
     if (options->request && !only) {
         fprintf(stderr, "flowstream-lang: %s has no request '%s'\n", shown_name(options), options->request);
         return EXIT_ERRORS;

@@ -20,8 +20,8 @@ static struct variable *
 add_variable(struct check *check, const char *name, const char *value)
 {
     struct check_file *file = check->file;
-    file->variables =
-        arena_grow(check->arena, file->variables, file->n_variables, &file->variables_capacity, sizeof *file->variables);
+    file->variables = arena_grow(check->arena, file->variables, file->n_variables, &file->variables_capacity,
+                                 sizeof *file->variables);
     table_add(&file->variable_names, name, (uint32_t) file->n_variables);
     struct variable *variable = &file->variables[file->n_variables++];
     *variable = (struct variable) { .name = name, .value = value };
@@ -56,11 +56,13 @@ parameters_declare(struct check *check, const struct syntax_scope *scope)
         }
         table_add(&here, pair->key, (uint32_t) i);
         if (pair->variable) {
-            diagnostics_error(check->diagnostics, pair->value_span, "the default of '$%.64s' cannot speak of parameters", pair->key);
+            diagnostics_error(check->diagnostics, pair->value_span,
+                              "the default of '$%.64s' cannot speak of parameters", pair->key);
         }
         const char *given = given_value(check, pair->key);
         uint32_t known = table_find(&check->file->variable_names, pair->key);
-        struct variable *variable = known == TABLE_NONE ? add_variable(check, pair->key, NULL) : &check->file->variables[known];
+        struct variable *variable =
+            known == TABLE_NONE ? add_variable(check, pair->key, NULL) : &check->file->variables[known];
         variable->value = given ? given : pair->broken ? "" : pair->value;
     }
 }
@@ -77,7 +79,8 @@ report_without_value(struct check *check, const char *name, struct span span)
     }
     struct fs_diagnostic *error = diagnostics_error(check->diagnostics, span, "parameter '$%.64s' has no value", name);
     diagnostics_suggest(check->diagnostics, error, suggestion.best);
-    diagnostics_note(check->diagnostics, error, NULL, "give it when the request is installed (-D %.64s=VALUE), or its default in a line $%.64s=VALUE",
+    diagnostics_note(check->diagnostics, error, NULL,
+                     "give it when the request is installed (-D %.64s=VALUE), or its default in a line $%.64s=VALUE",
                      name, name);
 }
 
@@ -126,7 +129,8 @@ find(void *asker_, const char *name, struct span span)
 }
 
 const char *
-parameters_value(struct check *check, const struct check_instance *instance, const char *value, bool variable, struct span span)
+parameters_value(struct check *check, const struct check_instance *instance, const char *value, bool variable,
+                 struct span span)
 {
     struct asker asker = { check, instance };
     struct lexer_parameters parameters = { find, &asker };
@@ -147,8 +151,8 @@ parameters_report_unknown(struct check *check)
             suggest_offer(&suggestion, check->file->variables[k].name);
         }
         struct span start = { 0, 0 };
-        struct fs_diagnostic *error =
-            diagnostics_error(check->diagnostics, start, "parameter '%.64s' is given a value, but the text does not speak of it", name);
+        struct fs_diagnostic *error = diagnostics_error(
+            check->diagnostics, start, "parameter '%.64s' is given a value, but the text does not speak of it", name);
         diagnostics_suggest(check->diagnostics, error, suggestion.best);
     }
 }

@@ -34,8 +34,8 @@ struct parser {
     const char *text;
     const struct parser_includes *includes; /* NULL: they are not opened */
     bool included;                          /* this is such a file */
-    const struct token *token; /* the one to be looked at: never a comment or a line end without meaning */
-    const struct token *end;   /* TOKEN_END_OF_TEXT */
+    const struct token *token;              /* the one to be looked at: never a comment or a line end without meaning */
+    const struct token *end;                /* TOKEN_END_OF_TEXT */
     struct fs_diagnostics *diagnostics;
     struct syntax_tree *tree;
     struct syntax_scope *scope; /* what a statement belongs to */
@@ -95,8 +95,8 @@ end_block(struct parser *parser)
 {
     if (parser->token->kind != TOKEN_CLOSE_BLOCK) {
         struct fs_diagnostic *error =
-            diagnostics_error(parser->diagnostics, parser->scope->span, "the block '%.64s' is not closed: '}' is missing",
-                              parser->scope->name);
+            diagnostics_error(parser->diagnostics, parser->scope->span,
+                              "the block '%.64s' is not closed: '}' is missing", parser->scope->name);
         diagnostics_note(parser->diagnostics, error, NULL, "the next block, or the end of the text, comes first");
     }
     parser->scope = &parser->tree->top;
@@ -289,11 +289,11 @@ parse_header(struct parser *parser)
     struct syntax_scope *scope = parser->scope;
     struct syntax_pair header = parse_pair(parser);
     if (scope->part) {
-        diagnostics_error(parser->diagnostics, header.key_span, "header '%.64s' stands in a part: headers belong to a request",
-                          header.key);
+        diagnostics_error(parser->diagnostics, header.key_span,
+                          "header '%.64s' stands in a part: headers belong to a request", header.key);
     } else if (parser->included) {
-        diagnostics_error(parser->diagnostics, header.key_span, "header '%.64s' stands in an included file: headers belong to a request",
-                          header.key);
+        diagnostics_error(parser->diagnostics, header.key_span,
+                          "header '%.64s' stands in an included file: headers belong to a request", header.key);
     } else if (scope->n_statements) {
         struct fs_diagnostic *error = diagnostics_error(parser->diagnostics, header.key_span,
                                                         "header '%s' stands behind the first declaration", header.key);
@@ -331,7 +331,8 @@ parse_include(struct parser *parser)
     advance(parser);
     struct span span = parser->token->span;
     bool good = parser->token->kind == TOKEN_STRING, variable = false;
-    const char *name = good ? lexer_decode_string(parser->arena, parser->text, span, parser->diagnostics, &variable) : "";
+    const char *name =
+        good ? lexer_decode_string(parser->arena, parser->text, span, parser->diagnostics, &variable) : "";
     advance(parser);
     if (parser->scope != &parser->tree->top) {
         diagnostics_error(parser->diagnostics, span, "an include stands outside of requests and parts");
@@ -410,10 +411,12 @@ parse_block(struct parser *parser)
         end_block(parser);
     }
     if (parser->included && !scope->part) {
-        diagnostics_error(parser->diagnostics, scope->span, "request '%.64s' stands in an included file: parts may", scope->name);
+        diagnostics_error(parser->diagnostics, scope->span, "request '%.64s' stands in an included file: parts may",
+                          scope->name);
     }
     advance(parser);
-    tree->scopes = arena_grow(parser->arena, tree->scopes, tree->n_scopes, &tree->scopes_capacity, sizeof(struct syntax_scope *));
+    tree->scopes =
+        arena_grow(parser->arena, tree->scopes, tree->n_scopes, &tree->scopes_capacity, sizeof(struct syntax_scope *));
     tree->scopes[tree->n_scopes++] = scope;
     tree->n_requests += !scope->part;
     parser->scope = scope;
@@ -478,7 +481,8 @@ parse_delay(struct parser *parser)
         diagnostics_error(parser->diagnostics, start->span, "a bound on the delay belongs to a request, not to a part");
         return;
     }
-    scope->delays = arena_grow(parser->arena, scope->delays, scope->n_delays, &scope->delays_capacity, sizeof *scope->delays);
+    scope->delays =
+        arena_grow(parser->arena, scope->delays, scope->n_delays, &scope->delays_capacity, sizeof *scope->delays);
     scope->delays[scope->n_delays++] = delay;
 }
 
@@ -583,7 +587,8 @@ parse_argument(struct parser *parser, struct syntax_args *args, bool *unclosed)
         string.variable = true;
     } else {
         size_t errors = fs_diagnostics_errors(parser->diagnostics);
-        string.value = lexer_decode_string(parser->arena, parser->text, string.span, parser->diagnostics, &string.variable);
+        string.value =
+            lexer_decode_string(parser->arena, parser->text, string.span, parser->diagnostics, &string.variable);
         args->broken |= errors != fs_diagnostics_errors(parser->diagnostics);
     }
     advance(parser);

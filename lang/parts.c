@@ -28,13 +28,16 @@ parts_declare(struct check *check)
         struct table *names = scope->part ? &file->part_names : &requests;
         uint32_t first = table_find(names, scope->name);
         if (first != TABLE_NONE) {
-            struct fs_diagnostic *error = diagnostics_error(check->diagnostics, scope->span, "%s '%.64s' is declared twice",
-                                                            scope->part ? "part" : "request", scope->name);
-            diagnostics_note(check->diagnostics, error, &tree->scopes[first]->span, "'%.64s' is first declared here", scope->name);
+            struct fs_diagnostic *error =
+                diagnostics_error(check->diagnostics, scope->span, "%s '%.64s' is declared twice",
+                                  scope->part ? "part" : "request", scope->name);
+            diagnostics_note(check->diagnostics, error, &tree->scopes[first]->span, "'%.64s' is first declared here",
+                             scope->name);
             continue;
         }
         if (scope->part && check_find_type(check, scope->name)) {
-            diagnostics_error(check->diagnostics, scope->span, "part '%.64s' has the name of a module type", scope->name);
+            diagnostics_error(check->diagnostics, scope->span, "part '%.64s' has the name of a module type",
+                              scope->name);
         }
         table_add(names, scope->name, (uint32_t) i);
         if (scope->part) {
@@ -50,20 +53,23 @@ static void
 check_formals(struct check *check, const struct syntax_scope *scope)
 {
     if (scope->n_parameters > MOST_PARAMETERS) {
-        diagnostics_error(check->diagnostics, scope->parameters[MOST_PARAMETERS].key_span, "part '%.64s' has more than %u parameters",
-                          scope->name, MOST_PARAMETERS);
+        diagnostics_error(check->diagnostics, scope->parameters[MOST_PARAMETERS].key_span,
+                          "part '%.64s' has more than %u parameters", scope->name, MOST_PARAMETERS);
         return;
     }
     for (size_t i = 0; i < scope->n_parameters; i++) {
         const struct syntax_pair *formal = &scope->parameters[i];
         if (formal->value && formal->variable) {
-            diagnostics_error(check->diagnostics, formal->value_span, "the default of '$%.64s' cannot speak of parameters", formal->key);
+            diagnostics_error(check->diagnostics, formal->value_span,
+                              "the default of '$%.64s' cannot speak of parameters", formal->key);
         } else if (i > 0 && !formal->value && scope->parameters[i - 1].value) {
-            diagnostics_error(check->diagnostics, formal->key_span, "'$%.64s' needs a default, as the parameter before it has one", formal->key);
+            diagnostics_error(check->diagnostics, formal->key_span,
+                              "'$%.64s' needs a default, as the parameter before it has one", formal->key);
         }
         for (size_t k = 0; k < i; k++) {
             if (!strcmp(scope->parameters[k].key, formal->key)) {
-                diagnostics_error(check->diagnostics, formal->key_span, "part '%.64s' has two parameters '$%.64s'", scope->name, formal->key);
+                diagnostics_error(check->diagnostics, formal->key_span, "part '%.64s' has two parameters '$%.64s'",
+                                  scope->name, formal->key);
                 break;
             }
         }
@@ -100,18 +106,20 @@ parts_find(const struct check *check, const char *name)
 
 /* Nothing can be a part of itself. */
 static bool
-check_depth(struct check *check, const struct part *part, const struct syntax_element *element, const struct check_instance *parent)
+check_depth(struct check *check, const struct part *part, const struct syntax_element *element,
+            const struct check_instance *parent)
 {
     for (const struct check_instance *i = parent; i; i = i->parent) {
         if (i->part == part) {
-            struct fs_diagnostic *error =
-                diagnostics_error(check->diagnostics, element->type_span, "part '%.64s' would contain itself", part->type.name);
+            struct fs_diagnostic *error = diagnostics_error(check->diagnostics, element->type_span,
+                                                            "part '%.64s' would contain itself", part->type.name);
             diagnostics_note(check->diagnostics, error, &part->scope->span, "it is declared here");
             return false;
         }
     }
     if (parent->depth >= DEEPEST) {
-        diagnostics_error(check->diagnostics, element->type_span, "parts are used within parts more than %u deep", DEEPEST);
+        diagnostics_error(check->diagnostics, element->type_span, "parts are used within parts more than %u deep",
+                          DEEPEST);
         return false;
     }
     return true;
@@ -132,9 +140,9 @@ read_values(struct check *check, const struct syntax_element *element, const str
     }
     if (args->n < required || args->n > scope->n_parameters) {
         struct fs_diagnostic *error =
-            diagnostics_error(check->diagnostics, args->span, "part '%.64s' takes %s%zu argument%s, but %u %s given", scope->name,
-                              required < scope->n_parameters ? "at most " : "", scope->n_parameters, scope->n_parameters == 1 ? "" : "s",
-                              args->n, args->n == 1 ? "is" : "are");
+            diagnostics_error(check->diagnostics, args->span, "part '%.64s' takes %s%zu argument%s, but %u %s given",
+                              scope->name, required < scope->n_parameters ? "at most " : "", scope->n_parameters,
+                              scope->n_parameters == 1 ? "" : "s", args->n, args->n == 1 ? "is" : "are");
         diagnostics_note(check->diagnostics, error, &scope->span, "it is declared here");
         return false;
     }
@@ -158,12 +166,12 @@ parts_instantiate(struct check *check, struct part *part, const struct syntax_el
     }
     struct check_instance *instance = arena_alloc(check->arena, sizeof *instance);
     *instance = (struct check_instance) { .scope = part->scope,
-                                          .part = part,
-                                          .prefix = arena_printf(check->arena, "%s.", name),
-                                          .input = input,
-                                          .depth = parent->depth + 1,
-                                          .span = element->type_span,
-                                          .parent = parent };
+                                         .part = part,
+                                         .prefix = arena_printf(check->arena, "%s.", name),
+                                         .input = input,
+                                         .depth = parent->depth + 1,
+                                         .span = element->type_span,
+                                         .parent = parent };
     if (!read_values(check, element, parent, instance)) {
         check->incomplete = true; /* what the part would have connected is not there */
         return false;
@@ -180,7 +188,8 @@ parts_report_unused(struct check *check)
     for (size_t i = 0; i < tree->n_scopes; i++) {
         const struct part *part = &check->file->parts[i];
         if (part->scope && !part->used && !part->scope->library) {
-            diagnostics_warning(check->diagnostics, part->scope->span, "part '%.64s' is not used, and not checked", part->type.name);
+            diagnostics_warning(check->diagnostics, part->scope->span, "part '%.64s' is not used, and not checked",
+                                part->type.name);
         }
     }
 }

@@ -99,8 +99,7 @@ report_missing(struct check *check, uint32_t node, struct side *side)
 static void
 check_side(struct check *check, uint32_t node, struct side *side, uint32_t *users)
 {
-    bool complete =
-        side->sound && !check->incomplete; /* else what is missing may be in what was not understood */
+    bool complete = side->sound && !check->incomplete; /* else what is missing may be in what was not understood */
     count_ports(check, node, side, users);
     if (complete && side->n_distinct < side->n) {
         report_gaps(check, node, side, users);
@@ -119,7 +118,8 @@ warn_of_end(struct check *check, uint32_t node)
     const struct fs_lang_type *type = check->facts[node].type;
     if (check->facts[node].stand == STAND_NONE && check->nodes[node].kind == FS_NODE_MODULE && type->max_outputs > 0) {
         diagnostics_warning(check->diagnostics, check->facts[node].span,
-                            "nothing is connected to the output of '%s': its packets end there", check->nodes[node].name);
+                            "nothing is connected to the output of '%s': its packets end there",
+                            check->nodes[node].name);
     }
 }
 

@@ -85,8 +85,9 @@ write_delays(struct text *text, const struct fs_request *request)
     }
     for (size_t i = 0; i < request->n_delays; i++) {
         const struct fs_request_delay *delay = &request->delays[i];
-        text_printf(text, "%s{\"from\": \"%s\", \"to\": \"%s\", \"bound_us\": %" PRIu64 "}", i ? ", " : ", \"delays\": [",
-                    request->nodes[delay->from].name, request->nodes[delay->to].name, delay->bound);
+        text_printf(text, "%s{\"from\": \"%s\", \"to\": \"%s\", \"bound_us\": %" PRIu64 "}",
+                    i ? ", " : ", \"delays\": [", request->nodes[delay->from].name, request->nodes[delay->to].name,
+                    delay->bound);
     }
     text_puts(text, request->n_delays ? "]" : "");
 }
@@ -158,7 +159,8 @@ fs_request_dot(const struct fs_request *request)
     }
     for (size_t i = 0; i < request->n_delays; i++) {
         const struct fs_request_delay *delay = &request->delays[i];
-        text_printf(&text, "    \"%s\" -> \"%s\" [style=dashed, constraint=false, arrowhead=none, label=\"< %.9g ms\"];\n",
+        text_printf(&text,
+                    "    \"%s\" -> \"%s\" [style=dashed, constraint=false, arrowhead=none, label=\"< %.9g ms\"];\n",
                     request->nodes[delay->from].name, request->nodes[delay->to].name, (double) delay->bound / 1e3);
     }
     text_puts(&text, "}\n");

@@ -84,7 +84,8 @@ struct syntax_scope {
     bool library; /* from an included file */
     struct syntax_pair *headers;
     size_t n_headers, headers_capacity;
-    struct syntax_pair *parameters; /* $name=value lines; of a part, those in parentheses, where value NULL: no default */
+    struct syntax_pair
+        *parameters; /* $name=value lines; of a part, those in parentheses, where value NULL: no default */
     size_t n_parameters, parameters_capacity;
     struct syntax_element *elements;
     size_t n_elements, elements_capacity;

@@ -64,10 +64,10 @@ types_load(const char *path, struct installed_types **result, struct fs_lang_env
     }
     load_openflow(types);
     *env = (struct fs_lang_env) { .types = types->types,
-                                  .n_types = types->n,
-                                  .check_match = types->check_match ? check_match : NULL,
-                                  .check_args = check_args,
-                                  .aux = types };
+                                 .n_types = types->n,
+                                 .check_match = types->check_match ? check_match : NULL,
+                                 .check_args = check_args,
+                                 .aux = types };
     *result = types;
     return 0;
 }
@@ -147,11 +147,11 @@ load_object(struct installed_types *types, const char *path, char **error)
     }
     struct fs_lang_type *row = &types->types[types->n];
     *row = (struct fs_lang_type) { .name = type->name,
-                                   .min_inputs = type->min_inputs,
-                                   .max_inputs = type->max_inputs,
-                                   .min_outputs = type->min_outputs,
-                                   .max_outputs = type->max_outputs,
-                                   .arguments = dlsym(object, "fs_module_arguments_v1") };
+                                  .min_inputs = type->min_inputs,
+                                  .max_inputs = type->max_inputs,
+                                  .min_outputs = type->min_outputs,
+                                  .max_outputs = type->max_outputs,
+                                  .arguments = dlsym(object, "fs_module_arguments_v1") };
     while (row->arguments && row->arguments[row->n_arguments].name) {
         row->n_arguments++;
     }

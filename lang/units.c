@@ -28,7 +28,8 @@ static const struct {
                        { "MiB", 1024 * 1024 },
                        { "GB", 1024 * 1024 * 1024 },
                        { "GiB", 1024 * 1024 * 1024 } } },
-    [UNIT_RATE] = { "a rate such as 10Mbps", { { "bps", 1 }, { "kbps", 1000 }, { "Mbps", 1000000 }, { "Gbps", 1000000000 } } },
+    [UNIT_RATE] = { "a rate such as 10Mbps",
+                    { { "bps", 1 }, { "kbps", 1000 }, { "Mbps", 1000000 }, { "Gbps", 1000000000 } } },
     [UNIT_TIME] = { "a time such as 5ms", { { "us", 1 }, { "ms", 1000 }, { "s", 1000000 } } },
 };
 

@@ -95,9 +95,9 @@ warn_repeated(struct check *check, uint32_t node, struct rule *rules, uint32_t n
     for (uint32_t i = 1; i < n; i++) {
         if (rules[i].length == rules[i - 1].length && !memcmp(rules[i].start, rules[i - 1].start, rules[i].length)) {
             struct span first = span_of(check, node, &rules[i - 1]);
-            struct fs_diagnostic *warning = diagnostics_warning(check->diagnostics, span_of(check, node, &rules[i]),
-                                                                "this rule of '%s' never matches: an earlier one takes the same packets",
-                                                                check->nodes[node].name);
+            struct fs_diagnostic *warning = diagnostics_warning(
+                check->diagnostics, span_of(check, node, &rules[i]),
+                "this rule of '%s' never matches: an earlier one takes the same packets", check->nodes[node].name);
             diagnostics_note(check->diagnostics, warning, &first, "it is this one");
         }
     }
@@ -128,9 +128,9 @@ warn_rules(struct check *check, uint32_t node, bool verbs)
     warn_repeated(check, node, rules, n);
     if (unreached.start) {
         struct span first = span_of(check, node, &all);
-        struct fs_diagnostic *warning = diagnostics_warning(check->diagnostics, span_of(check, node, &unreached),
-                                                            "this rule of '%s' never matches, and none behind it: 'all' stands before it",
-                                                            check->nodes[node].name);
+        struct fs_diagnostic *warning = diagnostics_warning(
+            check->diagnostics, span_of(check, node, &unreached),
+            "this rule of '%s' never matches, and none behind it: 'all' stands before it", check->nodes[node].name);
         diagnostics_note(check->diagnostics, warning, &first, "it is here");
     }
 }
@@ -173,7 +173,7 @@ warn_from_nets(struct check *check)
         uint32_t node;
         size_t n;
         const char *terms[MOST_TERMS];
-    } *matches;
+    } * matches;
     size_t n = 0, n_from = 0;
     for (size_t i = 0; i < check->n_nodes && n_from < MOST_FROM_NETS; i++) {
         n_from += check->nodes[i].kind == FS_NODE_FROM_NET;
@@ -194,10 +194,12 @@ warn_from_nets(struct check *check)
             const struct match *a = &matches[i], *b = &matches[later];
             if (are_among(a->terms, a->n, b->terms, b->n) || are_among(b->terms, b->n, a->terms, a->n)) {
                 const struct match *narrow = a->n > b->n ? a : b, *wide = narrow == a ? b : a;
-                struct fs_diagnostic *warning = diagnostics_warning(
-                    check->diagnostics, check->facts[narrow->node].args->span, "every packet of '%s' matches '%s' as well: one of them does not get it",
-                    check->nodes[narrow->node].name, check->nodes[wide->node].name);
-                diagnostics_note(check->diagnostics, warning, &check->facts[wide->node].args->span, "'%s' is here", check->nodes[wide->node].name);
+                struct fs_diagnostic *warning =
+                    diagnostics_warning(check->diagnostics, check->facts[narrow->node].args->span,
+                                        "every packet of '%s' matches '%s' as well: one of them does not get it",
+                                        check->nodes[narrow->node].name, check->nodes[wide->node].name);
+                diagnostics_note(check->diagnostics, warning, &check->facts[wide->node].args->span, "'%s' is here",
+                                 check->nodes[wide->node].name);
                 break;
             }
         }

@@ -1,5 +1,6 @@
 /* plan_allocation: what install_allocation would do, without doing it. */
 #include <stdlib.h>
+#include <string.h>
 
 #include <flowstream/method.h>
 
@@ -22,17 +23,36 @@ step(struct fs_call *call, const char *task, xmlrpc_value *param)
     return value;
 }
 
+/* Put the options into the parameter of compile_request.  NULL, or what is wrong with them. */
+static char *
+pass_options(const xmlrpc_value *options, xmlrpc_value *param)
+{
+    for (size_t i = 0; i < fs_size(options); i++) {
+        xmlrpc_value *v;
+        const char *key = fs_member(options, i, &v), *type = fs_type_name(v);
+        bool name = !strcmp(key, "request");
+        if (!name && strcmp(key, "parameters") && strcmp(key, "files")) {
+            return fs_xasprintf("there is no option '%.64s'; parameters, files and request are possible", key);
+        }
+        if (strcmp(type, name ? "string" : "struct")) {
+            return fs_xasprintf("option %s must be of type %s, not %s", key, name ? "string" : "struct", type);
+        }
+        fs_set(param, key, fs_copy(v));
+    }
+    return NULL;
+}
+
 static void
 run(struct fs_call *call)
 {
     struct resource *r = fs_call_state(call);
     xmlrpc_value *param = fs_set(fs_struct(), "text", fs_string(fs_call_string(call, 0, "")));
-    static const char *const passed_on[] = { "parameters", "files", "request" };
-    for (size_t i = 0; i < sizeof passed_on / sizeof passed_on[0]; i++) {
-        const xmlrpc_value *option = fs_get(fs_call_param(call, 1), passed_on[i]);
-        if (option) {
-            fs_set(param, passed_on[i], fs_copy(option));
-        }
+    char *wrong = pass_options(fs_call_param(call, 1), param);
+    if (wrong) {
+        fs_call_fail(call, "plan_allocation: parameter 2 (options): %s", wrong);
+        free(wrong);
+        fs_free(param);
+        return;
     }
     xmlrpc_value *request = step(call, "compile_request", fs_set(param, "file", fs_string(fs_get_string(fs_call_param(call, 1), "file", "request")))), *placement = NULL, *plan = NULL, *rules = NULL;
     char *error = NULL;
@@ -58,6 +78,7 @@ run(struct fs_call *call)
         fs_set(v, "ports", fs_copy(fs_get(plan, "ports")));
         fs_set(v, "paths", fs_copy(fs_get(plan, "flows")));
         fs_set(v, "rules", fs_copy(rules));
+        fs_set(v, "warnings", fs_string(fs_get_string(request, "warnings", "")));
         fs_call_return(call, v);
     }
     free(error);
@@ -71,7 +92,7 @@ FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "plan_allocation",
     .help = "Tells what install_allocation would do with the request now, and changes nothing: id (that the allocation would get), placement (modules with their hosts), ports (of ToNets), paths (of flows, with the "
-            "path identifiers that would be next), rules (of each switch).",
+            "path identifiers that would be next), rules (of each switch), warnings (of the language, a text).",
     .params = { { "alloc", "string", "the request, in the allocation language" },
                 { "options", "struct?", "parameters, files, request: as of install_allocation" } },
     .returns = "struct",

@@ -107,8 +107,8 @@ struct fs_diagnostics; /* a list of them, in the order of the text */
 /* Parse and check 'size' bytes at 'text', which come from 'file_name' (used in messages only).  All mistakes are found
  * in one go.
  *
- * Returns 0 with the request in '*request', the first of several that the text may have; EINVAL where there is any error, with NULL in '*request'; ENOMEM with NULL
- * in both.
+ * Returns 0 with the request in '*request', the first of several that the text may have; EINVAL where there is any
+ * error, with NULL in '*request'; ENOMEM with NULL in both.
  * '*diagnostics' then lists the errors and warnings (none, too, is a list).  The caller destroys both. */
 FS_API int fs_lang_check(const char *text, size_t size, const char *file_name, const struct fs_lang_env *env,
                          struct fs_request **request, struct fs_diagnostics **diagnostics);

@@ -28,7 +28,7 @@ struct fs_header {
     uint32_t line, column; /* of the key; from 1, columns count bytes */
 };
 
-/* What a module needs of the place where it runs: what is written behind it, completed by the headers of the request. */
+/* What a module needs of the place where it runs: what is written behind it, completed by the headers. */
 struct fs_request_needs {
     uint32_t cpu;             /* thousandths of a core; 0: not given */
     uint32_t instances;       /* 0: not given, which is one */
@@ -101,9 +101,9 @@ FS_API const char *fs_request_header(const struct fs_request *request, const cha
 /* The node called 'name', or NULL.  Owned by the request.  Looks at one node after the other. */
 FS_API const struct fs_request_node *fs_request_node(const struct fs_request *request, const char *name);
 
-/* The whole text of the request again, comments kept, in its canonical form: one statement a line, one way of spacing, a broken
- * chain goes on with an indented "->".  Formatting that text gives the same text.  The caller frees it.  NULL: out of
- * memory. */
+/* The whole text of the request again, comments kept, in its canonical form: one statement a line, one way of spacing,
+ * what stands in a block indented, a broken chain goes on with an indented "->".  Formatting that text gives the same
+ * text.  The caller frees it.  NULL: out of memory. */
 FS_API char *fs_request_format(const struct fs_request *request);
 
 /* The request as one JSON object on one line: {"name": ..., "headers": {KEY: value}, "modules": [...], "links": [...],

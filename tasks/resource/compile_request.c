@@ -299,7 +299,9 @@ run(struct fs_call *call)
     } else {
         const struct fs_request *chosen = choose(request, fs_get_string(fs_call_param(call, 0), "request", ""), &why);
         if (chosen) {
-            fs_call_return(call, request_value(chosen));
+            char *warnings = fs_diagnostics_text(diagnostics, false);
+            fs_call_return(call, fs_set(request_value(chosen), "warnings", fs_string(warnings)));
+            free(warnings);
         } else {
             fs_call_fail(call, "%s", why);
         }

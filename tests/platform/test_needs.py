@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
-from flowtest import Platform, Tests, need_root_of_namespaces  # noqa: E402
+from flowtest import ROOT, Platform, Tests, need_root_of_namespaces  # noqa: E402
 
 tests = Tests()
 
@@ -59,6 +59,26 @@ def check_texts(platform):
                   request="there", parameters={"prot": "tun1"})
 
 
+def check_examples(platform):
+    for example in sorted((ROOT / "examples").glob("*.flow")):
+        for name in ("there", "back") if example.stem == "two-requests" else (None,):
+            done = platform.command("plan", str(example), *(["--request", name] if name else []))
+            tests.check(done.returncode == 0, f"examples/{example.name}{' ' + name if name else ''} has a place on the embedded platform", done.stderr)
+
+
+def check_warnings(platform):
+    done = platform.command("plan", str(ROOT / "examples" / "sink.flow"))
+    tests.check(done.returncode == 0 and "request:5:42: warning: nothing is connected to the output of 'telnet'" in done.stderr,
+                "flowstream plan shows the language's warnings", done.stderr)
+
+
+def check_options(platform):
+    for method in ("plan_allocation", "install_allocation"):
+        for options, words in (({"parametres": {}}, "no option 'parametres'"), ({"parameters": "x"}, "must be of type struct, not string"),
+                               ({"request": 1}, "must be of type string, not int"), ({"parameters": {"port": 1}}, "parameter 'port' is no string")):
+            tests.refused(f"{method}: {words}", [words], platform.client.call, "resource", method, SEVERAL, options)
+
+
 def check_command(platform):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -79,5 +99,8 @@ with Platform() as platform:
     check_hosts(platform)
     check_refused(platform)
     check_texts(platform)
+    check_warnings(platform)
+    check_options(platform)
+    check_examples(platform)
     check_command(platform)
 tests.end()

@@ -284,6 +284,67 @@ test_out_of_memory(const char *tried, const struct fs_lang_env *env, const char 
     ok(good && enough > 3, name);
 }
 
+/* A text is good or it is not, and what is said of it lies within it. */
+static bool
+is_judged(const char *text, size_t size, const struct fs_lang_env *env)
+{
+    struct fs_request *request;
+    struct fs_diagnostics *diagnostics;
+    int error = fs_lang_check(text, size, "changed", env, &request, &diagnostics);
+    size_t n_lines = 1;
+    for (size_t i = 0; i < size; i++) {
+        n_lines += text[i] == '\n';
+    }
+    bool good = diagnostics && (error == 0) == (request != NULL) && (error == 0) == (fs_diagnostics_errors(diagnostics) == 0);
+    for (size_t i = 0; good && i < fs_diagnostics_count(diagnostics); i++) {
+        const struct fs_diagnostic *entry = fs_diagnostics_get(diagnostics, i);
+        bool own = !strcmp(entry->file, "changed");
+        good = entry->line >= 1 && entry->column >= 1 && (!own || (entry->line <= n_lines && entry->column + entry->length <= size + 1));
+    }
+    fs_request_destroy(request);
+    fs_diagnostics_destroy(diagnostics);
+    return good;
+}
+
+/* Every prefix, and every byte left out or changed into one that means something. */
+static bool
+test_changes_of(const char *text, size_t size, const struct fs_lang_env *env)
+{
+    static const char bytes[] = "\0\n\"\\${}()[]->:,;=<#/*|a0 \xff\xc3";
+    char *changed = malloc(size + 1);
+    bool good = true;
+    for (size_t i = 0; i < size && good; i++) {
+        memcpy(changed, text, i);
+        good = is_judged(changed, i, env);
+        memcpy(changed + i, text + i + 1, size - i - 1);
+        good &= is_judged(changed, size - 1, env);
+        memcpy(changed, text, size);
+        for (size_t b = 0; b + 1 < sizeof bytes; b++) {
+            changed[i] = bytes[b];
+            good &= is_judged(changed, size, env);
+        }
+    }
+    free(changed);
+    return good;
+}
+
+static void
+test_changes(int n, char **files)
+{
+    struct fs_lang_env env = whole_environment();
+    ok(test_changes_of(good_text, strlen(good_text), &env), "every prefix and every change of one byte of a good text");
+    ok(test_changes_of(whole_text, strlen(whole_text), &env), "the same of a text with all that the language has");
+    for (int i = 0; i < n; i++) {
+        char text[8192];
+        FILE *stream = fopen(files[i], "rb");
+        size_t size = stream ? fread(text, 1, sizeof text, stream) : 0;
+        ok(size > 0 && size < sizeof text && test_changes_of(text, size, &env), files[i]);
+        if (stream) {
+            fclose(stream);
+        }
+    }
+}
+
 /* 'n' counters in chains of 100, each chain on its own FromNet. */
 static char *
 large_text(size_t n)
@@ -326,8 +387,9 @@ test_speed(void)
     free(text);
 }
 
+/* The arguments are examples to be changed. */
 int
-main(void)
+main(int argc, char **argv)
 {
     test_model();
     test_needs();
@@ -336,6 +398,7 @@ main(void)
     test_out_of_memory(good_text, &environment, "memory runs out at each allocation");
     test_out_of_memory(whole_text, &whole, "the same for a text with all that the language has");
     test_speed();
+    test_changes(argc - 1, argv + 1);
     printf("1..%d\n", n_tests);
     return n_failed > 0;
 }

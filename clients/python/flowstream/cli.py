@@ -250,6 +250,7 @@ def run_plan(arguments):
     request = _read_request(arguments.file)
     with Client(arguments.dir) as client:
         plan = client.plan_allocation(request, **_text_options(arguments, request))
+    sys.stderr.write(plan.get("warnings", ""))
     _print(arguments, plan, words.plan(plan))
 
 
