@@ -30,9 +30,9 @@ pass_options(const xmlrpc_value *options, xmlrpc_value *param)
     for (size_t i = 0; i < fs_size(options); i++) {
         xmlrpc_value *v;
         const char *key = fs_member(options, i, &v), *type = fs_type_name(v);
-        bool name = !strcmp(key, "request");
+        bool name = !strcmp(key, "request") || !strcmp(key, "file");
         if (!name && strcmp(key, "parameters") && strcmp(key, "files")) {
-            return fs_xasprintf("there is no option '%.64s'; parameters, files and request are possible", key);
+            return fs_xasprintf("there is no option '%.64s'; parameters, files, request and file are possible", key);
         }
         if (strcmp(type, name ? "string" : "struct")) {
             return fs_xasprintf("option %s must be of type %s, not %s", key, name ? "string" : "struct", type);
@@ -47,6 +47,7 @@ run(struct fs_call *call)
 {
     struct resource *r = fs_call_state(call);
     xmlrpc_value *param = fs_set(fs_struct(), "text", fs_string(fs_call_string(call, 0, "")));
+    fs_set(param, "file", fs_string("request"));
     char *wrong = pass_options(fs_call_param(call, 1), param);
     if (wrong) {
         fs_call_fail(call, "plan_allocation: parameter 2 (options): %s", wrong);
@@ -54,7 +55,7 @@ run(struct fs_call *call)
         fs_free(param);
         return;
     }
-    xmlrpc_value *request = step(call, "compile_request", fs_set(param, "file", fs_string(fs_get_string(fs_call_param(call, 1), "file", "request")))), *placement = NULL, *plan = NULL, *rules = NULL;
+    xmlrpc_value *request = step(call, "compile_request", param), *placement = NULL, *plan = NULL, *rules = NULL;
     char *error = NULL;
     int id = resource_next_id(r);
     if (request && resource_conflict(r, 0, request, &error)) {

@@ -68,7 +68,7 @@ def check_examples(platform):
 
 def check_warnings(platform):
     done = platform.command("plan", str(ROOT / "examples" / "sink.flow"))
-    tests.check(done.returncode == 0 and "request:5:42: warning: nothing is connected to the output of 'telnet'" in done.stderr,
+    tests.check(done.returncode == 0 and "sink.flow:5:42: warning: nothing is connected to the output of 'telnet'" in done.stderr,
                 "flowstream plan shows the language's warnings", done.stderr)
 
 
