@@ -119,14 +119,15 @@ def passes(tests, platform, port, sent, wanted, name):
 
 
 class Installed:
-    """An installed request, by text; a with statement deletes it."""
+    """An installed request, by text and the options of install_allocation; a with statement deletes it."""
 
-    def __init__(self, platform, text):
+    def __init__(self, platform, text, **options):
         self._client = platform.client
         self._text = text
+        self._options = options
 
     def __enter__(self):
-        self.number = self._client.install_allocation(self._text)
+        self.number = self._client.install_allocation(self._text, **self._options)
         return self
 
     def __exit__(self, *_):
@@ -202,6 +203,65 @@ def test_split(tests, platform):
         modules = platform.modules(request.number)
         tests.same([modules["sort"]["dropped"], modules["web"]["dropped"], modules["names"]["in"]], [float(len(nothing)), 1.0, 2.0],
                    "split.flow: each module saw its share")
+
+
+def web(port, name, **addresses):
+    return frame(0x0800, ipv4(6, tcp(port, data(f"{name} {port}")), **addresses))
+
+
+def query(port, name, **addresses):
+    return frame(0x0800, ipv4(17, udp(port, data(f"{name} {port}")), **addresses))
+
+
+def ping(name, **addresses):
+    return frame(0x0800, ipv4(1, b"\x08\0\0\0\0\0\0\0" + data(name), **addresses))
+
+
+def test_chains(tests, platform):
+    """Modules one behind the other, beside each other, and in parts that are written once."""
+    good, bad = [web(80, "a"), web(443, "b")], [web(81, "c"), web(25, "d")]
+    names, other, pings = [query(53, "e")], [query(54, "f")], [ping("g")]
+    with Installed(platform, example("serial")) as request:
+        passes(tests, platform, "net0", good + bad + names + other + pings, {"net1": good + bad + names + pings}, "serial.flow")
+        tests.same(platform.modules(request.number)["before"]["in"] - platform.modules(request.number)["after"]["in"], 1.0, "serial.flow: one packet less behind the firewall")
+    with Installed(platform, example("parallel")):
+        passes(tests, platform, "net0", good + bad + names + other, {"net1": good + names}, "parallel.flow")
+    with Installed(platform, example("gateway")):
+        passes(tests, platform, "net0", good + bad + names + other + pings, {"net1": good[:1] + names + pings}, "gateway.flow there")
+        passes(tests, platform, "net1", good + names + pings, {"net0": pings}, "gateway.flow back")
+    with Installed(platform, example("compound"), files={"lib/guards.flow": (ROOT / "examples" / "lib" / "guards.flow").read_text()}):
+        passes(tests, platform, "net0", good + bad + names, {"net1": good + names, "mon0": good}, "compound.flow")
+    with Installed(platform, example("two-requests"), request="there"), Installed(platform, example("two-requests"), request="back"):
+        passes(tests, platform, "net0", good + names, {"net1": good + names}, "two-requests.flow there")
+        passes(tests, platform, "net1", good + names, {"net0": good + names}, "two-requests.flow back")
+
+
+def test_choices(tests, platform):
+    """Traffic that is told apart: by class, by exit, by priority, or only counted."""
+    staff, guests, unknown = "10.0.1.7", "10.0.2.7", "10.0.3.7"
+    good = [web(25, "staff", source=staff), ping("staff", source=staff), web(80, "guest", source=guests), query(53, "guest", source=guests), ping("unknown", source=unknown)]
+    bad = [web(25, "guest", source=guests), ping("guest", source=guests), web(80, "unknown", source=unknown)]
+    with Installed(platform, example("firewall-classes")):
+        passes(tests, platform, "net0", good + bad, {"net1": good}, "firewall-classes.flow")
+    with Installed(platform, example("monitor")):
+        passes(tests, platform, "net0", good + bad, {"net1": good + bad, "mon0": good + bad}, "monitor.flow")
+    with Installed(platform, example("several-tonets")) as request:
+        exits = {"net1": [web(80, "x")], "mon0": [query(53, "y")]}
+        sent = exits["net1"] + exits["mon0"] + [ping("z")]
+        chosen = platform.client.get_allocation(request.number)["ports"]["ToNet@3"]
+        exits[chosen] = exits.get(chosen, []) + [ping("z")]
+        passes(tests, platform, "net0", sent, exits, "several-tonets.flow")
+    with Installed(platform, example("sink")) as request:
+        passes(tests, platform, "net0", [web(23, "telnet"), web(80, "x")], {"net1": [web(80, "x")]}, "sink.flow")
+        tests.same(platform.modules(request.number)["telnet"]["in"], 1.0, "sink.flow: the sink took one packet")
+    server, elsewhere = "10.0.0.80", "10.0.0.81"
+    to_server = [web(80, "page", to=server)]
+    with Installed(platform, example("serial")), Installed(platform, example("priority")):
+        passes(tests, platform, "net0", to_server + [web(81, "no", to=server), web(81, "yes", to=elsewhere)], {"net1": to_server + [web(81, "yes", to=elsewhere)]},
+               "priority.flow before serial.flow")
+    with Installed(platform, example("priority"), parameters={"server": elsewhere}):
+        passes(tests, platform, "net0", [web(81, "yes", to=server), web(81, "no", to=elsewhere)], {"net1": [web(81, "yes", to=server)]},
+               "priority.flow with another $server")
 
 
 EVERYTHING = 'f :: FromNet("in_port=net0")\nc :: Counter("")\nm :: Mirror("")\nf -> c -> m\nm[0] -> ToNet("net1")\nm[1] -> ToNet("mon0")\n'
@@ -282,7 +342,7 @@ def main():
     need_root_of_namespaces()
     tests = Tests()
     with Platform() as platform:
-        for story in (test_document, test_web, test_mirror, test_split, test_every_kind, test_traces, test_command):
+        for story in (test_document, test_web, test_mirror, test_split, test_chains, test_choices, test_every_kind, test_traces, test_command):
             with tests.story(story.__name__):
                 story(tests, platform)
     tests.same(platform.leftovers, [], "nothing is left")
