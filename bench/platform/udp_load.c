@@ -67,7 +67,7 @@ open_to(const char *address, const char *port)
 }
 
 /* The other side.  Packets to be asked come back as they are; of a stream each BATCH is told. */
-static int
+static _Noreturn void
 answer(const char *port)
 {
     struct sockaddr_in own = address_of("0.0.0.0", port), from;
@@ -196,7 +196,7 @@ int
 main(int argc, char *argv[])
 {
     if (argc == 3 && !strcmp(argv[1], "answer")) {
-        return answer(argv[2]);
+        answer(argv[2]);
     }
     if (argc == 5 && !strcmp(argv[1], "ask")) {
         return ask(open_to(argv[2], argv[3]), atof(argv[4]));
