@@ -30,6 +30,7 @@ LOADABLES += commands/pm/control_pm
 LOADABLES += commands/pm/get_counters
 LOADABLES += commands/pm/list_types
 LOADABLES += commands/resource/delete_allocation
+LOADABLES += commands/resource/drain_host
 LOADABLES += commands/resource/get_allocation
 LOADABLES += commands/resource/get_pm_info
 LOADABLES += commands/resource/get_statistics

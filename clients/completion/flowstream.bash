@@ -50,8 +50,9 @@ _flowstream()
     plan) options+=" -D --request" ;;
     show) options+=" --text --rules --watch" ;;
     host)
-        [[ $position == 0 ]] && words="add remove"
+        [[ $position == 0 ]] && words="add drain remove"
         [[ $sub == add ]] && options+=" --cpu --mem --switch"
+        [[ $sub == drain ]] && options+=" --undo"
         [[ $sub == remove && $position == 1 ]] && words=$(_flowstream_record hosts)
         ;;
     upgrade) options+=" --kind"; [[ $position == 0 ]] && words=$(_flowstream_record daemons) ;;

@@ -169,13 +169,34 @@ resource_remove_host(struct resource *r, const char *name, char **error)
         *error = fs_xasprintf("host %s runs %zu modules: delete their allocations first (list_allocations tells which)", name, n);
         e = EBUSY;
     } else {
-        struct fs_record change = { "host", name, NULL };
-        e = fs_store_write(r->store, &change, 1, error);
+        struct fs_record changes[] = { { "host", name, NULL }, { "drained", name, NULL } };
+        e = fs_store_write(r->store, changes, 2, error);
         h->removed = !e;
+        h->draining = h->draining && e;
         h->prepared = h->prepared && e;
     }
     pthread_mutex_unlock(&r->lock);
     pthread_mutex_unlock(&r->placing);
+    return e;
+}
+
+int
+resource_drain_host(struct resource *r, const char *name, bool drain, char **error)
+{
+    pthread_mutex_lock(&r->lock);
+    struct host *h = find_host(r, name);
+    int e = 0;
+    if (!h || h->removed) {
+        *error = fs_xasprintf("there is no host '%.64s' (list_hosts lists them)", name);
+        e = ENOENT;
+    } else {
+        xmlrpc_value *yes = fs_bool(true);
+        struct fs_record change = { "drained", name, drain ? yes : NULL };
+        e = fs_store_write(r->store, &change, 1, error);
+        h->draining = e ? h->draining : drain;
+        fs_free(yes);
+    }
+    pthread_mutex_unlock(&r->lock);
     return e;
 }
 
@@ -200,6 +221,7 @@ resource_hosts(struct resource *r)
         const struct fs_server_load *load = fs_load_server(r->load, r->platform->nodes[node].server);
         xmlrpc_value *v = fs_copy(h->doc);
         fs_set(v, "state", fs_string(host_state(h)));
+        fs_set(v, "draining", fs_bool(h->draining));
         fs_set(v, "cpu", fs_double((double) s->cpu / (double) FS_UNIT));
         fs_set(v, "mem", fs_double((double) s->mem / (double) FS_UNIT));
         fs_set(v, "cpu_used", fs_double((double) load->cpu / (double) FS_UNIT));

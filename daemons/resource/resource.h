@@ -40,6 +40,8 @@ FS_API void resource_stop(void *);
 FS_API int resource_register_host(struct resource *, const xmlrpc_value *host, bool *changed, char **error);
 /* Take a host out.  EBUSY: modules are on it; ENOENT: unknown. */
 FS_API int resource_remove_host(struct resource *, const char *name, char **error);
+/* Put no more modules on a host (or do again); what runs there goes on.  Kept over restarts.  ENOENT: unknown. */
+FS_API int resource_drain_host(struct resource *, const char *name, bool drain, char **error);
 /* Structs: what the host registered with, and state ("up", "preparing" while its bridge has no base rules, "silent" for
  * some seconds), load, modules.  Only between resource_placing_begin() and _end():
  * the load is the account's. */

@@ -57,6 +57,16 @@ load_host(void *aux, const char *name, xmlrpc_value *doc)
     r->hosts = h;
 }
 
+static void
+load_drained(void *aux, const char *name, xmlrpc_value *doc)
+{
+    struct resource *r = aux;
+    for (struct host *h = r->hosts; h; h = h->next) {
+        h->draining = h->draining || !strcmp(h->name, name);
+    }
+    fs_free(doc);
+}
+
 static bool
 load_store(struct resource *r, char **error)
 {
@@ -64,7 +74,8 @@ load_store(struct resource *r, char **error)
     int e = fs_store_open(path, &r->store, error);
     free(path);
     return !e && !fs_store_read(r->store, "allocation", load_allocation, r, error)
-           && !fs_store_read(r->store, "counter", load_counter, r, error) && !fs_store_read(r->store, "host", load_host, r, error);
+           && !fs_store_read(r->store, "counter", load_counter, r, error) && !fs_store_read(r->store, "host", load_host, r, error)
+           && !fs_store_read(r->store, "drained", load_drained, r, error);
 }
 
 void *

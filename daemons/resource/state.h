@@ -15,6 +15,7 @@ struct host {
     int64_t last_seen;    /* fs_now_ms(), 0: not since this daemon started */
     bool prepared; /* its bridge has the base rules */
     bool removed;         /* by remove_host; the incarnation that was removed does not come back by itself */
+    bool draining;        /* gets no more modules */
     struct host *next;
 };
 

@@ -82,11 +82,13 @@ choose(struct resource *r, const char *basesys, struct choice *c)
     const struct fs_platform *p = resource_platform(r);
     xmlrpc_value *hosts = resource_hosts(r);
     struct fs_text offered = { 0 };
-    size_t n_alive = 0;
+    size_t n_alive = 0, n_draining = 0;
     c->up = fs_xcalloc((size_t) p->n_servers, sizeof *c->up);
     for (size_t i = 0; i < fs_size(hosts); i++) {
         const xmlrpc_value *h = fs_item(hosts, i);
-        if (!strcmp(fs_get_string(h, "state", ""), "up")) {
+        if (fs_get_bool(h, "draining", false)) {
+            n_draining++;
+        } else if (!strcmp(fs_get_string(h, "state", ""), "up")) {
             n_alive++;
             name_offers(&offered, h);
             if (offers(h, basesys)) {
@@ -97,7 +99,8 @@ choose(struct resource *r, const char *basesys, struct choice *c)
     }
     char *why = NULL;
     if (!n_alive) {
-        why = fs_xasprintf("no module host is up (%zu are known; list_hosts tells their state): start flowstream-modulehost on a server of the platform", fs_size(hosts));
+        why = fs_xasprintf("no module host is up that may take modules (%zu are known, %zu of them are being drained; list_hosts tells their state): start "
+                            "flowstream-modulehost on a server of the platform", fs_size(hosts), n_draining);
     } else if (!c->n_up) {
         why = fs_xasprintf("no host offers the base system %s: %s", basesys, offered.text);
     }

@@ -90,7 +90,7 @@ def check_manual_pages():
             if program == "flowstream" else []
         for command in commands:
             wanted |= options_of(program, command)
-        for command in ("add", "remove") if commands else ():
+        for command in ("add", "drain", "remove") if commands else ():
             wanted |= options_of(program, "host", command)
         named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
         tests.same(named, wanted, f"{found[0].name} names every option and no other")

@@ -207,6 +207,30 @@ def test_tasks(p, s):
     gone(p, s, id_, "the one beside senseless tasks")
 
 
+def test_drain(p, s):
+    """A host that is being drained gets no more modules, and keeps those that it has."""
+    text = 'f :: FromNet("in_port=mon0,udp,tp_dst=4711")\nf -> c :: Counter -> ToNet("net1")\n'
+    first = p.client.install_allocation(text)
+    home = p.modules(first)["c"]["host"]
+    for host in ("h1", "h2"):
+        p.client.drain_host(host)
+    places = []
+    for i in range(3):
+        number = p.client.install_allocation(text.replace("4711", str(4712 + i)))
+        places.append(p.modules(number)["c"]["host"])
+        p.client.delete_allocation(number)
+    tests.same(places, ["h3"] * 3, "no module is put on hosts that are being drained")
+    tests.same(p.modules(first)["c"]["state"], "running", f"a module that was on {home} before goes on")
+    tests.check("up, draining" in p.command("hosts").stdout, "flowstream hosts says which are being drained")
+    p.command("host", "drain", "h3", check=True)
+    tests.refused("a request that fits nowhere else is refused", ["no module host is up", "3 of them are being drained"], p.client.plan_allocation, text.replace("4711", "4800"))
+    tests.refused("an unknown host cannot be drained", ["no host 'h9'"], p.client.drain_host, "h9")
+    for host in ("h1", "h2", "h3"):
+        p.command("host", "drain", host, "--undo", check=True)
+    tests.check(p.client.plan_allocation(text.replace("4711", "4800")), "and fits again when they take modules again")
+    p.client.delete_allocation(first)
+
+
 def test_foreign_rules(p, s):
     target = p.bridges()["tor0"]
     rule = "cookie=0x1234,table=0,priority=7,udp,tp_dst=9999,actions=drop"
@@ -256,7 +280,7 @@ def test_modules(p, s):
 
 with Platform() as platform:
     proxy = platform.server()
-    for test in (test_values, test_plan, test_types, test_language, test_overlap, test_keys, test_parallel, test_tasks, test_foreign_rules, test_modules):
+    for test in (test_values, test_plan, test_types, test_language, test_overlap, test_keys, test_parallel, test_tasks, test_drain, test_foreign_rules, test_modules):
         with tests.story(test.__name__):
             test(platform, proxy)
     if SANITIZED:

@@ -122,6 +122,9 @@ def parser():
     host_add.add_argument("--cpu", type=_positive, default=8, help="cores (default: 8)")
     host_add.add_argument("--mem", type=_positive, default=2048, help="MB (default: 2048)")
     host_add.add_argument("--switch", help="the switch it is connected to (default: the first)")
+    host_drain = add("drain", run_host_drain, "put no more modules on a module host", to=hosts)
+    host_drain.add_argument("name", metavar="NAME")
+    host_drain.add_argument("--undo", action="store_true", help="let it take modules again")
     host_remove = add("remove", run_host_remove, "take a module host out of an embedded platform", to=hosts)
     host_remove.add_argument("name", metavar="NAME")
 
@@ -330,6 +333,15 @@ def run_host_add(arguments):
     _end_on_signals()
     embedded.add_host(arguments.name, arguments.dir, cpu=arguments.cpu, mem=arguments.mem, switch=arguments.switch, report=_report)
     _print(arguments, {"name": arguments.name}, f"module host {arguments.name} is ready")
+
+
+def run_host_drain(arguments):
+    with Client(arguments.dir) as client:
+        client.drain_host(arguments.name, not arguments.undo)
+        modules = sum(host["modules"] for host in client.list_hosts() if host["name"] == arguments.name)
+    _print(arguments, {"name": arguments.name, "draining": not arguments.undo, "modules": modules},
+           f"module host {arguments.name} takes modules again" if arguments.undo
+           else f"module host {arguments.name} gets no more modules; {modules} run there")
 
 
 def run_host_remove(arguments):

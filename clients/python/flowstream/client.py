@@ -141,6 +141,10 @@ class Client:
         """Take a module host out of use."""
         return self.call("resource", "remove_host", name)
 
+    def drain_host(self, name, drain=True):
+        """Put no more modules on a host, or, with False, do so again."""
+        return self.call("resource", "drain_host", name, bool(drain))
+
     def list_hosts(self):
         """The module hosts, a list of dictionaries."""
         return self.call("resource", "list_hosts")

@@ -121,7 +121,7 @@ def rules(switches):
 
 def host(value):
     """A row for the table of hosts."""
-    return dict(value, cores=_Figure(f"{cell(value.get('cpu_used', 0))} of {cell(value['cpu'])}"),
+    return dict(value, state=value.get("state", "up") + (", draining" if value.get("draining") else ""), cores=_Figure(f"{cell(value.get('cpu_used', 0))} of {cell(value['cpu'])}"),
                 memory=_Figure(f"{cell(value.get('mem_used', 0))} of {cell(value['mem'])} MB"))
 
 
