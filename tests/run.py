@@ -102,7 +102,7 @@ def main():
             totals[i] += n
     if options.counts:
         before = [int(n) for n in options.counts.read_text().split()] if options.counts.exists() else [0, 0, 0]
-        options.counts.write_text(" ".join(str(a + b) for a, b in zip(before, totals)))
+        options.counts.write_text(" ".join(str(a + b) for a, b in zip(before, totals)) + "\n")
     else:
         print(f"{totals[0]} passed, {totals[1]} failed, {totals[2]} skipped")
     return 1 if totals[1] else 0
