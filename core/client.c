@@ -203,6 +203,9 @@ fs_peer_call(struct fs_peer *p, const char *method, xmlrpc_value *params, int ms
         } else if (code == CURLE_COULDNT_CONNECT) {
             fs_reply_fail(reply, "%s daemon is not running at %s (%s): start flowstream-%s with its --config file", p->name, p->url,
                           *why ? why : curl_easy_strerror(code), p->name);
+        } else if (code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR || code == CURLE_GOT_NOTHING) {
+            fs_reply_fail(reply, "%s daemon at %s ended the connection before it answered %s (%s): if it is not running, start flowstream-%s with its --config file",
+                          p->name, p->url, method, *why ? why : curl_easy_strerror(code), p->name);
         } else {
             fs_reply_fail(reply, "%s daemon at %s: %s: %s", p->name, p->url, method, *why ? why : curl_easy_strerror(code));
         }
