@@ -388,9 +388,8 @@ arc_between(const struct fs_platform *p, int from, int to)
     return -1;
 }
 
-/* The service link of a flow, by the names of its ends. */
-static int
-link_of(const struct fs_services *s, const xmlrpc_value *flow)
+int
+resource_link_of(const struct fs_services *s, const xmlrpc_value *flow)
 {
     char *from = source_name(flow);
     int found = -1;
@@ -408,7 +407,7 @@ set_route(struct resource *r, struct allocation *a, const struct fs_services *s,
 {
     const xmlrpc_value *path = fs_get(flow, "path");
     size_t n = fs_size(path);
-    int link = link_of(s, flow);
+    int link = resource_link_of(s, flow);
     if (n < 2 || link < 0) {
         return 0; /* inside one host */
     }

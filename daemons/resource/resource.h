@@ -25,7 +25,7 @@
 
 struct resource;
 
-/* Reserved for a module, and per flow, that states nothing (until the language can). */
+/* Reserved for a module, and per flow, whose request states nothing else. */
 #define RESOURCE_MODULE_CPU 0.1   /* cores reserved; its limit is RESOURCE_MODULE_CPU_LIMIT */
 #define RESOURCE_MODULE_CPU_LIMIT 1.0
 #define RESOURCE_MODULE_MEM 32.0  /* MB reserved, and the limit */
@@ -99,6 +99,8 @@ FS_API const struct fs_platform *resource_platform(struct resource *);
 FS_API struct fs_load *resource_load(struct resource *);
 /* The one service of a request, for the allocator.  NULL with *error. */
 FS_API struct fs_services *resource_services(struct resource *, const xmlrpc_value *request, const xmlrpc_value *flows, char **error);
+/* The index in the service of the link that a flow became (links between the same two nodes are one there), or -1.  Needs no lock. */
+FS_API int resource_link_of(const struct fs_services *, const xmlrpc_value *flow);
 /* Check a placement, number its flows with service paths, and account for it: the plan without rules, or NULL with *error.  Only between begin and
  * end. */
 FS_API xmlrpc_value *resource_make_plan(struct resource *, int id, const xmlrpc_value *request, const xmlrpc_value *placement, bool account,

@@ -122,22 +122,6 @@ path_value(const struct fs_platform *p, const struct fs_services *s, const struc
     return path;
 }
 
-/* The service link that a flow became: links between the same two nodes are one in the service. */
-static int
-link_of(const struct fs_services *s, const xmlrpc_value *flow)
-{
-    const char *io = fs_get_string(flow, "io", ""), *from = fs_get_string(flow, "from", "");
-    char *source = *io ? fs_xasprintf("%s@%s", from, io) : fs_xstrdup(from);
-    int found = -1;
-    for (int i = 0; i < s->n_links && found < 0; i++) {
-        if (!strcmp(s->nodes[s->links[i].from].id, source) && !strcmp(s->nodes[s->links[i].to].id, fs_get_string(flow, "to", ""))) {
-            found = i;
-        }
-    }
-    free(source);
-    return found;
-}
-
 static xmlrpc_value *
 placement_value(const struct fs_platform *p, const struct fs_services *s, const struct fs_solution *solution, const xmlrpc_value *flows)
 {
@@ -149,7 +133,7 @@ placement_value(const struct fs_platform *p, const struct fs_services *s, const 
         }
     }
     for (size_t i = 0; i < fs_size(flows); i++) {
-        int link = link_of(s, fs_item(flows, i));
+        int link = resource_link_of(s, fs_item(flows, i));
         fs_append(paths, link < 0 ? fs_array() : path_value(p, s, solution, link));
     }
     return fs_set(fs_set(fs_set(fs_struct(), "hosts", hosts), "ports", ports), "paths", paths);
