@@ -298,12 +298,15 @@ run(struct fs_call *call)
         free(said);
     } else {
         const struct fs_request *chosen = choose(request, fs_get_string(fs_call_param(call, 0), "request", ""), &why);
-        if (chosen) {
+        xmlrpc_value *value = chosen ? request_value(chosen) : NULL;
+        why = why ? why : resource_write_instances(value);
+        if (!why) {
             char *warnings = fs_diagnostics_text(diagnostics, false);
-            fs_call_return(call, fs_set(request_value(chosen), "warnings", fs_string(warnings)));
+            fs_call_return(call, fs_set(value, "warnings", fs_string(warnings)));
             free(warnings);
         } else {
             fs_call_fail(call, "%s", why);
+            fs_free(value);
         }
     }
     fs_request_destroy(request);
