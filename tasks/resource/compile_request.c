@@ -318,8 +318,8 @@ run(struct fs_call *call)
 FS_TASK = {
     FS_IS_TASK,
     .name = "compile_request",
-    .help = "Checks the text of a request against the language, the installed types, the switch's matches and the platform's ports. Answers the request as a struct, or "
-            "fails with all mistakes, each with its line and column.",
+    .help = "Checks the text of a request against the language, the installed types, the switch's matches and the platform's ports. Answers the request as a struct, "
+            "with a module of several instances written out as so many modules, or fails with all mistakes, each with its line and column.",
     .params = { { "parameter", "struct", "text; optional: file: the name for messages, parameters: struct of strings, files: struct of texts that it may "
                                        "include, request: which of several" } },
     .returns = "struct",

@@ -2,6 +2,8 @@
 """Modules of several instances with real traffic: every packet arrives once, in order within its flow, and both directions of a connection, and all fragments of
 a datagram, go through one instance, whether a switch or the multiplexer of a host has chosen it.  Which one it was is read from the service headers on the hosts' trunks."""
 
+import os
+import signal
 import socket
 import struct
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from flowtest import Platform, Tests, need_root_of_namespaces, until  # noqa: E402
+import flowstream  # noqa: E402
 from flowstream import netns  # noqa: E402
 from test_examples import MARK, THEM, US, Installed, Witness, ipv4, rest, send  # noqa: E402
 
@@ -223,9 +226,14 @@ def test_restart(tests, platform):
     text = 'FromNet("in_port=net0") -> w :: Counter {instances=3, cpu=0.25} -> ToNet("net1")'
     with Installed(platform, text) as request:
         used = {host["name"]: host["cpu_used"] for host in platform.client.list_hosts()}
-        platform.restart("resource")
+        os.kill(platform.process("resource"), signal.SIGKILL)
+        done = platform.command("start", "resource", timeout=90)
+        tests.check(done.returncode == 0, "the resource daemon is killed and started again", done.stderr)
+        platform.record = flowstream.folder.Record.load(platform.dir)
+        platform.client.close()
+        platform.client = flowstream.Client(platform.dir)
         now = until(20, lambda: {host["name"]: host["cpu_used"] for host in platform.client.list_hosts()} == used)
-        tests.check(now, "after a restart of the resource daemon the hosts' load is what it was", used)
+        tests.check(now, "the load of the hosts is what it was", used)
     tests.same(platform.remains(request.number), [], "and deleting takes everything away")
 
 
