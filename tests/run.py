@@ -48,6 +48,10 @@ def run_one(name, command, build, environment):
     """(passed, failed, skipped) of one test; prints what was skipped and what failed."""
     words = [word.format(build=build, src=SRC, python=sys.executable) for word in command.split()]
     begin = time.monotonic()
+    if not Path(words[0]).exists():
+        with printing:
+            print(f"FAIL {name:<24} {words[0]} is missing: make -C {build} tests builds it", flush=True)
+        return 0, 1, 0
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", cwd=build, env=environment,
                                stdin=subprocess.DEVNULL, start_new_session=True)
     try:
