@@ -126,7 +126,7 @@ fill_exits(struct mux_module *m)
     for (uint32_t port = 0; port < pm_spec_output_ports(m->spec); port++) {
         m->exits[port].spi = m->spis + n;
         for (size_t i = 0; i < m->spec->n_outputs; i++) {
-            if (m->spec->outputs[i].port == port) {
+            if (m->spec->outputs[i].port == port && m->spec->outputs[i].spi) {
                 m->spis[n++] = m->spec->outputs[i].spi;
                 m->exits[port].n++;
             }

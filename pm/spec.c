@@ -56,10 +56,10 @@ check_outputs(const struct fs_module_spec *s, char **error)
     bool seen[FS_PORTS_MAX] = { false };
     for (size_t i = 0; i < s->n_outputs; i++) {
         const struct fs_port_spi *p = &s->outputs[i];
-        if (p->port >= FS_PORTS_MAX || p->spi == 0 || p->spi > FS_SPI_MAX) {
+        if (p->port >= FS_PORTS_MAX || p->spi > FS_SPI_MAX) {
             return pm_fail(error, EINVAL, "module %s: output port %u, service path %u: out of range", s->name, p->port, p->spi);
         }
-        for (size_t k = 0; k < i; k++) {
+        for (size_t k = 0; k < i && p->spi; k++) {
             if (s->outputs[k].spi == p->spi) {
                 return pm_fail(error, EINVAL, "module %s: service path %u leads from it twice", s->name, p->spi);
             }

@@ -12,9 +12,9 @@
 #include <flowstream/method.h>
 
 #include "core/util.h"
-#include "daemons/resource/resource.h"
+#include "daemons/resource/byhand.h"
 
-enum { TABLE_CLASSIFY = 10, TABLE_SPREAD = 12, TABLE_CHOOSE = 14, TABLE_FORWARD = 20, ENTRY_PRIORITY = 10000 };
+enum { ENTRY_PRIORITY = 10000 };
 
 struct maker {
     struct resource *resource;
@@ -110,8 +110,8 @@ first_choice(const struct maker *m, const xmlrpc_value *flow)
 static void
 add_hash(struct maker *m, size_t at, int priority, unsigned key, const char *match, const char *fields, int choices)
 {
-    add(m, at, fs_xasprintf("table=%d,priority=%d,reg0=0x%x%s,actions=multipath(%s,0,modulo_n,%d,0,NXM_NX_REG1[]),goto_table:%d", TABLE_SPREAD, priority, key,
-                            match, fields, choices, TABLE_CHOOSE));
+    add(m, at, fs_xasprintf("table=%d,priority=%d,reg0=0x%x%s,actions=multipath(%s,0,modulo_n,%d,0,NXM_NX_REG1[]),goto_table:%d", RESOURCE_TABLE_SPREAD, priority, key,
+                            match, fields, choices, RESOURCE_TABLE_CHOOSE));
 }
 
 /* Where traffic for several instances comes in: register 0 says whose it is (the first instance's path), register 1 becomes the number of the instance, by flow.  The
@@ -127,12 +127,12 @@ add_spread(struct maker *m, size_t at, const char *match, const xmlrpc_value *fl
         return;
     }
     if (choice == 1) {
-        add(m, at, fs_xasprintf("%s,actions=set_field:0x%x->reg0,goto_table:%d", match, key, TABLE_SPREAD));
+        add(m, at, fs_xasprintf("%s,actions=set_field:0x%x->reg0,goto_table:%d", match, key, RESOURCE_TABLE_SPREAD));
         add_hash(m, at, 200, key, ",ipv6,ip_frag=first", "symmetric_l3", choices);
         add_hash(m, at, 200, key, ",ipv6,ip_frag=later", "symmetric_l3", choices);
         add_hash(m, at, 100, key, "", "symmetric_l3l4+udp", choices);
     }
-    char *chosen = fs_xasprintf("table=%d,priority=100,reg0=0x%x,reg1=%d", TABLE_CHOOSE, key, choice - 1);
+    char *chosen = fs_xasprintf("table=%d,priority=100,reg0=0x%x,reg1=%d", RESOURCE_TABLE_CHOOSE, key, choice - 1);
     add_encapsulation(m, at, chosen, flow, output);
     free(chosen);
 }
@@ -142,10 +142,11 @@ static void
 add_entry(struct maker *m, size_t at, const xmlrpc_value *flow, const char *in, const char *out, bool leaves_here)
 {
     const xmlrpc_value *from = node_named(m->request, fs_get_string(flow, "from", ""));
+    int table = resource_entry_table(m->request);
     int priority = ENTRY_PRIORITY + atoi(fs_get_string(fs_get(m->request, "headers"), "PRIORITY", "0"));
     char *match = rest_of_match(fs_get_string(from, "match", ""));
     char *output = strcmp(in, out) ? fs_xasprintf("output:%s", out) : fs_xstrdup("in_port");
-    char *head = fs_xasprintf("table=%d,priority=%d,in_port=%s%s", TABLE_CLASSIFY, priority, in, match);
+    char *head = fs_xasprintf("table=%d,priority=%d,in_port=%s%s", table, priority, in, match);
     if (leaves_here) {
         add(m, at, fs_xasprintf("%s,actions=%s", head, output));
     } else if (fs_get_int(flow, "choices", 1) > 1) {
@@ -165,7 +166,7 @@ static void
 add_transit(struct maker *m, size_t at, const xmlrpc_value *flow, const char *in, const char *out, bool leaves_here)
 {
     char *output = strcmp(in, out) ? fs_xasprintf("output:%s", out) : fs_xstrdup("in_port");
-    add(m, at, fs_xasprintf("table=%d,priority=100,in_port=%s,dl_type=0x894f,nsh_spi=0x%x,nsh_si=255,actions=%s%s", TABLE_FORWARD, in,
+    add(m, at, fs_xasprintf("table=%d,priority=100,in_port=%s,dl_type=0x894f,nsh_spi=0x%x,nsh_si=255,actions=%s%s", RESOURCE_TABLE_FORWARD, in,
                             (unsigned) fs_get_int(flow, "spi", 0), leaves_here ? "decap(),decap()," : "", output));
     free(output);
 }
