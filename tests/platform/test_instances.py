@@ -6,12 +6,13 @@ import os
 import signal
 import socket
 import struct
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
-from flowtest import Platform, Tests, need_root_of_namespaces, until  # noqa: E402
+from flowtest import PATIENCE, Platform, Tests, need_root_of_namespaces, until  # noqa: E402
 import flowstream  # noqa: E402
 from flowstream import netns  # noqa: E402
 from test_examples import MARK, THEM, US, Installed, Witness, ipv4, rest, send  # noqa: E402
@@ -221,6 +222,29 @@ def test_plans(tests, platform):
         tests.refused(f"refused: {words[0]}", words, platform.client.plan_allocation, text)
 
 
+def test_tcp(tests, platform):
+    """Connections at the same time, each with its own content to be checked, both directions through one worker of three."""
+    text = REQUEST.replace('"ether src 02:00:00:00:00:01"', '"dst host 10.9.0.2"').replace('in_port=net0', 'in_port=net0,ip').replace('in_port=net1', 'in_port=net1,ip') \
+                  .replace("{rate=9Mbps} ", "")
+    platform.address("net0", "10.9.0.1/24")
+    platform.address("net1", "10.9.0.2/24")
+    traffic = str(Path(__file__).resolve().parent / "traffic.py")
+    with Installed(platform, text) as request:
+        server = platform.start_in("net1", sys.executable, traffic, "serve", "10.9.0.2")
+        try:
+            up = until(20, lambda: platform.run_in("net0", sys.executable, traffic, "fetch", "10.9.0.2", "1").returncode == 0)
+            clients = [platform.start_in("net0", sys.executable, traffic, "fetch", "10.9.0.2", str(100000 + i), stdout=subprocess.PIPE, text=True) for i in range(8)]
+            said = [client.communicate(timeout=120 * PATIENCE)[0].strip() for client in clients]
+        finally:
+            server.terminate()
+            server.wait()
+        tests.check(up, "a server answers through the instances")
+        tests.same(said, [f"good {100000 + i}" for i in range(8)], "eight downloads at the same time come whole")
+        request.balanced(tests, platform, "eight downloads")
+        busy = [name for name, module in platform.modules(request.number).items() if name.startswith("work[") and module["in"] > 0]
+        tests.check(len(busy) > 1, "by more than one worker", busy)  # their ports, and so their workers, are the system's choice
+
+
 def test_restart(tests, platform):
     """The account of instances is the same when it is read from the store again."""
     text = 'FromNet("in_port=net0") -> w :: Counter {instances=3, cpu=0.25} -> ToNet("net1")'
@@ -241,7 +265,7 @@ def main():
     need_root_of_namespaces()
     tests = Tests()
     with Platform() as platform:
-        for story in (test_flows, test_fragments, test_plans, test_restart):
+        for story in (test_flows, test_fragments, test_tcp, test_plans, test_restart):
             with tests.story(story.__name__):
                 story(tests, platform)
     tests.same(platform.leftovers, [], "nothing is left")
