@@ -1,8 +1,9 @@
 /* generate_rules: the rules of each switch for one plan.
  *
- * Tables: 0 is left to capture rules and goes on to 10; 10 says what traffic is: matches of FromNets, tagged frames, and what nobody claims; 20 forwards tagged
- * frames.  Between them 12 and 14: traffic for a module of several instances is given one by flow in 12 and put on that one's path in 14.  A flow has a service path of its own (RFC 8300): where it enters, its frames get a Network Service Header with the flow's path identifier and an
- * outer Ethernet header; every switch on the path sends them on by it; where it leaves to the network both headers are taken off.  docs/nsh-on-ovs.md has the facts.
+ * Tables: 0 is left to capture rules and goes on to 10; 10 says what traffic is: matches of FromNets, tagged frames, and what nobody claims; 12 and 14: what comes
+ * in for a module of several instances is given one by flow, and put on that one's path; 20 forwards tagged frames.  A flow has a service path of its own (RFC 8300):
+ * where it enters, its frames get a Network Service Header with the flow's path identifier and an outer Ethernet header; every switch on the path sends
+ * them on by it; where it leaves to the network both headers are taken off.  docs/nsh-on-ovs.md has the facts.
  * Rules needed: one a switch that the flow crosses, the bridges of hosts included.
  *
  * Switches with rules that let traffic in come last, so that the rest of the path is there when the first packet comes. */

@@ -19,6 +19,7 @@ struct choice {
     const struct fs_platform *platform;
     const struct fs_services *services;
     const xmlrpc_value *request;
+    const xmlrpc_value **asked; /* the request's node by the service's, as far as it was looked for; see node_at() */
     bool apart;              /* instances of a module are kept on different hosts, as far as there are enough */
     int first;               /* where the round robin begins */
     const char *ranked;      /* module whose hosts are ranked */
@@ -48,18 +49,27 @@ node_named(const xmlrpc_value *request, const char *name)
     return NULL;
 }
 
-/* Does the request allow its node 'name' to run on 'host'? */
-static bool
-wants(const xmlrpc_value *request, const char *name, const char *host)
+/* What the request says of node 'node' of the service.  It is asked for every server. */
+static const xmlrpc_value *
+node_at(const struct choice *c, int node)
 {
-    const xmlrpc_value *node = node_named(request, name);
+    if (!c->asked[node]) {
+        c->asked[node] = node_named(c->request, c->services->nodes[node].id);
+    }
+    return c->asked[node];
+}
+
+/* Does the request allow its node to run on 'host'? */
+static bool
+wants(const xmlrpc_value *node, const char *host)
+{
     return (!fs_size(fs_get(node, "hosts")) || names(fs_get(node, "hosts"), host)) && !names(fs_get(node, "avoid"), host);
 }
 
 static bool
 may_run(const struct choice *c, int node, int server)
 {
-    return c->up[server] && wants(c->request, c->services->nodes[node].id, c->platform->nodes[c->platform->servers[server].node].id);
+    return c->up[server] && wants(node_at(c, node), c->platform->nodes[c->platform->servers[server].node].id);
 }
 
 /* Number the servers that a node, and with it all instances of its module, may run on. */
@@ -77,7 +87,7 @@ rank_servers(struct choice *c, int node, const char *element)
 static bool
 is_dealt(struct choice *c, int node, int server)
 {
-    const xmlrpc_value *n = node_named(c->request, c->services->nodes[node].id);
+    const xmlrpc_value *n = node_at(c, node);
     const char *element = fs_get_string(n, "element", NULL);
     if (!element) {
         return may_run(c, node, server);
@@ -207,6 +217,7 @@ static struct fs_solution *
 place(struct fs_load *load, const struct fs_services *s, struct choice *c, char **why)
 {
     c->rank = fs_xcalloc((size_t) c->platform->n_servers, sizeof *c->rank);
+    c->asked = fs_xcalloc((size_t) s->n_nodes, sizeof *c->asked);
     c->apart = true;
     struct fs_solution *solution = try(load, s, c, why);
     if (!solution) {
@@ -216,6 +227,7 @@ place(struct fs_load *load, const struct fs_services *s, struct choice *c, char 
         solution = try(load, s, c, why);
     }
     free(c->rank);
+    free(c->asked);
     return solution;
 }
 
