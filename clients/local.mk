@@ -32,3 +32,10 @@ install-clients: bin/flowstream $(PYTHON_FILES) $(PLATFORM_FILES)
 	$(INSTALL_DATA) $(srcdir)/clients/completion/flowstream.bash \
 	    "$(DESTDIR)$(datadir)/bash-completion/completions/flowstream"
 .PHONY: install-clients
+
+bin_PROGRAMS += bin/flowstream-sign
+bin_flowstream_sign_SOURCES = clients/sign.c
+bin_flowstream_sign_CPPFLAGS = $(AM_CPPFLAGS) $(SODIUM_CFLAGS)
+bin_flowstream_sign_LDFLAGS = $(PROGRAM_LDFLAGS)
+bin_flowstream_sign_LDADD = -lflowstream-core $(SODIUM_LIBS)
+bin_flowstream_sign_DEPENDENCIES = lib/libflowstream-core.so
