@@ -129,7 +129,7 @@ static bool
 must_look(struct fs_loader *l, const struct fs_table *t, enum fs_method_kind kind, const char *name)
 {
     int64_t again = __atomic_load_n(&l->look_again, __ATOMIC_RELAXED);
-    return __atomic_load_n(&l->dirty, __ATOMIC_RELAXED) || (again && again <= fs_now_ms()) || folders_changed(l) || (name && file_changed(l, t, kind, name));
+    return __atomic_load_n(&l->dirty, __ATOMIC_RELAXED) || (again && again <= fs_now_ms()) || folders_changed(l) || file_changed(l, t, kind, name);
 }
 
 struct fs_table *

@@ -46,7 +46,7 @@ struct fs_loader_options {
 FS_API struct fs_loader *fs_loader_new(const struct fs_loader_options *, char **error);
 FS_API void fs_loader_destroy(struct fs_loader *); /* accepts NULL; no table may be in use */
 
-/* The table as of now, for a call of this method (name NULL: of none in particular); given back with fs_loader_give(). */
+/* The table as of now, for a call of this method (name NULL: for a look at all of them); given back with fs_loader_give(). */
 FS_API struct fs_table *fs_loader_take(struct fs_loader *, enum fs_method_kind, const char *name);
 FS_API void fs_loader_give(struct fs_loader *, struct fs_table *);
 

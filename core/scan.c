@@ -98,9 +98,13 @@ identify(struct fs_loader *l, enum fs_method_kind kind, int folder, const char *
 bool
 file_changed(struct fs_loader *l, const struct fs_table *t, enum fs_method_kind kind, const char *name)
 {
-    const struct binding *b = table_serving(t, kind, name);
+    bool changed = false;
+    for (size_t i = 0; !name && i < t->n && !changed; i++) {
+        changed = file_changed(l, t, t->bindings[i].kind, t->bindings[i].name);
+    }
+    const struct binding *b = name ? table_serving(t, kind, name) : NULL;
     struct identity id;
-    return b && (!identify(l, kind, b->folder, name, ".so", &id) || !same_identity(&b->seen, &id));
+    return b ? (!identify(l, kind, b->folder, name, ".so", &id) || !same_identity(&b->seen, &id)) : changed;
 }
 
 /* The folders are read again at a dispatch after 'when' (fs_now_ms(); 0: the next one). */

@@ -86,7 +86,7 @@ void folders_open(struct fs_loader *, const char *own);
 void folders_close(struct fs_loader *);
 /* Has a folder changed since it was read? */
 bool folders_changed(struct fs_loader *);
-/* Has the file that serves for a method changed since it was looked at? */
+/* Has the file that serves for a method (name NULL: for any) changed since it was looked at? */
 bool file_changed(struct fs_loader *, const struct fs_table *, enum fs_method_kind, const char *name);
 bool identify(struct fs_loader *, enum fs_method_kind, int folder, const char *name, const char *suffix, struct identity *);
 void folders_read(struct fs_loader *, const char *source);
