@@ -224,7 +224,7 @@ span_of_quoted(const struct check *check, uint32_t node, const char *message)
     if (!close || close == open + 1) {
         return args->span;
     }
-    const char *part = arena_copy(check->arena, open + 1, (size_t) (close - open) - 1);
+    const char *part = arena_copy(check->work, open + 1, (size_t) (close - open) - 1);
     const char *found = strstr(value, part);
     bool once = found && !strstr(found + 1, part);
     return once ? check_span_in_args(check, args, (size_t) (found - value), strlen(part)) : args->span;
@@ -318,7 +318,7 @@ static void
 check_named_arg(struct check *check, uint32_t node, struct span part, bool *given)
 {
     const struct fs_lang_type *type = check->facts[node].type;
-    const char *text = arena_copy(check->arena, check->nodes[node].args + part.offset, part.length),
+    const char *text = arena_copy(check->work, check->nodes[node].args + part.offset, part.length),
                *equals = strchr(text, '=');
     struct span span = check_span_in_args(check, check->facts[node].args, part.offset, part.length);
     struct suggestion suggestion;
@@ -327,7 +327,7 @@ check_named_arg(struct check *check, uint32_t node, struct span part, bool *give
                           text);
         return;
     }
-    const char *name = arena_copy(check->arena, text, (size_t) (equals - text));
+    const char *name = arena_copy(check->work, text, (size_t) (equals - text));
     const struct fs_lang_argument *argument = find_argument(type, name, &suggestion);
     if (!argument) {
         struct fs_diagnostic *error =
@@ -349,7 +349,7 @@ check_named_args(struct check *check, uint32_t node)
 {
     const struct fs_lang_type *type = check->facts[node].type;
     const char *args = check->nodes[node].args;
-    bool *given = arena_array(check->arena, type->n_arguments, sizeof *given);
+    bool *given = arena_array(check->work, type->n_arguments, sizeof *given);
     for (size_t at = 0; args[at];) {
         struct span part = next_part(args, &at, ',');
         check_named_arg(check, node, part, given);

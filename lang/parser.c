@@ -30,7 +30,8 @@
 #include <string.h>
 
 struct parser {
-    struct arena *arena;
+    struct arena *arena; /* of names and strings */
+    struct arena *work;  /* of the tree */
     const char *text;
     const struct parser_includes *includes; /* NULL: they are not opened */
     bool included;                          /* this is such a file */
@@ -39,6 +40,7 @@ struct parser {
     struct fs_diagnostics *diagnostics;
     struct syntax_tree *tree;
     struct syntax_scope *scope; /* what a statement belongs to */
+    const char *last_type;      /* copied last; NULL: none */
 };
 
 static void parse_source(struct parser *, struct tokens);
@@ -77,10 +79,11 @@ at_end(const struct parser *parser)
 }
 
 void
-parser_run(struct arena *arena, const struct parser_source *source, const struct parser_includes *includes,
-           struct fs_diagnostics *diagnostics, struct syntax_tree *tree)
+parser_run(struct arena *arena, struct arena *work, const struct parser_source *source,
+           const struct parser_includes *includes, struct fs_diagnostics *diagnostics, struct syntax_tree *tree)
 {
     struct parser parser = { .arena = arena,
+                             .work = work,
                              .text = source->text,
                              .includes = includes,
                              .diagnostics = diagnostics,
@@ -137,7 +140,7 @@ describe(const struct parser *parser)
     case TOKEN_STATEMENT_END: return parser->text[token->span.offset] == ';' ? "';'" : "the end of the line";
     case TOKEN_STRING: return "a string";
     default:
-        return arena_printf(parser->arena, "'%.*s'", (int) (token->span.length < 64 ? token->span.length : 64),
+        return arena_printf(parser->work, "'%.*s'", (int) (token->span.length < 64 ? token->span.length : 64),
                             parser->text + token->span.offset);
     }
 }
@@ -182,9 +185,10 @@ static void
 push_element(struct parser *parser, const struct syntax_element *element)
 {
     struct syntax_scope *scope = parser->scope;
-    scope->elements = arena_grow(parser->arena, scope->elements, scope->n_elements, &scope->elements_capacity,
+    scope->elements = arena_grow(parser->work, scope->elements, scope->n_elements, &scope->elements_capacity,
                                  sizeof *scope->elements);
     scope->elements[scope->n_elements++] = *element;
+    scope->n_names += element->kind == SYNTAX_DECLARATION;
 }
 
 /* Leave a statement from 'token' on, remembering the names in it. */
@@ -279,7 +283,7 @@ parse_pair(struct parser *parser)
 static void
 push_pair(struct parser *parser, struct syntax_pair **pairs, size_t *n, size_t *capacity, struct syntax_pair pair)
 {
-    *pairs = arena_grow(parser->arena, *pairs, *n, capacity, sizeof **pairs);
+    *pairs = arena_grow(parser->work, *pairs, *n, capacity, sizeof **pairs);
     (*pairs)[(*n)++] = pair;
 }
 
@@ -387,7 +391,7 @@ static void
 parse_block(struct parser *parser)
 {
     struct syntax_tree *tree = parser->tree;
-    struct syntax_scope *scope = arena_alloc(parser->arena, sizeof *scope);
+    struct syntax_scope *scope = arena_alloc(parser->work, sizeof *scope);
     const struct token *start = parser->token;
     scope->part = at_word(parser, "part");
     scope->library = parser->included;
@@ -416,7 +420,7 @@ parse_block(struct parser *parser)
     }
     advance(parser);
     tree->scopes =
-        arena_grow(parser->arena, tree->scopes, tree->n_scopes, &tree->scopes_capacity, sizeof(struct syntax_scope *));
+        arena_grow(parser->work, tree->scopes, tree->n_scopes, &tree->scopes_capacity, sizeof(struct syntax_scope *));
     tree->scopes[tree->n_scopes++] = scope;
     tree->n_requests += !scope->part;
     parser->scope = scope;
@@ -482,7 +486,7 @@ parse_delay(struct parser *parser)
         return;
     }
     scope->delays =
-        arena_grow(parser->arena, scope->delays, scope->n_delays, &scope->delays_capacity, sizeof *scope->delays);
+        arena_grow(parser->work, scope->delays, scope->n_delays, &scope->delays_capacity, sizeof *scope->delays);
     scope->delays[scope->n_delays++] = delay;
 }
 
@@ -530,7 +534,7 @@ parse_chain(struct parser *parser)
     } else {
         statement.broken = false;
     }
-    scope->statements = arena_grow(parser->arena, scope->statements, scope->n_statements, &scope->statements_capacity,
+    scope->statements = arena_grow(parser->work, scope->statements, scope->n_statements, &scope->statements_capacity,
                                    sizeof *scope->statements);
     scope->statements[scope->n_statements++] = statement;
 }
@@ -609,13 +613,13 @@ parse_arguments(struct parser *parser, struct syntax_args *args, bool *unclosed)
     struct syntax_string *strings = NULL;
     size_t n = 0, capacity = 1; /* most modules have one */
     uint32_t start = parser->token->span.offset;
-    strings = arena_alloc(parser->arena, sizeof *strings);
+    strings = arena_alloc(parser->work, sizeof *strings);
     do {
         if (!at_argument(parser)) {
             complain(parser, "another string behind ','");
             return false;
         }
-        strings = arena_grow(parser->arena, strings, n, &capacity, sizeof *strings);
+        strings = arena_grow(parser->work, strings, n, &capacity, sizeof *strings);
         strings[n] = parse_argument(parser, args, unclosed);
         args->span = (struct span) { start, strings[n].span.offset + strings[n].span.length - start };
         n++;
@@ -681,6 +685,18 @@ parse_properties(struct parser *parser, struct syntax_properties *properties)
     return true;
 }
 
+/* The type of a module, from the current token.  Neighbours tend to have the same. */
+static const char *
+copy_type(struct parser *parser)
+{
+    const struct span span = parser->token->span;
+    const char *last = parser->last_type;
+    if (!last || strncmp(last, parser->text + span.offset, span.length) || last[span.length]) {
+        parser->last_type = copy_token(parser, parser->token);
+    }
+    return parser->last_type;
+}
+
 static void
 set_name(struct parser *parser, struct syntax_element *element)
 {
@@ -718,7 +734,7 @@ parse_declaration(struct parser *parser, struct syntax_element *element)
         scope->n_elements = first;
         return false;
     }
-    element->type = copy_token(parser, parser->token);
+    element->type = copy_type(parser);
     element->type_span = parser->token->span;
     advance(parser);
     if (!parse_args(parser, element) || !parse_properties(parser, &element->properties)) {
