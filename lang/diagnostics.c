@@ -331,7 +331,8 @@ clean(char *message)
         if (c < 0x20 || c == 0x7f) {
             *p = '?';
         } else if (c == 0xc2 && next >= 0x80 && next < 0xa0) {
-            p[0] = p[1] = '?';
+            *p = '?';
+            memmove(p + 1, p + 2, strlen(p + 2) + 1);
         }
     }
 }

@@ -10,6 +10,7 @@
 #include "lang/lexer.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lang/utf8.h"
@@ -359,8 +360,13 @@ read_bad(struct lexer *lexer, uint32_t start)
     } while (!is_ascii_space_or_known(lexer));
     struct span span = { start, lexer->at - start };
     const char *bad = lexer->text + start;
-    struct fs_diagnostic *error = diagnostics_error(lexer->diagnostics, span, "unexpected '%.*s'",
-                                                    (int) (span.length < 40 ? span.length : 40), bad);
+    uint32_t point = utf8_code_point(bad, utf8_length(bad, span.length));
+    char number[16] = "";
+    if (point >= 0x80) { /* it may be invisible, or look like another */
+        snprintf(number, sizeof number, " (U+%04X)", point);
+    }
+    struct fs_diagnostic *error = diagnostics_error(lexer->diagnostics, span, "unexpected '%.*s'%s",
+                                                    (int) utf8_cut(bad, span.length, 40), bad, number);
     if (span.length == 1 && *bad == ':') {
         diagnostics_suggest(lexer->diagnostics, error, "::");
     } else if (span.length == 1 && (*bad == '-' || *bad == '>')) {

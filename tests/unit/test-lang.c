@@ -5,6 +5,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -306,7 +307,12 @@ is_judged(const char *text, size_t size, const struct fs_lang_env *env)
     return good;
 }
 
-/* Every prefix, and every byte left out or changed into one that means something. */
+/* All values that a byte can be changed into are tried with FLOWSTREAM_TEST_ALL in the environment, which takes a quarter
+ * of a minute; else those that mean something, and one other for each byte, by this seed. */
+static bool all_values;
+static unsigned int seed;
+
+/* Every prefix, and every byte left out or changed. */
 static bool
 test_changes_of(const char *text, size_t size, const struct fs_lang_env *env)
 {
@@ -323,6 +329,10 @@ test_changes_of(const char *text, size_t size, const struct fs_lang_env *env)
             changed[i] = bytes[b];
             good &= is_judged(changed, size, env);
         }
+        for (int value = all_values ? 0 : rand_r(&seed) & 0xff, last = all_values ? 0xff : value; value <= last; value++) {
+            changed[i] = (char) value;
+            good &= is_judged(changed, size, env);
+        }
     }
     free(changed);
     return good;
@@ -332,6 +342,9 @@ static void
 test_changes(int n, char **files)
 {
     struct fs_lang_env env = whole_environment();
+    all_values = getenv("FLOWSTREAM_TEST_ALL") != NULL;
+    seed = getenv("FLOWSTREAM_TEST_SEED") ? (unsigned int) strtoul(getenv("FLOWSTREAM_TEST_SEED"), NULL, 10) : (unsigned int) time(NULL);
+    printf("# FLOWSTREAM_TEST_SEED=%u\n", seed);
     ok(test_changes_of(good_text, strlen(good_text), &env), "every prefix and every change of one byte of a good text");
     ok(test_changes_of(whole_text, strlen(whole_text), &env), "the same of a text with all that the language has");
     for (int i = 0; i < n; i++) {
@@ -387,7 +400,7 @@ test_speed(void)
     free(text);
 }
 
-/* The arguments are examples to be changed. */
+/* The arguments are patterns of examples to be changed. */
 int
 main(int argc, char **argv)
 {
@@ -398,7 +411,14 @@ main(int argc, char **argv)
     test_out_of_memory(good_text, &environment, "memory runs out at each allocation");
     test_out_of_memory(whole_text, &whole, "the same for a text with all that the language has");
     test_speed();
-    test_changes(argc - 1, argv + 1);
+    glob_t files = { .gl_pathc = 0 };
+    for (int i = 1; i < argc; i++) {
+        if (glob(argv[i], i > 1 ? GLOB_APPEND : 0, NULL, &files)) {
+            ok(false, argv[i]);
+        }
+    }
+    test_changes((int) files.gl_pathc, files.gl_pathv);
+    globfree(&files);
     printf("1..%d\n", n_tests);
     return n_failed > 0;
 }
