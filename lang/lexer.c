@@ -427,8 +427,7 @@ goes_on(enum token_kind last, enum token_kind next)
     case TOKEN_COMMA:
     case TOKEN_OPEN:
     case TOKEN_OPEN_PORT:
-    case TOKEN_OPEN_PROPERTIES:
-    case TOKEN_EQUALS: return true;
+    case TOKEN_OPEN_PROPERTIES: return true;
     default:
         return next == TOKEN_ARROW || next == TOKEN_OPEN_PROPERTIES || next == TOKEN_OPEN_BLOCK ||
                next == TOKEN_CLOSE_PROPERTIES ||

@@ -200,8 +200,7 @@ give_up(struct parser *parser, const struct token *token)
     parser->token = token;
     while (!at_end(parser) || (parser->token->kind == TOKEN_OPEN_BLOCK && parser->token == token)) {
         enum token_kind next = following(parser);
-        if (parser->token->kind == TOKEN_NAME && before != TOKEN_COLONS && next != TOKEN_OPEN && next != TOKEN_EQUALS &&
-            before != TOKEN_EQUALS) {
+        if (parser->token->kind == TOKEN_NAME && before != TOKEN_COLONS && next != TOKEN_OPEN && next != TOKEN_EQUALS) {
             struct syntax_element mention = { .kind = SYNTAX_MENTION,
                                               .name = copy_token(parser, parser->token),
                                               .name_span = parser->token->span };
@@ -244,7 +243,7 @@ parse_statement(struct parser *parser)
 static void
 demand_end(struct parser *parser, const char *what)
 {
-    if (!at_end(parser) || parser->token->kind == TOKEN_OPEN_BLOCK) {
+    if (!at_end(parser)) {
         complain(parser, what);
         give_up(parser, parser->token);
     }
@@ -274,9 +273,7 @@ parse_pair(struct parser *parser)
         pair.value = pair.broken ? "" : copy_token(parser, value);
         pair.variable = has_parameter(pair.value);
     }
-    if (value->kind == TOKEN_STRING || value->kind == TOKEN_VALUE || value->kind == TOKEN_BROKEN_STRING) {
-        advance(parser);
-    }
+    advance(parser); /* behind '=' the lexer always puts a value, if only an empty one */
     return pair;
 }
 
@@ -392,7 +389,6 @@ parse_block(struct parser *parser)
 {
     struct syntax_tree *tree = parser->tree;
     struct syntax_scope *scope = arena_alloc(parser->work, sizeof *scope);
-    const struct token *start = parser->token;
     scope->part = at_word(parser, "part");
     scope->library = parser->included;
     advance(parser);
@@ -408,7 +404,7 @@ parse_block(struct parser *parser)
             diagnostics_note(parser->diagnostics, error, NULL, "a block is written %s %.64s { ... }",
                              scope->part ? "part" : "request", scope->name);
         }
-        give_up(parser, parser->token == start ? start : parser->token);
+        give_up(parser, parser->token);
         return;
     }
     if (parser->scope != &tree->top) {
@@ -507,24 +503,25 @@ parse_chain(struct parser *parser)
     struct syntax_scope *scope = parser->scope;
     struct syntax_statement statement = { .first = scope->n_elements };
     const struct token *start = parser->token;
-    bool good, arrow = false;
+    bool good = true, arrow = false;
     if (scope->n_statements == 0) {
         scope->first_statement = start->span;
     }
-    do {
+    for (bool more = true; more; arrow |= more) {
         start = parser->token;
         good = parse_element(parser, arrow);
-    } while (good && parser->token->kind == TOKEN_ARROW && (advance(parser), arrow = true));
+        more = good && accept(parser, TOKEN_ARROW);
+    }
 
     statement.n = scope->n_elements - statement.first;
     statement.chain = arrow;
-    if (arrow && statement.n && scope->elements[scope->n_elements - 1].args.broken) {
+    if (arrow && scope->elements[scope->n_elements - 1].args.broken) {
         scope->incomplete = true; /* the rest of the chain may be within a string that was not closed */
     }
     statement.broken = true;
     if (!good) {
         give_up(parser, start);
-    } else if (!at_end(parser) || parser->token->kind == TOKEN_OPEN_BLOCK) {
+    } else if (!at_end(parser)) {
         struct syntax_element *only = &scope->elements[statement.first];
         if (statement.n == 1 && only->kind == SYNTAX_REFERENCE) {
             only->kind = SYNTAX_MENTION; /* perhaps a declaration gone wrong */
