@@ -36,7 +36,7 @@ def main():
         for name in libraries:
             seconds = statistics.median(one[name][i]["seconds"] for one in rounds)
             last = rounds[-1][name][i]
-            print(f"{name:<6} {row['modules']:>8} {row['lines']:>8} {seconds * 1e3:>9.3f} {row['lines'] / seconds:>10.0f} {last['memory_per_module']:>13} {last['peak_per_module']:>12}")
+            print(f"{name:<6} {row['modules']:>8} {row['lines']:>8} {seconds * 1e3:>9.3f} {row['lines'] / seconds:>10.0f} {last['memory_per_module']:>13} {last['peak_per_module'] or '-':>12}")
     return 0
 
 
