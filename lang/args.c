@@ -133,6 +133,19 @@ extract_in_port(struct check *check, uint32_t node)
     return good;
 }
 
+/* Words that filters have and matches have not. */
+static bool
+is_filter_word(const char *word, size_t length)
+{
+    static const char *const words[] = { "port", "host", "net", "src", "dst", "and", "or", "not", "portrange" };
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (strlen(words[i]) == length && !strncmp(words[i], word, length)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 check_from_net(struct check *check, uint32_t node)
 {
@@ -156,8 +169,14 @@ check_from_net(struct check *check, uint32_t node)
         size_t part = strcspn(value + offset, ", \t\n");
         char message[LONGEST_MESSAGE];
         take_message(wrong, message);
-        diagnostics_error(check->diagnostics, check_span_in_args(check, args, offset, part), "bad match of '%s': %s",
-                          check->nodes[node].name, message);
+        struct fs_diagnostic *error =
+            diagnostics_error(check->diagnostics, check_span_in_args(check, args, offset, part), "bad match of '%s': %s",
+                              check->nodes[node].name, message);
+        if (is_filter_word(value + offset, part)) {
+            diagnostics_note(check->diagnostics, error, NULL,
+                             "a match is one of OpenFlow, such as tcp,nw_dst=10.0.0.1,tp_dst=80; filters as in "
+                             "pcap-filter(7) are for Firewall and Classifier");
+        }
     }
 }
 

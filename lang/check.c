@@ -32,7 +32,7 @@ struct place {
 
 static bool check_instance(struct check *, const struct check_instance *);
 static bool declare_all(struct check *, const struct place *);
-static void refer(struct check *, const struct place *, const struct syntax_element *, uint32_t *node);
+static void refer(struct check *, const struct place *, const struct syntax_element *, enum syntax_kind, uint32_t *node);
 static bool connect_all(struct check *, const struct place *);
 static void index_links(struct check *);
 
@@ -76,8 +76,12 @@ check_instance(struct check *check, const struct check_instance *instance)
     if (!declare_all(check, &place)) {
         return false;
     }
+    /* What stands in a statement that could not be parsed may be declared there, also where it is spoken of before. */
     for (size_t i = 0; i < place.scope->n_elements; i++) {
-        refer(check, &place, &place.scope->elements[i], &place.node_of[i]);
+        refer(check, &place, &place.scope->elements[i], SYNTAX_MENTION, &place.node_of[i]);
+    }
+    for (size_t i = 0; i < place.scope->n_elements; i++) {
+        refer(check, &place, &place.scope->elements[i], SYNTAX_REFERENCE, &place.node_of[i]);
     }
     return connect_all(check, &place);
 }
@@ -128,6 +132,7 @@ report_unknown_type(struct check *check, const struct syntax_element *element)
         return;
     }
     struct suggestion suggestion;
+    size_t n_parts = 0;
     char *list = arena_copy(check->work, "FromNet, ToNet", strlen("FromNet, ToNet"));
     suggest_begin(&suggestion, element->type);
     suggest_offer(&suggestion, from_net.name);
@@ -141,6 +146,10 @@ report_unknown_type(struct check *check, const struct syntax_element *element)
     for (size_t i = 0; i < check->file->tree->n_scopes; i++) {
         if (check->file->parts[i].scope) {
             suggest_offer(&suggestion, check->file->parts[i].type.name);
+            n_parts++;
+            if (n_parts <= MOST_LISTED) {
+                list = arena_printf(check->work, "%s, %s", list, n_parts < MOST_LISTED ? check->file->parts[i].type.name : "...");
+            }
         }
     }
     diagnostics_suggest(check->diagnostics, error, suggestion.best);
@@ -354,11 +363,12 @@ report_undeclared(struct check *check, const struct place *place, const struct s
     diagnostics_suggest(check->diagnostics, error, suggestion.best);
 }
 
-/* Find the node that a name speaks of; make a ghost where there is none. */
+/* Find the node that a name speaks of, if it is of this kind; make a ghost where there is none. */
 static void
-refer(struct check *check, const struct place *place, const struct syntax_element *element, uint32_t *node)
+refer(struct check *check, const struct place *place, const struct syntax_element *element, enum syntax_kind kind,
+      uint32_t *node)
 {
-    if (element->kind != SYNTAX_REFERENCE && element->kind != SYNTAX_MENTION) {
+    if (element->kind != kind) {
         return;
     }
     *node = table_find(place->names, element->name);

@@ -351,6 +351,27 @@ is_ascii_space_or_known(const struct lexer *lexer)
            at_comment(lexer) || punctuation(c, peek(lexer, 1), &length) != TOKEN_BAD;
 }
 
+/* 'text' on one line is one mistake.  False where the second quote is missing. */
+static bool
+read_single_quotes(struct lexer *lexer, uint32_t start)
+{
+    uint32_t end = start + 1;
+    while (end < lexer->size && lexer->text[end] != '\'' && lexer->text[end] != '\n') {
+        end++;
+    }
+    if (end == lexer->size || lexer->text[end] != '\'') {
+        return false;
+    }
+    struct span span = { start, end + 1 - start };
+    struct fs_diagnostic *error = diagnostics_error(lexer->diagnostics, span, "a string stands in double quotes");
+    if (span.length < 64 && !memchr(lexer->text + start, '"', span.length)) {
+        diagnostics_suggest(lexer->diagnostics, error, arena_printf(lexer->arena, "\"%.*s\"", (int) span.length - 2, lexer->text + start + 1));
+    }
+    lexer->at = end + 1;
+    push(lexer, TOKEN_BAD, start);
+    return true;
+}
+
 /* Everything up to the next character that the language knows is one mistake, not many. */
 static void
 read_bad(struct lexer *lexer, uint32_t start)
@@ -360,6 +381,9 @@ read_bad(struct lexer *lexer, uint32_t start)
     } while (!is_ascii_space_or_known(lexer));
     struct span span = { start, lexer->at - start };
     const char *bad = lexer->text + start;
+    if (*bad == '\'' && read_single_quotes(lexer, start)) {
+        return;
+    }
     uint32_t point = utf8_code_point(bad, utf8_length(bad, span.length));
     char number[16] = "";
     if (point >= 0x80) { /* it may be invisible, or look like another */

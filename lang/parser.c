@@ -25,6 +25,7 @@
 
 #include "lang/syntax.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,7 +201,7 @@ give_up(struct parser *parser, const struct token *token)
     parser->token = token;
     while (!at_end(parser) || (parser->token->kind == TOKEN_OPEN_BLOCK && parser->token == token)) {
         enum token_kind next = following(parser);
-        if (parser->token->kind == TOKEN_NAME && before != TOKEN_COLONS && next != TOKEN_OPEN && next != TOKEN_EQUALS) {
+        if (parser->token->kind == TOKEN_NAME && before != TOKEN_COLONS && next != TOKEN_OPEN && (next != TOKEN_EQUALS || parser->token == token)) {
             struct syntax_element mention = { .kind = SYNTAX_MENTION,
                                               .name = copy_token(parser, parser->token),
                                               .name_span = parser->token->span };
@@ -284,10 +285,29 @@ push_pair(struct parser *parser, struct syntax_pair **pairs, size_t *n, size_t *
     (*pairs)[(*n)++] = pair;
 }
 
+/* name = Type(...), as other languages declare. */
+static bool
+is_declaration_with_equals(const struct parser *parser)
+{
+    const struct token *value = parser->token + 2; /* nothing comes between: the lexer has read them in one go */
+    const char *text = parser->text + value->span.offset;
+    size_t length = 0;
+    while (length < value->span.length && (isalnum((unsigned char) text[length]) || text[length] == '_')) {
+        length++;
+    }
+    return value->kind == TOKEN_VALUE && length > 0 && length < value->span.length && text[length] == '(';
+}
+
 static void
 parse_header(struct parser *parser)
 {
     struct syntax_scope *scope = parser->scope;
+    if (is_declaration_with_equals(parser)) {
+        struct fs_diagnostic *error = diagnostics_error(parser->diagnostics, parser->token[1].span, "a module is declared with '::', not with '='");
+        diagnostics_suggest(parser->diagnostics, error, "::");
+        give_up(parser, parser->token);
+        return;
+    }
     struct syntax_pair header = parse_pair(parser);
     if (scope->part) {
         diagnostics_error(parser->diagnostics, header.key_span,
@@ -522,9 +542,9 @@ parse_chain(struct parser *parser)
     if (!good) {
         give_up(parser, start);
     } else if (!at_end(parser)) {
-        struct syntax_element *only = &scope->elements[statement.first];
-        if (statement.n == 1 && only->kind == SYNTAX_REFERENCE) {
-            only->kind = SYNTAX_MENTION; /* perhaps a declaration gone wrong */
+        struct syntax_element *last = &scope->elements[scope->n_elements - 1];
+        if (last->kind == SYNTAX_REFERENCE) {
+            last->kind = SYNTAX_MENTION; /* perhaps a declaration gone wrong */
         }
         complain_behind_element(parser);
         give_up(parser, parser->token);
