@@ -259,6 +259,7 @@ def run_install(arguments):
             if isinstance(error.value, int):
                 _print(arguments, {"id": error.value, "state": "under way"}, f"{error.value}")
             raise
+    sys.stderr.write(client.message)  # warnings of the language
     _print(arguments, {"id": number}, f"{number}")
 
 
