@@ -7,6 +7,12 @@ lib_libflowstream_alloc_so_SOURCES = \
 	alloc/greedy.c \
 	alloc/load.c alloc/load.h \
 	alloc/memory.c alloc/memory.h \
+	alloc/online.c alloc/online.h \
+	alloc/online_check.c \
+	alloc/online_index.c \
+	alloc/online_mend.c \
+	alloc/online_place.c \
+	alloc/online_why.c \
 	alloc/platform.c \
 	alloc/proof.c \
 	alloc/routes.c alloc/routes.h \

@@ -1,0 +1,457 @@
+/* Where a service goes: racks with most room in few places first, and within a rack the servers on which it leaves least behind.
+ *
+ * The modules are placed one after the other, on a server of the same service where there is room, else on the fullest server that
+ * takes all that is left of the service, else on the emptiest.  What breaks a limit is taken back and the next server is tried, going back to an earlier
+ * module where the servers are at an end; the number of servers tried is limited, in one rack, over several racks, and over all
+ * servers in turn.  Ports come first, so that delays and full I/O links show with the first module. */
+#include <config.h>
+
+#include "alloc/online.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc/memory.h"
+
+#define RACKS 6            /* tried one after the other for a service as a whole */
+#define RACKS_SEEN 48      /* of which so many may be passed by for want of room */
+#define RACKS_WIDE 8       /* tried together */
+#define STEPS 48           /* servers tried for the modules of a service in one rack, more for services of more modules */
+#define CANDIDATES 96      /* servers considered for a module */
+#define ROUNDS 3           /* with other I/O nodes for the sinks */
+
+struct candidate {
+    int server;
+    int class;             /* less is better */
+    int64_t rank;          /* within the class, likewise */
+};
+
+/* A module that is to be placed, and the servers that are left to try. */
+struct frame {
+    int node;
+    fs_amount cpu, mem;    /* of this module and those that come after it */
+    struct candidate *candidates;
+    int n, next;
+};
+
+struct place {
+    struct fs_online *online;
+    struct held *held;
+    const struct fs_online_options *options;
+    struct frame *frames;
+    int n;
+    int racks[RACKS_WIDE], n_racks; /* 0: all servers */
+    int steps;
+};
+
+bool
+online_may_run(const struct fs_online *o, const struct held *h, const struct fs_online_options *options, int node, int server)
+{
+    (void) h;
+    return o->servers[server].state == FS_ONLINE_UP && (!options->allowed || options->allowed(options->aux, node, server));
+}
+
+static int
+server_of(const struct fs_online *o, const struct held *h, int i)
+{
+    return h->nodes[i].at < 0 ? -1 : o->platform->nodes[h->nodes[i].at].server;
+}
+
+/* ---- Ports. ---- */
+
+static fs_amount
+demand_of(const struct held *h, int node)
+{
+    const struct fs_service_node *m = &h->services->nodes[node];
+    fs_amount sum = 0;
+
+    for (int i = 0; i < m->n_incident; i++) {
+        sum += h->services->links[h->services->incident[m->first_incident + i]].bandwidth;
+    }
+    return sum;
+}
+
+/* What is free on all links of I/O node IO together, in that direction. */
+static fs_amount
+port_room(const struct fs_online *o, int io, bool in)
+{
+    const struct fs_platform *p = o->platform;
+    fs_amount sum = 0;
+
+    for (int i = p->out_start[io]; i < p->out_start[io + 1]; i++) {
+        int arc = in ? p->out[i] ^ 1 : p->out[i];
+        fs_amount room = o->arcs[arc].down ? 0 : online_free_arc(o, arc);
+        sum += room > 0 ? room : 0;
+    }
+    return sum;
+}
+
+/* The ROUND'th best I/O node of a sink: those with more room first. */
+static int
+choose_port(const struct fs_online *o, const struct held *h, int node, int round)
+{
+    const struct fs_service_node *m = &h->services->nodes[node];
+    const int *ios = h->services->ios + m->first_io;
+    int best = ios[0];
+
+    round = round < m->n_io ? round : m->n_io - 1;
+    for (int i = 0; i < m->n_io; i++) {
+        fs_amount room = port_room(o, ios[i], true);
+        int better = 0;
+        for (int k = 0; k < m->n_io; k++) {
+            fs_amount other = port_room(o, ios[k], true);
+            better += other > room || (other == room && k < i);
+        }
+        if (better == round) {
+            best = ios[i];
+        }
+    }
+    return best;
+}
+
+void
+online_place_ports(struct fs_online *o, struct held *h, int round)
+{
+    for (int n = h->service->first_node; n < h->service->first_node + h->service->n_nodes; n++) {
+        const struct fs_service_node *m = &h->services->nodes[n];
+        if (m->kind != FS_SERVICE_PM && held_node(h, n)->at < 0) {
+            online_seat(o, h, n, m->n_io > 1 ? choose_port(o, h, n, round) : h->services->ios[m->first_io]);
+        }
+    }
+}
+
+/* Whether some port cannot carry what must pass it, wherever the modules are. */
+static bool
+ports_are_full(const struct fs_online *o, const struct held *h)
+{
+    for (int n = h->service->first_node; n < h->service->first_node + h->service->n_nodes; n++) {
+        const struct fs_service_node *m = &h->services->nodes[n];
+        if (m->kind != FS_SERVICE_PM && h->nodes[n - h->service->first_node].at < 0) {
+            fs_amount demand = demand_of(h, n);
+            int full = 0;
+            for (int i = 0; i < m->n_io && demand; i++) {
+                full += port_room(o, h->services->ios[m->first_io + i], m->kind == FS_SERVICE_SINK) < demand;
+            }
+            if (full && full == m->n_io) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* ---- Candidates. ---- */
+
+static bool
+has_room(const struct fs_online *o, const struct fs_service_node *m, int server)
+{
+    return online_free_cpu(o, server) >= m->cpu && online_free_mem(o, server) >= m->mem;
+}
+
+static bool
+is_listed(const struct frame *f, int server)
+{
+    for (int i = 0; i < f->n; i++) {
+        if (f->candidates[i].server == server) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+are_joined(const struct held *h, int a, int b)
+{
+    const struct fs_service_node *m = &h->services->nodes[a];
+
+    for (int i = 0; i < m->n_incident; i++) {
+        const struct fs_service_link *l = &h->services->links[h->services->incident[m->first_incident + i]];
+        if (l->from == b || l->to == b) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Servers that have modules of this service already: those with a neighbour first. */
+static void
+list_own(const struct place *p, struct frame *f)
+{
+    const struct held *h = p->held;
+    const struct fs_service_node *m = &h->services->nodes[f->node];
+
+    for (int i = h->service->n_nodes - 1; i >= 0 && f->n < CANDIDATES; i--) {
+        int server = server_of(p->online, h, i);
+        if (server >= 0 && has_room(p->online, m, server) && !is_listed(f, server)
+            && online_may_run(p->online, h, p->options, f->node, server)) {
+            f->candidates[f->n] = (struct candidate) { server, are_joined(h, f->node, h->service->first_node + i) ? 0 : 1, f->n };
+            f->n++;
+        }
+    }
+}
+
+static struct candidate
+judge(const struct place *p, const struct frame *f, int server)
+{
+    const struct fs_online *o = p->online;
+    fs_amount cpu = online_free_cpu(o, server), mem = online_free_mem(o, server);
+    int n = o->platform->n_servers;
+    int64_t room = online_room(o, cpu, mem);
+
+    if (p->options->in_turn) {
+        int start = (p->options->start % n + n) % n;
+        return (struct candidate) { server, 2, (o->servers[server].place - start + n) % n };
+    }
+    return cpu >= f->cpu && mem >= f->mem ? (struct candidate) { server, 2, room } : (struct candidate) { server, 3, -room };
+}
+
+/* Servers with room from place FIRST up to END. */
+static void
+list_places(const struct place *p, struct frame *f, int first, int end, int n_own)
+{
+    const struct fs_online *o = p->online;
+    const struct fs_service_node *m = &p->held->services->nodes[f->node];
+
+    while (f->n < CANDIDATES && (first = online_index_next(o, first, end, m->cpu, m->mem)) >= 0) {
+        int server = o->platform->rack_servers[first++];
+        struct frame own = { .candidates = f->candidates, .n = n_own };
+        if (!is_listed(&own, server) && online_may_run(o, p->held, p->options, f->node, server)) {
+            f->candidates[f->n++] = judge(p, f, server);
+        }
+    }
+}
+
+static int
+compare_candidates(const void *a_, const void *b_)
+{
+    const struct candidate *a = a_, *b = b_;
+
+    if (a->class != b->class) {
+        return a->class - b->class;
+    }
+    return a->rank != b->rank ? (a->rank > b->rank) - (a->rank < b->rank) : a->server - b->server;
+}
+
+static void
+list_candidates(const struct place *p, struct frame *f)
+{
+    const struct fs_platform *platform = p->online->platform;
+
+    f->n = f->next = 0;
+    list_own(p, f);
+    int n_own = f->n;
+    for (int i = 0; i < p->n_racks; i++) {
+        list_places(p, f, platform->rack_start[p->racks[i]], platform->rack_start[p->racks[i] + 1], n_own);
+    }
+    if (!p->n_racks) {
+        int n = platform->n_servers, start = p->options->in_turn && n ? (p->options->start % n + n) % n : 0;
+        list_places(p, f, start, n, n_own);
+        list_places(p, f, 0, start, n_own);
+    }
+    qsort(f->candidates, (size_t) f->n, sizeof *f->candidates, compare_candidates);
+}
+
+/* ---- The search. ---- */
+
+/* Tries the next servers for frame F.  Returns whether one took the module. */
+static bool
+try_next(struct place *p, struct frame *f)
+{
+    while (f->next < f->n && p->steps > 0) {
+        p->steps--;
+        if (!online_put(p->online, p->held, f->node, p->online->platform->servers[f->candidates[f->next++].server].node)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Places all modules on the servers of p->racks. */
+static bool
+attempt(struct place *p, int steps)
+{
+    int i = 0;
+
+    p->steps = steps + 4 * p->n;
+    if (p->n) {
+        list_candidates(p, &p->frames[0]);
+    }
+    while (i < p->n) {
+        if (try_next(p, &p->frames[i])) {
+            if (++i < p->n) {
+                list_candidates(p, &p->frames[i]);
+            }
+        } else if (--i < 0) {
+            return false;
+        } else {
+            online_take(p->online, p->held, p->frames[i].node);
+        }
+    }
+    return true;
+}
+
+/* The racks of modules that stay where they are. */
+static bool
+attempt_near(struct place *p)
+{
+    p->n_racks = 0;
+    for (int i = 0; i < p->held->service->n_nodes && p->n_racks < RACKS_WIDE; i++) {
+        int server = server_of(p->online, p->held, i), known = 0;
+        for (int k = 0; k < p->n_racks && server >= 0; k++) {
+            known += p->racks[k] == p->online->platform->servers[server].rack;
+        }
+        if (server >= 0 && !known) {
+            p->racks[p->n_racks++] = p->online->platform->servers[server].rack;
+        }
+    }
+    return p->n_racks && attempt(p, STEPS);
+}
+
+static bool
+rack_suffices(const struct place *p, int rack)
+{
+    return p->online->rack_free[rack].cpu >= p->frames[0].cpu && p->online->rack_free[rack].mem >= p->frames[0].mem;
+}
+
+/* The rack to try next: by room, or in turn. */
+static int
+next_rack(const struct place *p, struct online_racks *racks, int seen)
+{
+    const struct fs_platform *platform = p->online->platform;
+    int n = platform->n_servers;
+
+    if (!p->options->in_turn) {
+        return online_racks_next(racks);
+    }
+    if (seen >= platform->n_racks) {
+        return -1;
+    }
+    int first = platform->servers[platform->rack_servers[(p->options->start % n + n) % n]].rack;
+    return (first + seen) % platform->n_racks;
+}
+
+static bool
+attempt_racks(struct place *p)
+{
+    struct online_racks racks;
+    int best[RACKS_WIDE], n_best = 0, tried = 0, rack;
+    bool done = false;
+
+    online_racks_begin(&racks, p->online);
+    for (int seen = 0; !done && seen < RACKS_SEEN && tried < RACKS && (rack = next_rack(p, &racks, seen)) >= 0; seen++) {
+        if (n_best < RACKS_WIDE) {
+            best[n_best++] = rack;
+        }
+        if (rack_suffices(p, rack)) {
+            p->racks[0] = rack;
+            p->n_racks = 1;
+            done = attempt(p, STEPS);
+            tried++;
+        }
+    }
+    online_racks_end(&racks);
+    if (!done && n_best > 1) {
+        memcpy(p->racks, best, sizeof best);
+        p->n_racks = n_best;
+        done = attempt(p, 2 * STEPS);
+    }
+    return done;
+}
+
+static bool
+attempt_all(struct place *p)
+{
+    p->n_racks = 0;
+    return attempt(p, 2 * STEPS);
+}
+
+/* Collects the modules that are to be placed, and what they ask for from each one on. */
+static void
+collect(struct place *p)
+{
+    const struct fs_service *v = p->held->service;
+
+    p->frames = alloc_zeroed((size_t) v->n_nodes, sizeof *p->frames);
+    for (int n = v->first_node; n < v->first_node + v->n_nodes; n++) {
+        if (p->held->services->nodes[n].kind == FS_SERVICE_PM && held_node(p->held, n)->at < 0) {
+            p->frames[p->n].candidates = alloc_zeroed(CANDIDATES, sizeof(struct candidate));
+            p->frames[p->n++].node = n;
+        }
+    }
+    fs_amount cpu = 0, mem = 0;
+    for (int i = p->n - 1; i >= 0; i--) {
+        cpu += p->held->services->nodes[p->frames[i].node].cpu;
+        mem += p->held->services->nodes[p->frames[i].node].mem;
+        p->frames[i].cpu = cpu;
+        p->frames[i].mem = mem;
+    }
+}
+
+/* Takes away again what was not PLACED before. */
+static void
+take_ports(struct fs_online *o, struct held *h, const bool *placed)
+{
+    for (int i = 0; i < h->service->n_nodes; i++) {
+        if (!placed[i] && h->nodes[i].at >= 0) {
+            online_take(o, h, h->service->first_node + i);
+        }
+    }
+}
+
+/* Routes links between ports, which no module does. */
+static bool
+join_ports(struct fs_online *o, struct held *h)
+{
+    for (int l = h->service->first_link; l < h->service->first_link + h->service->n_links; l++) {
+        const struct fs_service_link *link = &h->services->links[l];
+        if (h->services->nodes[link->from].kind != FS_SERVICE_PM && h->services->nodes[link->to].kind != FS_SERVICE_PM
+            && held_node(h, link->from)->at != held_node(h, link->to)->at && !held_link(h, l)->route) {
+            struct route *route;
+            if (online_find_way(o, h, l, &route)) {
+                return false;
+            }
+            online_enter_way(o, h, l, route);
+        }
+    }
+    return online_in_time(o, h);
+}
+
+static bool
+attempt_round(struct place *p, int round)
+{
+    online_place_ports(p->online, p->held, round);
+    return join_ports(p->online, p->held) && (!p->n || (p->online->platform->n_servers && (attempt_near(p) || attempt_racks(p) || attempt_all(p))));
+}
+
+bool
+online_place(struct fs_online *o, struct held *h, const struct fs_online_options *options)
+{
+    struct place p = { .online = o, .held = h, .options = options };
+    int rounds = 1;
+    bool done = false;
+
+    if (ports_are_full(o, h)) {
+        return false;
+    }
+    collect(&p);
+    bool *placed = alloc_zeroed((size_t) h->service->n_nodes, sizeof *placed);
+    for (int i = 0; i < h->service->n_nodes; i++) {
+        const struct fs_service_node *m = &h->services->nodes[h->service->first_node + i];
+        placed[i] = h->nodes[i].at >= 0;
+        if (m->kind == FS_SERVICE_SINK && !placed[i] && m->n_io > rounds) {
+            rounds = m->n_io < ROUNDS ? m->n_io : ROUNDS;
+        }
+    }
+    for (int round = 0; !done && round < rounds; round++) {
+        done = attempt_round(&p, round);
+        if (!done) {
+            take_ports(o, h, placed);
+        }
+    }
+    for (int i = 0; i < p.n; i++) {
+        free(p.frames[i].candidates);
+    }
+    free(p.frames);
+    free(placed);
+    return done;
+}
