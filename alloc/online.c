@@ -266,10 +266,10 @@ online_find_way(struct fs_online *o, struct held *h, int link, struct route **ro
 static fs_amount
 link_delay(const struct fs_online *o, const struct held *h, int link)
 {
-    const struct route *route = h->links[link - h->service->first_link].route;
+    const struct held_link *hl = &h->links[link - h->service->first_link];
     int inside = inside_of(o, h, link);
 
-    return inside >= 0 ? o->platform->servers[inside].delay : route ? route->delay : 0;
+    return inside >= 0 ? o->platform->servers[inside].delay : hl->route ? hl->route->delay : hl->least;
 }
 
 fs_amount
@@ -371,6 +371,30 @@ take_back(struct fs_online *o, struct held *h, int node, int n)
     online_take(o, h, node);
 }
 
+/* Finds out what the delay of each link of NODE will be at least, which costs less than to look for ways, and whether paths keep their bounds
+ * with that. */
+static enum online_limit
+estimate(struct fs_online *o, struct held *h, int node)
+{
+    const struct fs_service_node *m = &h->services->nodes[node];
+
+    for (int i = 0; i < m->n_incident; i++) {
+        int link = h->services->incident[m->first_incident + i];
+        const struct fs_service_link *l = &h->services->links[link];
+        int from = held_node(h, l->from)->at, to = held_node(h, l->to)->at;
+        if (from >= 0 && to >= 0 && from != to) {
+            if (end_is_full(o, from, false, l->bandwidth) || end_is_full(o, to, true, l->bandwidth)) {
+                return LIMIT_BANDWIDTH;
+            }
+            held_link(h, link)->least = routes_delay(o->routes, from, to);
+            if (held_link(h, link)->least < 0) {
+                return LIMIT_WAY;
+            }
+        }
+    }
+    return online_in_time(o, h) ? LIMIT_NONE : LIMIT_DELAY;
+}
+
 enum online_limit
 online_put(struct fs_online *o, struct held *h, int node, int where)
 {
@@ -386,6 +410,11 @@ online_put(struct fs_online *o, struct held *h, int node, int where)
         }
     }
     online_seat(o, h, node, where);
+    enum online_limit early = h->service->n_paths ? estimate(o, h, node) : LIMIT_NONE;
+    if (early) {
+        take_back(o, h, node, 0);
+        return early;
+    }
     for (int i = 0; i < m->n_incident; i++) {
         int link = h->services->incident[m->first_incident + i];
         if (is_placed(h, link)) {

@@ -23,6 +23,7 @@ struct held_hop {
 struct held_link {
     struct route *route;             /* NULL: both ends in one place, or one of them nowhere, or no way */
     struct held_hop *hops;           /* one for each of route's arcs */
+    fs_amount least;                 /* the delay that it will have at least, while its way is being looked for */
 };
 
 struct held {

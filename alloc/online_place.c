@@ -1,8 +1,9 @@
 /* Where a service goes: racks with most room in few places first, and within a rack the servers on which it leaves least behind.
  *
- * The modules are placed one after the other, on a server of the same service where there is room, else on the fullest server that
- * takes all that is left of the service, else on the emptiest.  What breaks a limit is taken back and the next server is tried, going back to an earlier
- * module where the servers are at an end; the number of servers tried is limited, in one rack, over several racks, and over all
+ * The modules are placed one after the other, the largest first, since those that find no server should show before others are placed in vain.
+ * Each takes the server where cores and memory that are left over are most in proportion, so that neither is left without the other; a server
+ * full of modules that need memory wastes its cores.  What breaks a limit is taken back and the next server is tried, going back to an
+ * earlier module where the servers are at an end; the number of servers tried is limited, in one rack, over several racks, and over all
  * servers in turn.  Ports come first, so that delays and full I/O links show with the first module. */
 #include <config.h>
 
@@ -16,8 +17,10 @@
 #define RACKS 6            /* tried one after the other for a service as a whole */
 #define RACKS_SEEN 48      /* of which so many may be passed by for want of room */
 #define RACKS_WIDE 8       /* tried together */
-#define STEPS 48           /* servers tried for the modules of a service in one rack, more for services of more modules */
+#define STEPS 24           /* servers tried for the modules of a service in one rack, more for services of more modules */
 #define CANDIDATES 96      /* servers considered for a module */
+#define WASTE 4            /* what it weighs in 1024ths to leave cores without memory, or memory without cores, */
+#define OWN 64             /* and what to stay on a server of the same service */
 #define ROUNDS 3           /* with other I/O nodes for the sinks */
 
 struct candidate {
@@ -159,21 +162,34 @@ is_listed(const struct frame *f, int server)
     return false;
 }
 
-static bool
-are_joined(const struct held *h, int a, int b)
+/* How much of a server's room is of no use because there is more of the one than of the other: 1024ths of a large server. */
+static int64_t
+lopsided(const struct fs_online *o, fs_amount cpu, fs_amount mem)
 {
-    const struct fs_service_node *m = &h->services->nodes[a];
+    int64_t a = cpu * 1024 / o->cpu_unit, b = mem * 1024 / o->mem_unit;
 
-    for (int i = 0; i < m->n_incident; i++) {
-        const struct fs_service_link *l = &h->services->links[h->services->incident[m->first_incident + i]];
-        if (l->from == b || l->to == b) {
-            return true;
-        }
-    }
-    return false;
+    return a > b ? a - b : b - a;
 }
 
-/* Servers that have modules of this service already: those with a neighbour first. */
+/* How good SERVER is for the module of F, whose service it has already (OWN) or not: it should leave cores and memory in proportion, and little of
+ * both.  Staying on one server counts a little. */
+static struct candidate
+judge(const struct place *p, const struct frame *f, int server, bool own)
+{
+    const struct fs_online *o = p->online;
+    const struct fs_service_node *m = &p->held->services->nodes[f->node];
+    fs_amount cpu = online_free_cpu(o, server), mem = online_free_mem(o, server);
+    int n = o->platform->n_servers;
+
+    if (p->options->in_turn) {
+        int start = (p->options->start % n + n) % n;
+        return (struct candidate) { server, own ? 0 : 1, (o->servers[server].place - start + n) % n };
+    }
+    int64_t waste = lopsided(o, cpu - m->cpu, mem - m->mem) - lopsided(o, cpu, mem);
+    return (struct candidate) { server, 0, WASTE * waste + online_room(o, cpu - m->cpu, mem - m->mem) - (own ? OWN : 0) };
+}
+
+/* Servers that have modules of this service already. */
 static void
 list_own(const struct place *p, struct frame *f)
 {
@@ -184,25 +200,10 @@ list_own(const struct place *p, struct frame *f)
         int server = server_of(p->online, h, i);
         if (server >= 0 && has_room(p->online, m, server) && !is_listed(f, server)
             && online_may_run(p->online, h, p->options, f->node, server)) {
-            f->candidates[f->n] = (struct candidate) { server, are_joined(h, f->node, h->service->first_node + i) ? 0 : 1, f->n };
+            f->candidates[f->n] = judge(p, f, server, true);
             f->n++;
         }
     }
-}
-
-static struct candidate
-judge(const struct place *p, const struct frame *f, int server)
-{
-    const struct fs_online *o = p->online;
-    fs_amount cpu = online_free_cpu(o, server), mem = online_free_mem(o, server);
-    int n = o->platform->n_servers;
-    int64_t room = online_room(o, cpu, mem);
-
-    if (p->options->in_turn) {
-        int start = (p->options->start % n + n) % n;
-        return (struct candidate) { server, 2, (o->servers[server].place - start + n) % n };
-    }
-    return cpu >= f->cpu && mem >= f->mem ? (struct candidate) { server, 2, room } : (struct candidate) { server, 3, -room };
 }
 
 /* Servers with room from place FIRST up to END. */
@@ -216,7 +217,7 @@ list_places(const struct place *p, struct frame *f, int first, int end, int n_ow
         int server = o->platform->rack_servers[first++];
         struct frame own = { .candidates = f->candidates, .n = n_own };
         if (!is_listed(&own, server) && online_may_run(o, p->held, p->options, f->node, server)) {
-            f->candidates[f->n++] = judge(p, f, server);
+            f->candidates[f->n++] = judge(p, f, server, false);
         }
     }
 }
@@ -365,6 +366,29 @@ attempt_all(struct place *p)
     return attempt(p, 2 * STEPS);
 }
 
+static int64_t
+size_of(const struct place *p, const struct frame *f)
+{
+    const struct fs_service_node *m = &p->held->services->nodes[f->node];
+    int64_t a = m->cpu * 1024 / p->online->cpu_unit, b = m->mem * 1024 / p->online->mem_unit;
+
+    return a > b ? a : b;
+}
+
+/* The largest first; those of one size as they come. */
+static void
+sort_frames(struct place *p)
+{
+    for (int i = 1; i < p->n; i++) {
+        struct frame f = p->frames[i];
+        int k = i;
+        for (; k && size_of(p, &p->frames[k - 1]) < size_of(p, &f); k--) {
+            p->frames[k] = p->frames[k - 1];
+        }
+        p->frames[k] = f;
+    }
+}
+
 /* Collects the modules that are to be placed, and what they ask for from each one on. */
 static void
 collect(struct place *p)
@@ -377,6 +401,9 @@ collect(struct place *p)
             p->frames[p->n].candidates = alloc_zeroed(CANDIDATES, sizeof(struct candidate));
             p->frames[p->n++].node = n;
         }
+    }
+    if (!p->options->in_turn) {
+        sort_frames(p);
     }
     fs_amount cpu = 0, mem = 0;
     for (int i = p->n - 1; i >= 0; i--) {

@@ -15,3 +15,10 @@ bench_lang_bench_lang_SOURCES = bench/lang/bench_lang.c
 bench_lang_bench_lang_LDFLAGS = $(AM_LDFLAGS) -Wl,--disable-new-dtags -Wl,-rpath,'$$ORIGIN/../../lib'
 bench_lang_bench_lang_LDADD = -lflowstream-lang
 bench_lang_bench_lang_DEPENDENCIES = lib/libflowstream-lang.so
+# bench/alloc: placing one service at a time.
+check_PROGRAMS += bench/alloc/online
+bench_alloc_online_SOURCES = bench/alloc/online.c
+bench_alloc_online_LDFLAGS = $(AM_LDFLAGS) -Wl,-rpath,'$$ORIGIN/../../lib'
+bench_alloc_online_LDADD = -lflowstream-alloc
+bench_alloc_online_DEPENDENCIES = lib/libflowstream-alloc.so
+EXTRA_DIST += bench/alloc/online.py
