@@ -14,9 +14,10 @@
 
 #include "alloc/memory.h"
 
-#define RACKS 6            /* tried one after the other for a service as a whole */
-#define RACKS_SEEN 48      /* of which so many may be passed by for want of room */
-#define RACKS_WIDE 8       /* tried together */
+#define RACKS_NEAR 8       /* tried one after the other for a service as a whole */
+#define RACKS_IN_TURN 64   /* when the caller wants them in turn */
+#define PLANNED 64         /* servers of a rack whose cores and memory are added up before anything is tried */
+#define RACKS_WIDE 8       /* with most room, tried each for itself and together */
 #define STEPS 24           /* servers tried for the modules of a service in one rack, more for services of more modules */
 #define CANDIDATES 96      /* servers considered for a module */
 #define WASTE 4            /* what it weighs in 1024ths to leave cores without memory, or memory without cores, */
@@ -171,6 +172,13 @@ lopsided(const struct fs_online *o, fs_amount cpu, fs_amount mem)
     return a > b ? a - b : b - a;
 }
 
+/* What placing M leaves behind on a server with so much free. */
+static int64_t
+rank_of(const struct fs_online *o, const struct fs_service_node *m, fs_amount cpu, fs_amount mem)
+{
+    return WASTE * (lopsided(o, cpu - m->cpu, mem - m->mem) - lopsided(o, cpu, mem)) + online_room(o, cpu - m->cpu, mem - m->mem);
+}
+
 /* How good SERVER is for the module of F, whose service it has already (OWN) or not: it should leave cores and memory in proportion, and little of
  * both.  Staying on one server counts a little. */
 static struct candidate
@@ -185,8 +193,7 @@ judge(const struct place *p, const struct frame *f, int server, bool own)
         int start = (p->options->start % n + n) % n;
         return (struct candidate) { server, own ? 0 : 1, (o->servers[server].place - start + n) % n };
     }
-    int64_t waste = lopsided(o, cpu - m->cpu, mem - m->mem) - lopsided(o, cpu, mem);
-    return (struct candidate) { server, 0, WASTE * waste + online_room(o, cpu - m->cpu, mem - m->mem) - (own ? OWN : 0) };
+    return (struct candidate) { server, 0, rank_of(o, m, cpu, mem) - (own ? OWN : 0) };
 }
 
 /* Servers that have modules of this service already. */
@@ -314,49 +321,95 @@ rack_suffices(const struct place *p, int rack)
     return p->online->rack_free[rack].cpu >= p->frames[0].cpu && p->online->rack_free[rack].mem >= p->frames[0].mem;
 }
 
-/* The rack to try next: by room, or in turn. */
-static int
-next_rack(const struct place *p, struct online_racks *racks, int seen)
+/* Whether the modules fit into RACK one after the other as far as cores and memory go, which takes no more than adding up.  A large rack is not
+ * looked at. */
+static bool
+seems_to_fit(const struct place *p, int rack)
 {
-    const struct fs_platform *platform = p->online->platform;
-    int n = platform->n_servers;
+    const struct fs_online *o = p->online;
+    int first = o->platform->rack_start[rack], n = o->platform->rack_start[rack + 1] - first;
+    struct online_free free[PLANNED];
 
-    if (!p->options->in_turn) {
-        return online_racks_next(racks);
+    if (n > PLANNED) {
+        return true;
     }
-    if (seen >= platform->n_racks) {
-        return -1;
+    memcpy(free, o->free + o->leaves + first, (size_t) n * sizeof *free);
+    for (int i = 0; i < p->n; i++) {
+        const struct fs_service_node *m = &p->held->services->nodes[p->frames[i].node];
+        int64_t least = 0;
+        int best = -1;
+        for (int k = 0; k < n; k++) {
+            if (free[k].cpu >= m->cpu && free[k].mem >= m->mem) {
+                int64_t rank = rank_of(o, m, free[k].cpu, free[k].mem);
+                if (best < 0 || rank < least) {
+                    least = rank;
+                    best = k;
+                }
+            }
+        }
+        if (best < 0) {
+            return false;
+        }
+        free[best].cpu -= m->cpu;
+        free[best].mem -= m->mem;
     }
-    int first = platform->servers[platform->rack_servers[(p->options->start % n + n) % n]].rack;
-    return (first + seen) % platform->n_racks;
+    return true;
 }
 
 static bool
-attempt_racks(struct place *p)
+attempt_rack(struct place *p, int rack)
+{
+    p->racks[0] = rack;
+    p->n_racks = 1;
+    return rack_suffices(p, rack) && seems_to_fit(p, rack) && attempt(p, STEPS);
+}
+
+/* Tries N racks in turn from FIRST on. */
+static bool
+attempt_in_turn(struct place *p, int first, int n)
+{
+    int n_racks = p->online->platform->n_racks;
+
+    for (int i = 0; i < n && i < n_racks; i++) {
+        if (attempt_rack(p, (first + i) % n_racks)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Tries the racks with most room, each for itself and then together. */
+static bool
+attempt_roomy(struct place *p)
 {
     struct online_racks racks;
-    int best[RACKS_WIDE], n_best = 0, tried = 0, rack;
+    int best[RACKS_WIDE], n = 0, rack;
     bool done = false;
 
     online_racks_begin(&racks, p->online);
-    for (int seen = 0; !done && seen < RACKS_SEEN && tried < RACKS && (rack = next_rack(p, &racks, seen)) >= 0; seen++) {
-        if (n_best < RACKS_WIDE) {
-            best[n_best++] = rack;
-        }
-        if (rack_suffices(p, rack)) {
-            p->racks[0] = rack;
-            p->n_racks = 1;
-            done = attempt(p, STEPS);
-            tried++;
-        }
+    while (!done && n < RACKS_WIDE && (rack = online_racks_next(&racks)) >= 0) {
+        best[n++] = rack;
+        done = attempt_rack(p, rack);
     }
     online_racks_end(&racks);
-    if (!done && n_best > 1) {
+    if (!done && n > 1) {
         memcpy(p->racks, best, sizeof best);
-        p->n_racks = n_best;
+        p->n_racks = n;
         done = attempt(p, 2 * STEPS);
     }
     return done;
+}
+
+/* First a few racks that follow from the key, so that racks get full one by one and others stay empty for what needs much room; then those. */
+static bool
+attempt_racks(struct place *p)
+{
+    const struct fs_platform *platform = p->online->platform;
+    int n = platform->n_servers;
+    int first = p->options->in_turn ? platform->servers[platform->rack_servers[(p->options->start % n + n) % n]].rack
+                : (int) ((p->held->key * UINT64_C(0x9e3779b97f4a7c15) >> 32) % (uint64_t) platform->n_racks);
+
+    return attempt_in_turn(p, first, p->options->in_turn ? RACKS_IN_TURN : RACKS_NEAR) || attempt_roomy(p);
 }
 
 static bool

@@ -3,6 +3,7 @@ check_PROGRAMS =
 check_DATA =
 include tests/unit/local-openflow.mk
 include tests/unit/local-alloc.mk
+include tests/unit/local-online.mk
 include tests/unit/local-pm.mk
 include tests/unit/local-lang.mk
 include tests/platform/local.mk
