@@ -279,8 +279,8 @@ next_spi(struct resource *r)
     bool wrapped = false;
     pthread_mutex_lock(&r->lock);
     do {
-        wrapped = wrapped || r->last_spi >= 0xffffff;
-        r->last_spi = r->last_spi >= 0xffffff ? 1 : r->last_spi + 1;
+        wrapped = wrapped || r->last_spi >= RESOURCE_SPI_LAST;
+        r->last_spi = r->last_spi >= RESOURCE_SPI_LAST ? 1 : r->last_spi + 1;
     } while (wrapped && spi_in_use(r, r->last_spi));
     int spi = r->last_spi;
     pthread_mutex_unlock(&r->lock);
@@ -560,6 +560,7 @@ describe_switch(const struct resource *r, int n)
     fs_set(v, "target", fs_string(p->nodes[n].target));
     fs_set(v, "host", fs_string(""));
     fs_set(v, "trunk", fs_string(""));
+    fs_set(v, "carry", fs_array());
     fs_set(v, "inner", inner);
     fs_set(v, "outer", outer);
     return fs_set(v, "forward", forward);
@@ -575,6 +576,7 @@ resource_switches(struct resource *r)
             fs_append(all, describe_switch(r, n));
         }
     }
+    resource_add_carries(r, all);
     for (struct host *h = r->hosts; h; h = h->next) {
         if (!h->removed && fs_platform_find(r->platform, h->name) >= 0) {
             xmlrpc_value *v = describe_switch(r, fs_platform_find(r->platform, h->name));

@@ -31,6 +31,9 @@ struct resource;
 #define RESOURCE_MODULE_MEM 32.0  /* MB reserved, and the limit */
 #define RESOURCE_FLOW_RATE 1.0    /* Mbit/s */
 
+/* The last service path number that a request can get; those behind it carry what no request claims between ports on different switches. */
+#define RESOURCE_SPI_LAST 0xffefff
+
 FS_API void *resource_start(struct fs_daemon *, const struct fs_settings *, char **error);
 FS_API void resource_stop(void *);
 
@@ -110,7 +113,8 @@ FS_API xmlrpc_value *resource_make_plan(struct resource *, int id, const xmlrpc_
 
 /* Name of the port through which node 'from' sends to node 'to' (owned), or NULL: no link. */
 FS_API char *resource_port(struct resource *, const char *from, const char *to);
-/* All switches: [{name, target, host ("" for a switch of the fabric), inner [ports to switches and hosts], trunk, forward [{in, out}]}]. */
+/* All switches: [{name, target, host ("" for a switch of the fabric), inner [ports to switches and hosts], trunk, forward [{in, out}], carry [{kind "entry",
+ * "transit" or "exit", in, out, spi}]}]: forward is where traffic that nobody claims passes inside the switch, carry the same for ports on two switches. */
 FS_API xmlrpc_value *resource_switches(struct resource *);
 /* Kind of a node: 'i' network port, 's' switch, 'h' server, 0 unknown. */
 FS_API char resource_node_kind(struct resource *, const char *node);

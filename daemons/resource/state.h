@@ -53,6 +53,9 @@ void resource_unaccount(struct resource *, struct allocation *);
 /* Read the platform file again and account for all plans anew; NULL or what is wrong, then nothing has changed.  With the lock held. */
 char *resource_reload_platform(struct resource *);
 
+/* forwards.c: add to the switches, as resource_switches() answers, the hops of what the platform file has pass between ports on two of them.  With the lock held. */
+void resource_add_carries(struct resource *, xmlrpc_value *switches);
+
 /* delays.c: ask 'builder', which has the nodes and links of the request, for the bounds of its ways.  NULL or why not. */
 char *resource_add_delays(struct fs_services_builder *builder, const xmlrpc_value *request, const xmlrpc_value *flows);
 

@@ -312,7 +312,7 @@ def _write_configuration(record, key, topology, fabric):
             "name": host, "id": f"{record.data['tag']}-{host}", "cpu": server.cpu, "mem": server.mem, "url": entry["url"],
             "dir": str(place), "bridge": server.bridge, "ovsdb": fabric.database, "switch": fabric.target(server.bridge),
             "netns": str(netns.path(fabric.namespace)), "trunk": f"{host}-trunk", "mux": f"{host}-mux",
-            "mtu": str(topology.uplink(host).mtu), "basesys": server.basesys})
+            "mtu": str(topology.trunk_mtu(host)), "basesys": server.basesys})
     ElementTree.indent(root)
     ElementTree.ElementTree(root).write(place / "config.xml", encoding="utf-8", xml_declaration=True)
 

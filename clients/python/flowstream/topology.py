@@ -14,6 +14,7 @@ from .errors import BadFile
 # Names become names of interfaces (15 characters at most): a port is named as it is, a host NAME gets "br-NAME" and "NAME-trunk".
 _PORT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,14}")
 _HOST_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,8}")
+_INNER_MTU = 1600  # bytes, of links that carry the service header, where the file says nothing
 ROLES = ("tor", "intermediate", "core")
 
 
@@ -82,11 +83,17 @@ class Topology:
         return self.servers[node].bridge if node in self.servers else node
 
     def uplink(self, server):
-        """The Link that connects the module host, or None."""
-        for link in self.links:
-            if server in (link.a.node, link.b.node):
-                return link
-        return None
+        """The Link that connects the module host (to a network port of its own where it has no other), or None."""
+        links = self.links_of(server)
+        return min(links, key=lambda link: link.a.bridge is None, default=None)
+
+    def links_of(self, node):
+        """All links of a node."""
+        return [link for link in self.links if node in (link.a.node, link.b.node)]
+
+    def trunk_mtu(self, server):
+        """Bytes of the largest frame between the module host's bridge and its modules: they carry the service header, whatever the links do."""
+        return max([_INNER_MTU] + [link.mtu for link in self.links_of(server)])
 
     def add_server(self, name, cpu, mem, switch):
         """Add a module host behind the switch, to the tree as well.  Returns its Link.  Raises BadFile."""
