@@ -8,6 +8,7 @@ lib_libflowstream_alloc_so_SOURCES = \
 	alloc/load.c alloc/load.h \
 	alloc/memory.c alloc/memory.h \
 	alloc/platform.c \
+	alloc/platform_check.c \
 	alloc/proof.c \
 	alloc/routes.c alloc/routes.h \
 	alloc/services.c \

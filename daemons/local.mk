@@ -9,8 +9,8 @@ lib_libflowstream_resourced_so_DEPENDENCIES = lib/libflowstream-core.so lib/libf
 bin_PROGRAMS += bin/flowstream-resource
 bin_flowstream_resource_SOURCES = daemons/resource/main.c
 bin_flowstream_resource_LDFLAGS = $(PROGRAM_LDFLAGS)
-bin_flowstream_resource_LDADD = -lflowstream-resourced -lflowstream-core -lxmlrpc
-bin_flowstream_resource_DEPENDENCIES = lib/libflowstream-resourced.so lib/libflowstream-core.so
+bin_flowstream_resource_LDADD = -lflowstream-resourced -lflowstream-alloc -lflowstream-core -lxmlrpc
+bin_flowstream_resource_DEPENDENCIES = lib/libflowstream-resourced.so lib/libflowstream-alloc.so lib/libflowstream-core.so
 
 noinst_PROGRAMS += lib/libflowstream-openflowd.so
 FLOWSTREAM_SHARED += lib/libflowstream-openflowd.so

@@ -481,6 +481,10 @@ resource_reload_platform(struct resource *r)
     if (fs_platform_read(r->platform_path, &platform, &error)) {
         return error;
     }
+    if (fs_platform_check(platform, r->platform_path, &error)) {
+        fs_platform_destroy(platform);
+        return error;
+    }
     if (*platform->warnings) {
         fs_log_warning("%s", platform->warnings);
     }

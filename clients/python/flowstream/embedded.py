@@ -17,7 +17,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from . import client, folder, netns, processes
-from .errors import DaemonDown, DeadlinePassed, Error, NoPlatform, NotReady
+from .errors import BadFile, CommandFailed, DaemonDown, DeadlinePassed, Error, NoPlatform, NotReady
 from .fabric import Fabric, remains
 from .topology import Topology
 
@@ -52,6 +52,18 @@ def default_platform_file():
     raise Error(f"embedded.xml is not in {' or '.join(map(str, places))}; name a platform file with --platform")
 
 
+def read_platform(path):
+    """The Topology of a platform file that names can be made of here and that the daemons will take.  Raises BadFile with FILE:LINE."""
+    topology = Topology(path)
+    program = _program("resource")
+    if os.access(program, os.X_OK):  # else _check_programs() will say so
+        try:
+            processes.run([str(program), "--check-platform", str(path)])
+        except CommandFailed as failed:
+            raise BadFile(str(failed).partition("failed with status 1: ")[2] or str(failed)) from None
+    return topology
+
+
 def up(directory=None, platform_file=None, *, daemons=True, report=None):
     """Make a platform in the folder and return its folder.Record when everything in it is ready.
 
@@ -60,7 +72,7 @@ def up(directory=None, platform_file=None, *, daemons=True, report=None):
     """
     report = report or (lambda line: None)
     directory = folder.locate(directory)
-    topology = Topology(platform_file or default_platform_file())
+    topology = read_platform(platform_file or default_platform_file())
     if os.geteuid() != 0:
         raise Error("an embedded platform is made by root, or in a user namespace by its root: unshare --user --map-root-user "
                     "--mount --net --pid --fork --mount-proc, with an empty file system on /run")
@@ -158,6 +170,9 @@ def remove_host(name, directory=None, *, report=None):
         topology = Topology(record.directory / "platform.xml")
         if name not in topology.servers:
             raise Error(f"the platform has no module host '{name}'; it has: {', '.join(topology.servers) or 'none'}")
+        outer = [link.a.node for link in topology.links_of(name) if link.a.bridge is None]
+        if outer:
+            raise Error(f"the network ports {', '.join(outer)} are on the bridge of module host '{name}': it cannot be removed without them")
         if record.data["with-daemons"]:
             client.Client(record.directory).call("resource", "remove_host", name)
         report(f"removing module host {name}")
