@@ -26,7 +26,8 @@ PEERS = {"pm": (), "openflow": (), "resource": ("openflow", "pm", "monitoring"),
 _USES_TYPES = ("pm",)
 _USER = "operator"
 _CGROUPS = [Path("/sys/fs/cgroup", controller, "flowstream") for controller in ("cpu", "memory", "pids")]
-_PATIENCE = 60  # seconds for all daemons to be ready
+_PATIENCE = 60       # seconds for all daemons to be ready,
+_PATIENCE_HOST = 1   # and for each module host
 _NOT_YET = (DaemonDown, DeadlinePassed, NotReady)
 
 
@@ -244,8 +245,9 @@ def _build(record, topology, daemons, report):
     report(f"starting {len(keys)} daemons")
     for key in keys:
         _write_configuration(record, key, topology, fabric)
-    for key in keys:
-        _start_daemon(record, key)
+    with record.together():  # one that dies unrecorded is found by its arguments
+        for key in keys:
+            _start_daemon(record, key)
     _await_daemons(record, keys, report)
     _await_hosts(record, list(topology.servers), report)
 
@@ -326,7 +328,7 @@ def _write_configuration(record, key, topology, fabric):
         ElementTree.SubElement(root, "host", {
             "name": host, "id": f"{record.data['tag']}-{host}", "cpu": server.cpu, "mem": server.mem, "url": entry["url"],
             "dir": str(place), "bridge": server.bridge, "ovsdb": fabric.database, "switch": fabric.target(server.bridge),
-            "netns": str(netns.path(fabric.namespace)), "trunk": f"{host}-trunk", "mux": f"{host}-mux",
+            "netns": str(netns.path(fabric.namespace)), "trunk": server.trunk, "mux": server.mux,
             "mtu": str(topology.trunk_mtu(host)), "basesys": server.basesys})
     ElementTree.indent(root)
     ElementTree.ElementTree(root).write(place / "config.xml", encoding="utf-8", xml_declaration=True)
@@ -348,7 +350,7 @@ def _start_daemon(record, key):
 def _await_daemons(record, keys, report):
     """Wait until each daemon answers ping.  Raises Error with the end of the log of the one that does not."""
     caller = client.Client(record.directory, deadline=5)
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + _PATIENCE + len(record.data["daemons"]) * _PATIENCE_HOST
     waiting = list(keys)
     while waiting:
         key = waiting[0]
@@ -359,7 +361,7 @@ def _await_daemons(record, keys, report):
             continue
         except _NOT_YET:
             pass  # Every other answer is one that a user must see.
-        alive = any(process.name == key for process in record.live())
+        alive = any(process.name == key and process.alive() for process in record.processes())
         if not alive or time.monotonic() > end:
             log = Path(record.data["daemons"][key]["dir"]) / "log"
             raise Error(f"the {key} daemon {'does not answer' if alive else 'ended at once'}; the end of its log:\n{processes.tail(log)}")
@@ -369,8 +371,9 @@ def _await_daemons(record, keys, report):
 def _await_hosts(record, names, report):
     """Wait until the resource daemon lists the module hosts, then until every switch has the rules that it has whatever is installed."""
     caller = client.Client(record.directory, deadline=5)
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + _PATIENCE + len(record.data["daemons"]) * _PATIENCE_HOST
     missing = set(names)
+    pause = 0.05 + len(names) / 400  # a list of hundreds of hosts takes them time as well
     while True:
         with contextlib.suppress(*_NOT_YET):
             missing = set(names) - set(caller.hosts_up())
@@ -380,7 +383,7 @@ def _await_hosts(record, names, report):
             name = sorted(missing)[0]
             log = Path(record.data["daemons"][f"modulehost:{name}"]["dir"]) / "log"
             raise Error(f"module host {name} did not register at the resource daemon; the end of its log:\n{processes.tail(log)}")
-        time.sleep(0.05)
+        time.sleep(pause)
     report(f"module hosts registered: {', '.join(names)}")
     while time.monotonic() < end:
         with contextlib.suppress(*_NOT_YET):
@@ -398,12 +401,12 @@ def _take_down(record, report):
     report("stopping the daemons")
     daemons = record.data["daemons"]
     hosts = [entry["host"] for entry in daemons.values() if entry["host"]]
+    running = processes.find_each({_config_option(entry): key for key, entry in daemons.items()})
     # Those that would mend what we break go first, then the module hosts, then whom they call.
     for belongs in (lambda kind: kind in ("resource", "monitoring"), lambda kind: kind == "modulehost", lambda kind: True):
         keys = [key for key, entry in daemons.items() if belongs(entry["kind"])]
-        leftovers += _left(processes.stop([process for key in keys for process in _of_daemon(record, key)], grace=10))
-    for host in hosts:
-        leftovers += _clear_host(record, host)
+        leftovers += _left(processes.stop([process for key in keys for process in _of_daemon(record, key, running)], grace=10))
+    leftovers += _clear_hosts(record, hosts)
     report("removing the fabric")
     fabric = [process for process in record.processes() if process.name not in daemons]
     leftovers += _left(processes.stop(list(dict.fromkeys(fabric + remains(record)))))
@@ -417,18 +420,23 @@ def _take_down(record, report):
     return leftovers
 
 
-def _of_daemon(record, key):
+def _of_daemon(record, key, running=None):
+    """The processes of a daemon, recorded or not; running: what processes.find_each() has found, if that was asked before."""
     recorded = [process for process in record.processes() if process.name == key]
-    return list(dict.fromkeys(recorded + processes.find(key, _config_option(record.data["daemons"][key]))))
+    option = _config_option(record.data["daemons"][key])
+    running = processes.find_each({option: key}) if running is None else running
+    return list(dict.fromkeys(recorded + [process for process in running if process.name == key]))
 
 
-def _clear_host(record, host):
-    """End what a module host has left running, by its pid files and its control groups; then remove the groups."""
-    place = record.directory / "hosts" / host
-    files = list(place.glob("modules/*/pid")) + [place / "mux" / "pid"]
-    found = [processes.read_pid(path) for path in files]
-    # Where we may not even look (another user's platform made the parent) nothing is ours.
-    groups = [group / f"{record.data['tag']}-{host}" for group in _CGROUPS if os.access(group, os.R_OK | os.X_OK)]
+def _clear_hosts(record, hosts):
+    """End what module hosts have left running, by their pid files and control groups, all at the same time; then remove the groups."""
+    found, groups = [], []
+    for host in hosts:
+        place = record.directory / "hosts" / host
+        files = list(place.glob("modules/*/pid")) + [place / "mux" / "pid"]
+        found += [processes.read_pid(path) for path in files]
+        # Where we may not even look (another user's platform made the parent) nothing is ours.
+        groups += [group / f"{record.data['tag']}-{host}" for group in _CGROUPS if os.access(group, os.R_OK | os.X_OK)]
     for group in groups:
         for members in group.rglob("cgroup.procs"):
             with contextlib.suppress(OSError):
@@ -489,7 +497,7 @@ def _drop_host(record, topology, fabric, name):
     leftovers = []
     if key in record.data["daemons"]:
         leftovers += _left(processes.stop(_of_daemon(record, key)))
-        leftovers += _clear_host(record, name)
+        leftovers += _clear_hosts(record, [name])
         del record.data["daemons"][key]
         record.forget_process(key)
     link = topology.uplink(name)

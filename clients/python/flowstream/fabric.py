@@ -4,11 +4,15 @@ The namespace fs-TAG-fabric holds ovsdb-server's and ovs-vswitchd's interfaces: 
 host.  Links between bridges are patch ports.  A network port is a veth pair: one end, named as the port, in the bridge, the other,
 "eth0", in the namespace fs-TAG-PORT, which stands for the network outside.
 
-This file builds and removes hardware only.  Rules are the OpenFlow daemon's, and the way into a module host is made by that host.
+This file builds and removes hardware only.  Rules are the OpenFlow daemon's.  The way into a module host is made here too, where there are many hosts at once; a
+host that finds none makes its own.
 """
 
+import ctypes
+import fcntl
 import os
 import socket
+import struct
 import time
 from pathlib import Path
 
@@ -19,6 +23,8 @@ _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 _TUN = "/dev/net/tun"
 _PROTOCOLS = "OpenFlow10,OpenFlow11,OpenFlow12,OpenFlow13,OpenFlow14,OpenFlow15"
 _OFFLOADS = ["tx", "off", "sg", "off", "tso", "off", "gso", "off", "gro", "off", "rxvlan", "off", "txvlan", "off"]
+_SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17
+_TRUNK_ROOM = 64       # bytes a trunk takes more than the links: the module host does the same
 _LONGEST_SOCKET = 107  # bytes of a Unix socket's address
 _PATIENCE = 20         # seconds for one step of Open vSwitch
 
@@ -69,6 +75,7 @@ class Fabric:
         for link in self.topology.links:
             if link.a.bridge is None:
                 self._make_port(link)
+        self._make_trunks(self.topology.servers.values())
         self.start()
         self._make_bridges()
 
@@ -115,6 +122,19 @@ class Fabric:
             processes.run(netns.command(name, ["ethtool", "-K", interface] + _OFFLOADS))
             processes.run(["ip", "-n", name, "link", "set", interface, "up"])
 
+    def _make_trunks(self, servers):
+        """The ways into module hosts, all at once.  A host would make its own, but each takes a turn of a switch that looks at all its ports then."""
+        lines, interfaces = [], []
+        for server in servers:
+            ends = [server.trunk, server.mux]
+            mtu = str(self.topology.trunk_mtu(server.name) + _TRUNK_ROOM)
+            lines.append(f"link add name {ends[0]} mtu {mtu} type veth peer name {ends[1]} mtu {mtu}")
+            lines += [f"link set dev {end} up" for end in ends]
+            interfaces += ends
+        if lines:
+            processes.run(["ip", "-n", self.namespace, "-batch", "-"], input="\n".join(lines) + "\n")
+            netns.call(self.namespace, _stop_checksums, interfaces)
+
     def _start_database(self):
         self.folder.mkdir(mode=0o700, exist_ok=True)
         database = self.folder / "conf.db"
@@ -158,6 +178,8 @@ class Fabric:
                 if end.bridge is not None:
                     numbers[end.bridge] += 1
             arguments += self._add_patch(link, numbers) if link.a.bridge is not None else _add_port(link.b, numbers)
+        for server in self.topology.servers.values():
+            arguments += ["--", "add-port", server.bridge, server.trunk]
         self._vsctl(arguments)
         self._check_interfaces()
 
@@ -184,6 +206,14 @@ class Fabric:
     def _environment(self):
         folder = str(self.folder)
         return dict(os.environ, OVS_RUNDIR=folder, OVS_LOGDIR=folder, OVS_DBDIR=folder, OVS_SYSCONFDIR=folder, LC_ALL="C")
+
+
+def _stop_checksums(interfaces):
+    """Have the kernel finish packets before it hands them to the userspace datapath (what "ethtool -K ... tx off" does)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        for interface in interfaces:
+            value = ctypes.create_string_buffer(struct.pack("II", _ETHTOOL_STXCSUM, 0), 8)
+            fcntl.ioctl(any_socket, _SIOCETHTOOL, struct.pack("16sP", interface.encode(), ctypes.addressof(value)) + bytes(16))
 
 
 def _listens(path):

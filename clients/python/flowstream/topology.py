@@ -32,6 +32,16 @@ class Server:
     def bridge(self):
         return f"br-{self.name}"
 
+    @property
+    def trunk(self):
+        """The interface by which modules are reached, in the bridge."""
+        return f"{self.name}-trunk"
+
+    @property
+    def mux(self):
+        """The other end of the trunk."""
+        return f"{self.name}-mux"
+
 
 @dataclass
 class End:
