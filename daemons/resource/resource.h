@@ -63,6 +63,15 @@ FS_API bool resource_prepared(struct resource *);
 FS_API bool resource_base_rules_differ(struct resource *, const char *name, const xmlrpc_value *rules);
 FS_API void resource_note_base_rules(struct resource *, const char *name, const xmlrpc_value *rules);
 
+/* What list_switches of the OpenFlow daemon says 'now' of a switch (or NULL), compared with what was noted when it last was found to be whole. */
+enum resource_watched {
+    RESOURCE_SAME,       /* the same connection and ports: it has its rules unless somebody took them */
+    RESOURCE_UNKNOWN,    /* another connection, or none */
+    RESOURCE_PORTS_MOVED /* ports were renamed, renumbered, added or removed: rules may mean others */
+};
+FS_API enum resource_watched resource_watch(struct resource *, const char *name, const xmlrpc_value *now);
+FS_API void resource_note_watched(struct resource *, const char *name, const xmlrpc_value *now);
+
 /* --- Allocations --- */
 
 /* Enter a new allocation in state "installing", claimed, in memory and in the store; its id, or 0 with *error.  Where 'key' is that of an allocation that

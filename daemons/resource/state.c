@@ -9,6 +9,7 @@
 
 #include "core/client.h"
 #include "core/util.h"
+#include "daemons/resource/byhand.h"
 #include "daemons/resource/state.h"
 #include <flowstream/log.h>
 #include <flowstream/openflow.h>
@@ -90,6 +91,7 @@ resource_start(struct fs_daemon *daemon, const struct fs_settings *settings, cha
     r->daemon = daemon;
     r->platform_path = fs_xstrdup(platform);
     r->base_rules = fs_struct();
+    r->watched = fs_struct();
     pthread_mutex_init(&r->lock, NULL);
     pthread_mutex_init(&r->placing, NULL);
     if (!load_store(r, error) || (*error = resource_reload_platform(r))) {
@@ -127,6 +129,7 @@ resource_stop(void *state)
     }
     free(r->old_peers);
     fs_free(r->base_rules);
+    fs_free(r->watched);
     fs_load_destroy(r->load);
     fs_platform_destroy(r->platform);
     fs_store_close(r->store);
@@ -375,7 +378,7 @@ conflict_between(const xmlrpc_value *mine, const xmlrpc_value *theirs, const str
     const xmlrpc_value *my_nodes = fs_get(mine, "nodes"), *their_nodes = fs_get(theirs, "nodes");
     const char *my_priority = fs_get_string(fs_get(mine, "headers"), "PRIORITY", "0");
     const char *their_priority = fs_get_string(fs_get(theirs, "headers"), "PRIORITY", "0");
-    if (atoi(my_priority) != atoi(their_priority)) {
+    if (atoi(my_priority) != atoi(their_priority) || resource_entry_table(mine) != resource_entry_table(theirs)) {
         return NULL;
     }
     for (size_t i = 0; i < fs_size(my_nodes); i++) {

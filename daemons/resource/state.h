@@ -41,6 +41,7 @@ struct resource {
     size_t n_old_peers;
     struct allocation *allocations;
     xmlrpc_value *base_rules;   /* switch -> its base rules when they were last put there, as one string; those not looked at yet are missing */
+    xmlrpc_value *watched;      /* switch -> what resource_note_watched() was told of it */
     int last_id;
     int last_spi;
     bool prepared;           /* atomic */
