@@ -34,6 +34,7 @@ LOADABLES += commands/resource/create_pm
 LOADABLES += commands/resource/delete_allocation
 LOADABLES += commands/resource/delete_connections
 LOADABLES += commands/resource/delete_pm
+LOADABLES += commands/resource/apply_platform
 LOADABLES += commands/resource/drain_host
 LOADABLES += commands/resource/get_allocation
 LOADABLES += commands/resource/get_pm_info

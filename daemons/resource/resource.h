@@ -118,6 +118,15 @@ FS_API int resource_link_of(const struct fs_services *, const xmlrpc_value *flow
 FS_API xmlrpc_value *resource_make_plan(struct resource *, int id, const xmlrpc_value *request, const xmlrpc_value *placement, bool account,
                                         char **error);
 
+/* --- Another platform --- */
+
+/* Take up another platform: 'text' (which then becomes the daemon's file), or NULL for the daemon's file as it is now.  Answers {added, removed, changed, cut [{id, name,
+ * why}]}; NULL with *error where the file is wrong, or something would be cut and 'force' is not said: then nothing has changed.  check: nothing changes in any case. */
+FS_API xmlrpc_value *resource_apply_platform(struct resource *, const char *text, bool check, bool force, char **error);
+/* Of the rules of a plan those in switches, and of its modules those on hosts, that are still part of the platform; the rest went with what they were in. */
+FS_API xmlrpc_value *resource_rules_still_there(struct resource *, const xmlrpc_value *rules);
+FS_API xmlrpc_value *resource_modules_still_there(struct resource *, const xmlrpc_value *modules);
+
 /* --- The platform's ports, for rules --- */
 
 /* Name of the port through which node 'from' sends to node 'to' (owned), or NULL: no link. */

@@ -148,7 +148,7 @@ def add_host(name, directory=None, *, cpu=8, mem=2048, switch=None, report=None)
         key = f"modulehost:{name}"
         try:
             fabric.add_host(link)
-            _write_platform(record, topology, fabric)
+            write_platform(record, topology, fabric)
             if record.data["with-daemons"]:
                 record.data["daemons"][key] = _daemon_entry(record, key, _free_ports(1)[0])
                 record.save()
@@ -190,6 +190,15 @@ def parts(record):
              "state": "runs" if name in running else "ended"} for name in names]
 
 
+def is_up(directory=None):
+    """Whether a platform lives in the folder."""
+    try:
+        record = folder.Record.load(folder.locate(directory))
+    except NoPlatform:
+        return False
+    return record.data["state"] == "up" and bool(record.live())
+
+
 def _clear_the_dead(directory, report):
     """Refuse when a platform lives in the folder; take away what a dead one left."""
     try:
@@ -199,7 +208,8 @@ def _clear_the_dead(directory, report):
     live = record.live()
     if live and record.data["state"] == "up":
         raise Error(f"a platform is already up in {directory} ({live[0].name} runs as process {live[0].pid}); "
-                    f"'flowstream down --dir {directory}' takes it down, 'flowstream start' starts what has ended in it")
+                    f"'flowstream down --dir {directory}' takes it down, 'flowstream start' starts what has ended in it, "
+                    "'flowstream up --platform FILE' makes it what another platform file says")
     report(f"cleaning up after a dead platform in {directory}")
     leftovers = down(directory)
     if leftovers:
@@ -232,7 +242,7 @@ def _build(record, topology, daemons, report):
     record.data["ports"] = {port: fabric.namespace_of(port) for port in topology.ports}
     report(f"building the fabric: {len(topology.bridges)} bridges, {len(topology.ports)} network ports")
     fabric.build()
-    _write_platform(record, topology, fabric)
+    write_platform(record, topology, fabric)
     if not daemons:
         return
     record.data["with-daemons"] = True
@@ -261,7 +271,7 @@ def _raise_loopback():
             processes.run(["ip", "link", "set", "lo", "up"])
 
 
-def _write_platform(record, topology, fabric):
+def write_platform(record, topology, fabric):
     """The platform file of the daemons: the one given, with the addresses of the switches."""
     topology.set_targets(fabric.target)
     record.data["hosts"] = list(topology.servers)
@@ -405,8 +415,8 @@ def _take_down(record, report):
     # Those that would mend what we break go first, then the module hosts, then whom they call.
     for belongs in (lambda kind: kind in ("resource", "monitoring"), lambda kind: kind == "modulehost", lambda kind: True):
         keys = [key for key, entry in daemons.items() if belongs(entry["kind"])]
-        leftovers += _left(processes.stop([process for key in keys for process in _of_daemon(record, key, running)], grace=10))
-    leftovers += _clear_hosts(record, hosts)
+        leftovers += _left(processes.stop([process for key in keys for process in of_daemon(record, key, running)], grace=10))
+    leftovers += clear_hosts(record, hosts)
     report("removing the fabric")
     fabric = [process for process in record.processes() if process.name not in daemons]
     leftovers += _left(processes.stop(list(dict.fromkeys(fabric + remains(record)))))
@@ -420,7 +430,7 @@ def _take_down(record, report):
     return leftovers
 
 
-def _of_daemon(record, key, running=None):
+def of_daemon(record, key, running=None):
     """The processes of a daemon, recorded or not; running: what processes.find_each() has found, if that was asked before."""
     recorded = [process for process in record.processes() if process.name == key]
     option = _config_option(record.data["daemons"][key])
@@ -428,7 +438,7 @@ def _of_daemon(record, key, running=None):
     return list(dict.fromkeys(recorded + [process for process in running if process.name == key]))
 
 
-def _clear_hosts(record, hosts):
+def clear_hosts(record, hosts):
     """End what module hosts have left running, by their pid files and control groups, all at the same time; then remove the groups."""
     found, groups = [], []
     for host in hosts:
@@ -491,13 +501,28 @@ def _remove_links(name):
                 processes.run(["ip", "-n", name, "link", "delete", link["ifname"]])
 
 
+def start_hosts(record, topology, fabric, names, report):
+    """Start the daemons of module hosts that a running platform has just got, and wait until they are registered."""
+    keys = [f"modulehost:{name}" for name in names]
+    for key, port in zip(keys, _free_ports(len(keys))):
+        record.data["daemons"][key] = _daemon_entry(record, key, port)
+    record.save()
+    with record.together():
+        for key in keys:
+            _write_configuration(record, key, topology, fabric)
+            _start_daemon(record, key)
+    _await_daemons(record, keys, report)
+    if names:
+        _await_hosts(record, names, report)
+
+
 def _drop_host(record, topology, fabric, name):
     """Stop a module host and take its bridge, link, folder and entries away.  Returns what is left."""
     key = f"modulehost:{name}"
     leftovers = []
     if key in record.data["daemons"]:
-        leftovers += _left(processes.stop(_of_daemon(record, key)))
-        leftovers += _clear_hosts(record, [name])
+        leftovers += _left(processes.stop(of_daemon(record, key)))
+        leftovers += clear_hosts(record, [name])
         del record.data["daemons"][key]
         record.forget_process(key)
     link = topology.uplink(name)
@@ -506,7 +531,7 @@ def _drop_host(record, topology, fabric, name):
         if netns.call(fabric.namespace, _has_interface, interface):
             processes.run(["ip", "-n", fabric.namespace, "link", "delete", interface])
     topology.remove_server(name)
-    _write_platform(record, topology, fabric)
+    write_platform(record, topology, fabric)
     shutil.rmtree(record.directory / "hosts" / name, ignore_errors=True)
     return leftovers
 

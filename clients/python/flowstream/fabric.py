@@ -74,8 +74,8 @@ class Fabric:
         self._make_namespaces()
         for link in self.topology.links:
             if link.a.bridge is None:
-                self._make_port(link)
-        self._make_trunks(self.topology.servers.values())
+                self.make_port(link)
+        self.make_trunks(self.topology.servers.values())
         self.start()
         self._make_bridges()
 
@@ -90,12 +90,12 @@ class Fabric:
     def add_host(self, link):
         """Add the bridge of a module host that the topology has just got, and its link."""
         server = self.topology.servers[link.b.node]
-        self._vsctl(_add_bridge(server.bridge) + self._add_patch(link))
+        self.vsctl(_add_bridge(server.bridge) + self._add_patch(link))
 
     def remove_host(self, server, link):
         """Remove a module host's bridge and the other end of its link; what is not there is no error."""
         far = link.b if link.a.bridge == server.bridge else link.a
-        self._vsctl(["--", "--if-exists", "del-br", server.bridge, "--", "--if-exists", "del-port", far.bridge, far.port])
+        self.vsctl(["--", "--if-exists", "del-br", server.bridge, "--", "--if-exists", "del-port", far.bridge, far.port])
 
     def _make_namespaces(self):
         names = [self.namespace] + [self.namespace_of(port) for port in self.topology.ports]
@@ -105,15 +105,38 @@ class Fabric:
                             f"'ip netns delete {name}' removes it if nothing needs it")
         self.record.data["namespaces"] = names
         self.record.save()
-        for name in names:
-            netns.create(name)
+        netns.create(self.namespace)
         # Idle ports are silent: the switch's ends have no IPv6 at all, the outer ones no address or router search of their own.
         netns.set_sysctls(self.namespace, {"ipv6/conf/all/disable_ipv6": 1, "ipv6/conf/default/disable_ipv6": 1})
-        for name in names[1:]:
+        self._create_outside(names[1:])
+
+    def make_port_namespaces(self, ports):
+        """The outside of network ports that the platform has just got."""
+        names = [self.namespace_of(port) for port in ports]
+        self.record.data["namespaces"] += names
+        self.record.save()
+        self._create_outside(names)
+
+    def _create_outside(self, names):
+        for name in names:
+            netns.create(name)
             netns.set_sysctls(name, {"ipv6/conf/default/addr_gen_mode": 1, "ipv6/conf/default/accept_ra": 0,
                                      "ipv6/conf/default/autoconf": 0, "ipv6/conf/default/router_solicitations": 0})
 
-    def _make_port(self, link):
+    def set_port_mtu(self, link):
+        """Give a network port's two ends the MTU of its link."""
+        for name, interface in ((self.namespace, link.b.port), (self.namespace_of(link.a.node), "eth0")):
+            processes.run(["ip", "-n", name, "link", "set", interface, "mtu", str(link.mtu)])
+
+    def add_bridge(self, bridge):
+        """What ovs-vsctl is told to make a bridge."""
+        return _add_bridge(bridge)
+
+    def add_link(self, link):
+        """What ovs-vsctl is told to make a link whose bridges are there, and whose network port is."""
+        return self._add_patch(link) if link.a.bridge is not None else _add_port(link.b)
+
+    def make_port(self, link):
         """The veth pair of a network port, offloads off at both ends: the userspace datapath wants finished packets."""
         port, outer = link.b.port, self.namespace_of(link.a.node)
         processes.run(["ip", "-n", self.namespace, "link", "add", "name", port, "mtu", str(link.mtu), "type", "veth",
@@ -122,7 +145,7 @@ class Fabric:
             processes.run(netns.command(name, ["ethtool", "-K", interface] + _OFFLOADS))
             processes.run(["ip", "-n", name, "link", "set", interface, "up"])
 
-    def _make_trunks(self, servers):
+    def make_trunks(self, servers):
         """The ways into module hosts, all at once.  A host would make its own, but each takes a turn of a switch that looks at all its ports then."""
         lines, interfaces = [], []
         for server in servers:
@@ -142,7 +165,7 @@ class Fabric:
             processes.run(["ovsdb-tool", "create", str(database), str(_SCHEMA)], env=self._environment())
         self._start("ovsdb-server", [str(database), "--remote=punix:" + self.database[len("unix:"):]])
         self._wait_for("ovsdb-server", self.folder / "db.sock")
-        self._vsctl(["--no-wait", "--", "init"])
+        self.vsctl(["--no-wait", "--", "init"])
 
     def _start_switch(self):
         self._start("ovs-vswitchd", [self.database, "--disable-system"])
@@ -180,8 +203,8 @@ class Fabric:
             arguments += self._add_patch(link, numbers) if link.a.bridge is not None else _add_port(link.b, numbers)
         for server in self.topology.servers.values():
             arguments += ["--", "add-port", server.bridge, server.trunk]
-        self._vsctl(arguments)
-        self._check_interfaces()
+        self.vsctl(arguments)
+        self.check_interfaces()
 
     def _add_patch(self, link, numbers=None):
         arguments = []
@@ -189,9 +212,9 @@ class Fabric:
             arguments += _add_port(end, numbers) + ["type=patch", f"options:peer={peer.port}"]
         return arguments
 
-    def _check_interfaces(self):
+    def check_interfaces(self):
         """Open vSwitch takes what it cannot open and notes an error in its database or log: bring that up here."""
-        errors = self._vsctl(["--bare", "--columns=name,error", "find", "Interface", "error!=[]"]).split("\n")
+        errors = self.vsctl(["--bare", "--columns=name,error", "find", "Interface", "error!=[]"]).split("\n")
         words = [word for word in errors if word]
         closed = [bridge for bridge in self.topology.bridges if not Path(self.target(bridge)[len("unix:"):]).exists()]
         if words or closed:
@@ -199,7 +222,7 @@ class Fabric:
             raise CommandFailed(f"Open vSwitch cannot {what}; the end of its log:\n"
                                 + processes.tail(self.folder / "ovs-vswitchd.log"))
 
-    def _vsctl(self, arguments):
+    def vsctl(self, arguments):
         return processes.run(["ovs-vsctl", f"--db={self.database}", f"--timeout={_PATIENCE}"] + arguments,
                              env=self._environment(), timeout=_PATIENCE + 5)
 
