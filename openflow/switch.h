@@ -21,6 +21,7 @@ struct fs_switch {
     pthread_cond_t idle;          /* Signalled when 'busy' becomes false; on the monotonic clock. */
     bool busy;                    /* Some thread has its turn: it alone uses the connection. */
     struct connection connection;
+    uint32_t last_bundle;         /* Number of the newest bundle. */
     struct fs_switch_watch watch; /* What fs_switch_watch() last found. */
 };
 

@@ -115,6 +115,21 @@ struct fs_change {
  * message then says that the outcome is unknown.  Applying the same changes again is then the right thing to do. */
 FS_API int fs_switch_apply(struct fs_switch *sw, const struct fs_change *changes, size_t n, int deadline_ms, char **error);
 
+/* Changes that are prepared, and neither visible nor in force before they are committed. */
+struct fs_bundle;
+
+/* Checks the changes as fs_switch_apply() does and leaves them in the switch as an open bundle, in '*bundle' for the caller to commit or discard.  On error '*bundle' is
+ * NULL and nothing is left in the switch.  Other calls for the same switch go on meanwhile; a switch forgets bundles that are open for too long (Open vSwitch: 10 s).
+ * Some switches, Open vSwitch among them, find out only at the commit that a table is full. */
+FS_API int fs_switch_prepare(struct fs_switch *sw, const struct fs_change *changes, size_t n, int deadline_ms, struct fs_bundle **bundle, char **error);
+
+/* Puts a bundle into force, and frees it in any case.  On error nothing is applied, but for the one that fs_switch_apply() names: the message then says so.  ECONNRESET:
+ * the connection is another than that of the preparation, so the changes are gone. */
+FS_API int fs_bundle_commit(struct fs_bundle *bundle, int deadline_ms, char **error);
+
+/* Throws a bundle away and frees it.  NULL is accepted. */
+FS_API void fs_bundle_discard(struct fs_bundle *bundle);
+
 /* Statistics. */
 
 struct fs_rule {

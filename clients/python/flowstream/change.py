@@ -30,26 +30,41 @@ def apply(directory, platform_file, *, force=False, report=None):
         fabric = Fabric(record, new)
         fabric.check()
         new.set_targets(fabric.target)
-        caller = client.Client(record.directory, deadline=120)
-        answer = caller.call("resource", "apply_platform", ElementTree.tostring(new.root, encoding="unicode"), {"force": force})
-        caller.close()
-        gone = [name for name in old.servers if name not in new.servers]
-        came = [name for name in new.servers if name not in old.servers]
-        report(f"changing the fabric: {len(answer['added'])} parts added, {len(answer['removed'])} removed, {len(answer['changed'])} changed")
-        _remove_hosts(record, gone)
-        _change_fabric(fabric, old)
-        for name in gone:
-            shutil.rmtree(record.directory / "hosts" / name, ignore_errors=True)
-        record.data["ports"] = {port: fabric.namespace_of(port) for port in new.ports}
+        with contextlib.closing(client.Client(record.directory, deadline=120)) as caller:
+            answer = caller.call("resource", "apply_platform", ElementTree.tostring(new.root, encoding="unicode"), {"force": force})
+            report(f"changing the fabric: {len(answer['added'])} parts added, {len(answer['removed'])} removed, {len(answer['changed'])} changed")
+            try:
+                _carry_out(record, old, new, report)
+            except BaseException:
+                report("putting the platform back")
+                with contextlib.suppress(Error):
+                    caller.call("resource", "apply_platform", ElementTree.tostring(old.root, encoding="unicode"), {"force": True})
+                    _carry_out(record, new, old, report)
+                raise
         record.data["platform"] = str(platform_file)
-        embedded.write_platform(record, new, fabric)
-        embedded.start_hosts(record, new, fabric, came, report)
+        record.save()
     return answer
+
+
+def _carry_out(record, old, new, report):
+    """Make of the platform of the one topology that of the other; what is there already, or gone, is no error."""
+    fabric = Fabric(record, new)
+    gone = [name for name in old.servers if name not in new.servers]
+    _remove_hosts(record, gone)
+    _change_fabric(fabric, old)
+    for name in gone:
+        shutil.rmtree(record.directory / "hosts" / name, ignore_errors=True)
+    record.data["ports"] = {port: fabric.namespace_of(port) for port in new.ports}
+    embedded.write_platform(record, new, fabric)
+    came = [name for name in new.servers if f"modulehost:{name}" not in record.data["daemons"]]
+    embedded.start_hosts(record, new, fabric, came, report)
 
 
 def _remove_hosts(record, names):
     for name in names:
         key = f"modulehost:{name}"
+        if key not in record.data["daemons"]:
+            continue
         left = processes.stop(embedded.of_daemon(record, key))
         left = [f"process {process.pid} ({process.name})" for process in left] + embedded.clear_hosts(record, [name])
         if left:
@@ -86,7 +101,8 @@ def _take_away(fabric, old, links):
     for bridge in old.bridges:
         if bridge not in fabric.topology.bridges:
             arguments += ["--", "--if-exists", "del-br", bridge]
-    fabric.vsctl(arguments)
+    if arguments:
+        fabric.vsctl(arguments)
     interfaces = [link.b.port for link in links if link.a.bridge is None]
     interfaces += [server.trunk for name, server in old.servers.items() if name not in fabric.topology.servers]
     for interface in interfaces:
@@ -102,20 +118,26 @@ def _take_away(fabric, old, links):
 
 def _bring(fabric, old, links):
     new = fabric.topology
-    fabric.make_port_namespaces([port for port in new.ports if port not in old.ports])
+    fabric.make_port_namespaces([port for port in new.ports if not netns.exists(fabric.namespace_of(port))])
     servers = [server for name, server in new.servers.items() if name not in old.servers]
-    fabric.make_trunks(servers)
+    fabric.make_trunks([server for server in servers if not netns.call(fabric.namespace, _has_interface, server.trunk)])
     arguments = []
     for bridge in new.bridges:
         if bridge not in old.bridges:
             arguments += fabric.add_bridge(bridge)
     for link in links:
-        if link.a.bridge is None:
+        if link.a.bridge is None and not netns.call(fabric.namespace, _has_interface, link.b.port):
             fabric.make_port(link)
         arguments += fabric.add_link(link)
     for server in servers:
         arguments += ["--", "add-port", server.bridge, server.trunk]
-    fabric.vsctl(arguments)
+    if arguments:
+        fabric.vsctl(_lenient(arguments))
+
+
+def _lenient(arguments):
+    """The same for what is there already."""
+    return [word for argument in arguments for word in ((["--may-exist"] if argument in ("add-br", "add-port") else []) + [argument])]
 
 
 def _has_interface(name):

@@ -134,7 +134,7 @@ class Fabric:
 
     def add_link(self, link):
         """What ovs-vsctl is told to make a link whose bridges are there, and whose network port is."""
-        return self._add_patch(link) if link.a.bridge is not None else _add_port(link.b)
+        return self._add_patch(link) if link.a.bridge is not None else ["--", "add-port", link.b.bridge, link.b.port]
 
     def make_port(self, link):
         """The veth pair of a network port, offloads off at both ends: the userspace datapath wants finished packets."""
