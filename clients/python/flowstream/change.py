@@ -82,8 +82,9 @@ def _change_fabric(fabric, old):
     came = [link for key, link in after.items() if key not in before]
     _take_away(fabric, old, gone)
     _bring(fabric, old, came)
-    for key, link in after.items():
-        if link.a.bridge is None and key in before and before[key].mtu != link.mtu:
+    mtus = {link.a.node: link.mtu for link in old.links if link.a.bridge is None}
+    for link in new.links:
+        if link.a.bridge is None and mtus.get(link.a.node, link.mtu) != link.mtu:
             fabric.set_port_mtu(link)
     fabric.check_interfaces()
 
@@ -103,7 +104,9 @@ def _take_away(fabric, old, links):
             arguments += ["--", "--if-exists", "del-br", bridge]
     if arguments:
         fabric.vsctl(arguments)
-    interfaces = [link.b.port for link in links if link.a.bridge is None]
+    # A network port that only moves to another switch keeps its interface, and the world outside what it has there.
+    staying = {(link.a.node, link.b.port) for link in fabric.topology.links if link.a.bridge is None}
+    interfaces = [link.b.port for link in links if link.a.bridge is None and (link.a.node, link.b.port) not in staying]
     interfaces += [server.trunk for name, server in old.servers.items() if name not in fabric.topology.servers]
     for interface in interfaces:
         if netns.call(fabric.namespace, _has_interface, interface):

@@ -495,10 +495,10 @@ def _remove_namespace(name, report):
 
 def _remove_links(name):
     """Remove the veth pairs now, not when the kernel gets to the namespace: a new platform may want their names at once."""
-    for link in json.loads(processes.run(["ip", "-n", name, "-json", "link", "show"]) or "[]"):
-        if link.get("ifname") != "lo":
-            with contextlib.suppress(Error):
-                processes.run(["ip", "-n", name, "link", "delete", link["ifname"]])
+    links = json.loads(processes.run(["ip", "-n", name, "-json", "link", "show"]) or "[]")
+    lines = [f"link delete {link['ifname']}\n" for link in links if link.get("ifname", "lo") != "lo"]
+    with contextlib.suppress(Error):  # the second end of a pair goes with the first
+        processes.run(["ip", "-force", "-n", name, "-batch", "-"], input="".join(lines), timeout=60 + len(lines))
 
 
 def start_hosts(record, topology, fabric, names, report):
