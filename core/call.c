@@ -100,6 +100,7 @@ fs_daemon_run_command(struct fs_daemon *d, const char *name, xmlrpc_value *param
     char *error = NULL;
     struct fs_daemon_call own = { .deadline = fs_now_ms() + COMMAND_DEADLINE_MS };
     own.request_id = context ? context->request_id : "";
+    own.caller = context ? context->caller : NULL;
     struct fs_loaded *loaded = fs_loader_get(fs_daemon_loader(d), FS_KIND_COMMAND, name, &error);
     if (loaded) {
         *plain = loaded->method->plain;

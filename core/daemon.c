@@ -26,6 +26,7 @@
 
 #include "core/client.h"
 #include "core/engine.h"
+#include "core/front.h"
 #include "core/loader.h"
 #include "core/metrics.h"
 #include "core/server.h"
@@ -137,6 +138,9 @@ fs_daemon_statistics(const struct fs_daemon *d)
     fs_set(v, "resident_bytes", fs_double(resident_bytes()));
     fs_set(v, "cpu_seconds", fs_double((double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
                                        + (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6));
+    if (d->server) {
+        fs_set(v, "door", fs_server_figures(d->server));
+    }
     fs_set(v, "connections", fs_int((int) connections));
     fs_set(v, "calls_in_flight", fs_int((int) in_flight));
     fs_set(v, "tasks_waiting", fs_int((int) waiting));
@@ -169,9 +173,9 @@ fs_daemon_statistics(const struct fs_daemon *d)
 /* --- What the server asks --- */
 
 static void
-on_call(void *aux, const char *method, xmlrpc_value *params, const char *request_id, struct fs_reply *reply, bool *plain)
+on_call(void *aux, const char *method, xmlrpc_value *params, const char *request_id, const char *caller, struct fs_reply *reply, bool *plain)
 {
-    struct fs_daemon_call context = { .request_id = request_id };
+    struct fs_daemon_call context = { .request_id = request_id, .caller = caller };
     fs_daemon_run_command(aux, method, params, &context, reply, plain);
 }
 
@@ -281,36 +285,6 @@ make_peers(struct fs_daemon *d)
     }
 }
 
-static char *
-listen_all(struct fs_daemon *d)
-{
-    struct fs_server_options options = {
-        .credentials = d->credentials,
-        .max_body = (size_t) fs_setting_number(d->settings, "limits", "body", 4 << 20),
-        .max_connections = (unsigned) fs_setting_number(d->settings, "limits", "connections", 4096),
-        .idle_seconds = (unsigned) fs_setting_number(d->settings, "limits", "idle", 30),
-        .threads = (unsigned) fs_setting_number(d->settings, "limits", "threads", 256),
-    };
-    struct fs_server_handler handler = { .aux = d, .call = on_call, .quick = is_quick, .get = on_get };
-    d->server = fs_server_new(&options, &handler);
-    for (size_t i = 0;; i++) {
-        const char *tcp = fs_setting(d->settings, "listen", i, "tcp");
-        const char *path = fs_setting(d->settings, "listen", i, "unix");
-        if (!tcp && !path) {
-            return NULL;
-        }
-        char *where = tcp ? fs_xstrdup(tcp) : fs_xasprintf("unix:%s", path);
-        char *bound = NULL, *error = NULL;
-        int e = fs_server_listen(d->server, where, &bound, &error);
-        free(where);
-        if (e) {
-            return error;
-        }
-        fs_log_info("listening on %s", bound);
-        free(bound);
-    }
-}
-
 /* All that can fail, in order; NULL or the reason. */
 static char *
 begin(struct fs_daemon *d, const char *config)
@@ -342,7 +316,8 @@ begin(struct fs_daemon *d, const char *config)
     if (d->class->start && !(d->state = d->class->start(d, d->settings, &error))) {
         return error;
     }
-    return listen_all(d);
+    struct fs_server_handler handler = { .aux = d, .call = on_call, .quick = is_quick, .get = on_get };
+    return front_open(d->settings, d->credentials, &handler, &d->server);
 }
 
 static void
