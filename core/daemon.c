@@ -125,14 +125,12 @@ resident_bytes(void)
 xmlrpc_value *
 fs_daemon_statistics(const struct fs_daemon *d)
 {
-    unsigned connections = 0, in_flight = 0, waiting, running;
-    double done;
+    unsigned connections = 0, in_flight = 0;
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     if (d->server) {
         fs_server_load(d->server, &connections, &in_flight);
     }
-    fs_engine_load(d->engine, &waiting, &running, &done);
     xmlrpc_value *v = fs_struct();
     fs_set(v, "uptime_seconds", fs_double((double) (fs_now_ms() - d->started) / 1e3));
     fs_set(v, "resident_bytes", fs_double(resident_bytes()));
@@ -143,9 +141,7 @@ fs_daemon_statistics(const struct fs_daemon *d)
     }
     fs_set(v, "connections", fs_int((int) connections));
     fs_set(v, "calls_in_flight", fs_int((int) in_flight));
-    fs_set(v, "tasks_waiting", fs_int((int) waiting));
-    fs_set(v, "tasks_running", fs_int((int) running));
-    fs_set(v, "tasks_done", fs_double(done));
+    fs_engine_add_figures(d->engine, v);
     xmlrpc_value *methods = fs_array();
     for (int kind = FS_KIND_COMMAND; kind <= FS_KIND_TASK; kind++) {
         size_t n;
@@ -285,6 +281,20 @@ make_peers(struct fs_daemon *d)
     }
 }
 
+static struct fs_engine *
+make_engine(struct fs_daemon *d)
+{
+    struct fs_engine_limits limits = {
+        .threads = (unsigned) fs_setting_number(d->settings, "limits", "task-threads", 16),
+        .waiting = (size_t) fs_setting_number(d->settings, "limits", "tasks", 100000),
+        .waiting_bytes = (size_t) fs_setting_number(d->settings, "limits", "task-bytes", 64 << 20),
+        .results = (size_t) fs_setting_number(d->settings, "limits", "results", 4096),
+        .result_bytes = (size_t) fs_setting_number(d->settings, "limits", "result-bytes", 64 << 20),
+        .result_seconds = (unsigned) fs_setting_number(d->settings, "limits", "result-seconds", 3600),
+    };
+    return fs_engine_new(d, &limits);
+}
+
 /* All that can fail, in order; NULL or the reason. */
 static char *
 begin(struct fs_daemon *d, const char *config)
@@ -312,7 +322,7 @@ begin(struct fs_daemon *d, const char *config)
     if (!d->loader) {
         return error;
     }
-    d->engine = fs_engine_new(d, 16);
+    d->engine = make_engine(d);
     if (d->class->start && !(d->state = d->class->start(d, d->settings, &error))) {
         return error;
     }

@@ -54,6 +54,7 @@ struct fs_daemon_call {
     const char *caller; /* USER@ADDRESS, or NULL: the daemon itself */
     const bool *cancel; /* or NULL */
     int64_t deadline;   /* fs_now_ms() */
+    void *task;         /* of the engine, whose progress is told; or NULL */
 };
 
 /* Serve command 'name' as the XML-RPC server does. */
