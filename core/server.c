@@ -356,6 +356,9 @@ check_framing(struct MHD_Connection *c, const char *version, bool *good)
     if (strcmp(version, "HTTP/1.1") && strcmp(version, "HTTP/1.0")) {
         return refuse(c, MHD_HTTP_HTTP_VERSION_NOT_SUPPORTED, "%.20s is not spoken here: HTTP/1.1 is", version);
     }
+    if (!strcmp(version, "HTTP/1.1") && !MHD_lookup_connection_value(c, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST)) {
+        return refuse(c, MHD_HTTP_BAD_REQUEST, "the header Host is missing (RFC 9112, section 3.2)");
+    }
     if (lengths > 1 || (lengths && transfer)) {
         return refuse(c, MHD_HTTP_BAD_REQUEST, "more than one header says how long the body is");
     }
@@ -595,7 +598,7 @@ start_library(struct fs_server *s, struct listener *l, int fd)
         MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, l,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, l, MHD_OPTION_CONNECTION_LIMIT, s->options.max_connections,
         MHD_OPTION_CONNECTION_TIMEOUT, s->options.idle_seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) 32768,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_THREAD_POOL_SIZE, local ? 0u : 2u, MHD_OPTION_ARRAY, tls ? secure : none, MHD_OPTION_END);
+        MHD_OPTION_THREAD_POOL_SIZE, local ? 0u : 2u, MHD_OPTION_ARRAY, tls ? secure : none, MHD_OPTION_END);
 }
 
 int

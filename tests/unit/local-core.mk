@@ -9,7 +9,7 @@ tests_core_testdaemon_SOURCES = tests/core/testdaemon.c
 tests_core_testdaemon_LDFLAGS = $(AM_LDFLAGS) -pie -Wl,--disable-new-dtags -Wl,-rpath,'$$ORIGIN/../../lib'
 tests_core_testdaemon_LDADD = -lflowstream-core
 tests_core_testdaemon_DEPENDENCIES = lib/libflowstream-core.so
-EXTRA_DIST += tests/core/daemon.py tests/core/test_server.py tests/core/test_loader.py tests/core/test_engine.py \
+EXTRA_DIST += tests/core/daemon.py tests/core/test_server.py tests/core/test_door.py tests/core/test_loader.py tests/core/test_engine.py \
     tests/core/test_corpus.py tests/tsan.supp
 
 # Not part of any other target: tests/fuzz/fuzz_xmlrpc -max_total_time=60 tests/fuzz/corpus/xmlrpc
@@ -27,5 +27,13 @@ tests/fuzz/fuzz_elf: $(top_srcdir)/tests/fuzz/fuzz_elf.c $(FUZZ_CORE)
 # The load generator of bench/rpc/run.py.
 check_PROGRAMS += bench/rpc/rpc-load
 bench_rpc_rpc_load_SOURCES = bench/rpc/rpc_load.c
+bench_rpc_rpc_load_CPPFLAGS = $(AM_CPPFLAGS) $(GNUTLS_CFLAGS)
 bench_rpc_rpc_load_LDFLAGS = $(AM_LDFLAGS) -pie
+bench_rpc_rpc_load_LDADD = $(GNUTLS_LIBS)
+check_PROGRAMS += bench/door/bare-mhd
+bench_door_bare_mhd_SOURCES = bench/door/bare_mhd.c
+bench_door_bare_mhd_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS)
+bench_door_bare_mhd_LDFLAGS = $(AM_LDFLAGS) -pie
+bench_door_bare_mhd_LDADD = $(MHD_LIBS)
+EXTRA_DIST += bench/door/run.py
 EXTRA_DIST += bench/rpc/run.py
