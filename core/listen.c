@@ -51,7 +51,7 @@ listen_unix(const char *path, int *fdp)
         }
     }
     close(dir);
-    if (!error && listen(fd, 128)) {
+    if (!error && listen(fd, 1024)) {
         error = errno;
     }
     if (error && fd >= 0) {

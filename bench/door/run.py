@@ -4,7 +4,7 @@
 usage: bench/door/run.py [--seconds N] [--rounds N] [--held N] [--slow N] [--tasks N] [calls] [crowd] [engine]
 
 calls    calls/s over 16 connections: libmicrohttpd with nothing behind it, ping and an empty task, with and without credentials and TLS; rounds are
-         interleaved, so that all meet the same disturbances
+         interleaved, so that all meet the same disturbances, and on a busy machine the server's processor time for a call is the better figure
 crowd    a good call while so many connections are held and others send a byte a second
 engine   empty tasks/s, and with a million queued
 Run it from the build folder (or with FLOWSTREAM_BUILD naming it)."""
@@ -53,6 +53,18 @@ def certificate():
     return folder
 
 
+def cpu(pid):
+    """Seconds of processor time of a process."""
+    total = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as f:
+                total += int(f.read().split()[0])
+        except FileNotFoundError:
+            pass
+    return total / 1e9
+
+
 def calls(options):
     tls = certificate()
     bare = [subprocess.Popen([os.path.join(BUILD, "bench/door/bare-mhd"), *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -66,18 +78,23 @@ def calls(options):
                 ("bare libmicrohttpd, TLS", f"tls:{ports[1]}", "ping", True, 4), ("ping, TLS", f"tls:{daemons[3].port}", "ping", False, 4),
                 ("ping, TLS, credentials", f"tls:{daemons[2].port}", "ping", True, 4),
                 ("empty task, TLS, credentials", f"tls:{daemons[2].port}", "run_task:empty", True, 4)]
-        rates = [[] for _ in rows]
+        pids = [bare[0].pid, daemons[1].process.pid, daemons[0].process.pid, daemons[0].process.pid, bare[1].pid, daemons[3].process.pid,
+                daemons[2].process.pid, daemons[2].process.pid]
+        rates, costs = [[] for _ in rows], [[] for _ in rows]
         for _ in range(options.rounds):
             for i, (_, where, method, credentials, _) in enumerate(rows):
+                before = cpu(pids[i])
                 done = subprocess.run([LOAD, where, method, "16", str(options.seconds), *([SECRET] if credentials else [])], capture_output=True, text=True,
                                       check=True)
                 rates[i].append(float(done.stdout))
-        print(f"{'':<30} {'calls/s: median':>16} {'least':>8} {'most':>8} {'of bare':>8}")
+                costs[i].append((cpu(pids[i]) - before) * 1e6 / (rates[i][-1] * options.seconds))
+        print(f"{'':<30} {'calls/s: median':>16} {'least':>8} {'most':>8} {'of bare':>8} {'processor us':>13} {'of bare':>8}")
+        middle = options.rounds // 2
         for i, row in enumerate(rows):
             ordered = sorted(rates[i])
             shares = sorted(a / b for a, b in zip(rates[i], rates[row[4]]))
-            middle = len(ordered) // 2
-            print(f"{row[0]:<30} {ordered[middle]:16.0f} {ordered[0]:8.0f} {ordered[-1]:8.0f} {shares[middle]:7.0%}", flush=True)
+            cost, bare_cost = sorted(costs[i])[middle], sorted(costs[row[4]])[middle]
+            print(f"{row[0]:<30} {ordered[middle]:16.0f} {ordered[0]:8.0f} {ordered[-1]:8.0f} {shares[middle]:8.0%} {cost:13.1f} {bare_cost / cost:8.0%}", flush=True)
     finally:
         for b in bare:
             b.stdin.close()
@@ -185,21 +202,24 @@ def engine(options):
     def process():
         return daemon.proxy().get_statistics()["value"]["process"]
 
-    print(f"{'empty tasks':<34} {'queued':>9} {'submitted/s':>12} {'run/s':>9}")
+    print(f"{'empty tasks':<34} {'queued':>9} {'submitted/s':>12} {'run/s':>9} {'processor us':>13}")
     for threads, n in ((16, options.tasks // 10), (1, options.tasks)):
         daemon = start(limits=f'<limits tasks="2000000" task-bytes="1000000000" task-threads="{threads}"/>')
         try:
             began = time.monotonic()
-            handle = daemon.proxy().run_task("flood", {"n": n})["value"]
-            while (task := daemon.proxy().get_task(handle)["value"])["state"] in ("waiting", "running"):
-                time.sleep(0.02)
+            before = cpu(daemon.process.pid)
+            answer = daemon.proxy().run_task("flood", {"n": n}, {"wait": 50})
+            while answer["code"] == -1:
+                time.sleep(0.1)
+                answer = {"code": 0} if process()["task_results"] else answer
+            submitted = time.monotonic() - began
             queued = process()["tasks_waiting"]
-            if task["state"] != "done":
-                raise RuntimeError(task["message"])
+            if answer["code"]:
+                raise RuntimeError(answer["message"])
             while process()["tasks_done"] < n + 1:
                 time.sleep(0.02)
             spent = time.monotonic() - began
-            print(f"{f'{n} by {threads} threads at first':<34} {queued:9} {n / task['seconds']:12.0f} {n / spent:9.0f}   memory {process()['resident_bytes'] / 1e6:.0f} MB",
+            print(f"{f'{n} by {threads} threads at first':<34} {queued:9} {n / submitted:12.0f} {n / spent:9.0f} {(cpu(daemon.process.pid) - before) * 1e6 / n:13.1f}   memory {process()['resident_bytes'] / 1e6:.0f} MB",
                   flush=True)
         finally:
             daemon.stop()
