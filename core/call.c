@@ -94,18 +94,30 @@ run(struct fs_daemon *d, struct fs_loaded *loaded, xmlrpc_value *params, const s
     *reply = call.reply;
 }
 
+static struct fs_daemon_call
+own_context(const struct fs_daemon_call *context)
+{
+    return (struct fs_daemon_call) { .deadline = fs_now_ms() + COMMAND_DEADLINE_MS, .request_id = context ? context->request_id : "",
+                                     .caller = context ? context->caller : NULL };
+}
+
+void
+fs_daemon_run_found(struct fs_daemon *d, struct fs_loaded *loaded, xmlrpc_value *params, const struct fs_daemon_call *context,
+                    struct fs_reply *reply, bool *plain)
+{
+    struct fs_daemon_call own = own_context(context);
+    *plain = loaded->method->plain;
+    run(d, loaded, params, &own, reply);
+}
+
 void
 fs_daemon_run_command(struct fs_daemon *d, const char *name, xmlrpc_value *params, const struct fs_daemon_call *context,
                       struct fs_reply *reply, bool *plain)
 {
     char *error = NULL;
-    struct fs_daemon_call own = { .deadline = fs_now_ms() + COMMAND_DEADLINE_MS };
-    own.request_id = context ? context->request_id : "";
-    own.caller = context ? context->caller : NULL;
     struct fs_loaded *loaded = fs_loader_get(fs_daemon_loader(d), FS_KIND_COMMAND, name, &error);
     if (loaded) {
-        *plain = loaded->method->plain;
-        run(d, loaded, params, &own, reply);
+        fs_daemon_run_found(d, loaded, params, context, reply, plain);
     } else if (error) {
         fs_reply_fail(reply, "%s", error);
     } else {

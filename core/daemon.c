@@ -169,21 +169,26 @@ fs_daemon_statistics(const struct fs_daemon *d)
 /* --- What the server asks --- */
 
 static void
-on_call(void *aux, const char *method, xmlrpc_value *params, const char *request_id, const char *caller, struct fs_reply *reply, bool *plain)
+on_call(void *aux, const char *method, void *found, xmlrpc_value *params, const char *request_id, const char *caller, struct fs_reply *reply,
+        bool *plain)
 {
     struct fs_daemon_call context = { .request_id = request_id, .caller = caller };
-    fs_daemon_run_command(aux, method, params, &context, reply, plain);
+    if (found) {
+        fs_daemon_run_found(aux, found, params, &context, reply, plain);
+    } else {
+        fs_daemon_run_command(aux, method, params, &context, reply, plain);
+    }
 }
 
-static bool
+static void *
 is_quick(void *aux, const char *method)
 {
     struct fs_daemon *d = aux;
     if (*method == '/') {
-        return strcmp(method, "/metrics") != 0;
+        return strcmp(method, "/metrics") ? d : NULL;
     }
     struct fs_loaded *m = fs_loader_peek(d->loader, FS_KIND_COMMAND, method);
-    return m && m->method->quick;
+    return m && m->method->quick ? m : NULL;
 }
 
 /* /metrics shows what get_statistics answers, so a daemon that wants more there answers more. */

@@ -13,6 +13,7 @@
 #include "core/settings.h"
 
 struct fs_engine;
+struct fs_loaded;
 struct fs_loader;
 struct fs_server;
 
@@ -60,6 +61,9 @@ struct fs_daemon_call {
 /* Serve command 'name' as the XML-RPC server does. */
 FS_API void fs_daemon_run_command(struct fs_daemon *, const char *name, xmlrpc_value *params, const struct fs_daemon_call *,
                                   struct fs_reply *, bool *plain);
+/* The same for a command that fs_loader_peek() has just found. */
+FS_API void fs_daemon_run_found(struct fs_daemon *, struct fs_loaded *, xmlrpc_value *params, const struct fs_daemon_call *, struct fs_reply *,
+                                bool *plain);
 /* Run task 'name' in this thread; 'param' is borrowed. */
 FS_API void fs_daemon_run_task(struct fs_daemon *, const char *name, xmlrpc_value *param, const struct fs_daemon_call *,
                                struct fs_reply *);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,7 @@ struct request {
     char caller[96];      /* USER@ADDRESS */
     char *method;         /* decoded call */
     xmlrpc_value *params;
+    void *found;          /* the method, when it never blocks */
     char *answer;         /* owned until given to libmicrohttpd */
     size_t answer_size;
     const char *type;     /* of the answer */
@@ -163,7 +165,7 @@ serve_call(struct request *q)
         fs_log_limited(FS_LOG_INFO, "not an XML-RPC call: %s", error);
         free(error);
     } else {
-        q->server->handler.call(q->server->handler.aux, q->method, q->params, q->id, q->caller, &reply, &plain);
+        q->server->handler.call(q->server->handler.aux, q->method, q->found, q->params, q->id, q->caller, &reply, &plain);
     }
     if (reply.fault) {
         q->answer = fs_xmlrpc_encode_fault(reply.fault, reply.message ? reply.message : "", &q->answer_size);
@@ -224,6 +226,20 @@ give_to_worker(struct request *q)
 
 /* --- HTTP --- */
 
+/* A number that is not secret, only different from all others: a counter, scattered (splitmix64) from a random start. */
+static uint64_t
+unlikely_again(void)
+{
+    static __thread uint64_t state;
+    if (!state) {
+        (void) !getrandom(&state, sizeof state, 0);
+    }
+    uint64_t z = state += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
 /* The id that a client gave, if it is a decent one, or a new one. */
 static void
 choose_id(struct request *q)
@@ -234,9 +250,7 @@ choose_id(struct request *q)
         memcpy(q->id, given, n + 1);
         return;
     }
-    uint64_t random = 0;
-    (void) !getrandom(&random, sizeof random, 0);
-    snprintf(q->id, sizeof q->id, "%016llx", (unsigned long long) random);
+    snprintf(q->id, sizeof q->id, "%016llx", (unsigned long long) unlikely_again());
 }
 
 static struct request *
@@ -434,7 +448,7 @@ dispatch(struct fs_server *s, struct request *q)
     bool quick = q->path && s->handler.quick(s->handler.aux, q->path);
     if (!q->path && q->body.length < SMALL_BODY) {
         quick = fs_xmlrpc_decode_call(q->body.text ? q->body.text : "", q->body.length, &q->method, &q->params, &error)
-                || s->handler.quick(s->handler.aux, q->method);
+                || (q->found = s->handler.quick(s->handler.aux, q->method));
         free(error); /* serve() will say it */
     }
     if (quick) {
