@@ -292,7 +292,7 @@ def test_connect_and_close():
     for _ in range(5000):
         connect(D, unix=False).close()
     left = wait_for(lambda: D.proxy().get_statistics()["value"]["process"]["door"]["connections"] < 20, 20)
-    ok(left and resident(D) < before + 6e6, "X38 5,000 times connected and closed: nothing is left", (left, before, resident(D)))
+    ok(left and (SANITIZED or resident(D) < before + 6e6), "X38 5,000 times connected and closed: nothing is left", (left, before, resident(D)))
 
 
 def test_full():

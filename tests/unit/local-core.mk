@@ -13,13 +13,22 @@ EXTRA_DIST += tests/core/daemon.py tests/core/test_server.py tests/core/test_doo
     tests/core/test_corpus.py tests/tsan.supp
 
 # Not part of any other target: tests/fuzz/fuzz_xmlrpc -max_total_time=60 tests/fuzz/corpus/xmlrpc
-FUZZ_CORE = core/elf.c core/util.c core/value.c core/xmlrpc.c
+FUZZ_CORE = core/elf.c core/util.c core/value.c core/xmlrpc.c core/xmlrpc_encode.c
 FUZZ_COMPILE = $(MKDIR_P) tests/fuzz && $(FUZZ_CC) $(DEFS) $(AM_CPPFLAGS) -std=gnu11 -g -O1 -fno-omit-frame-pointer \
     -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 
 tests/fuzz/fuzz_xmlrpc: $(top_srcdir)/tests/fuzz/fuzz_xmlrpc.c $(FUZZ_CORE)
 	$(AM_V_CCLD)$(FUZZ_COMPILE) -o $@ $(top_srcdir)/tests/fuzz/fuzz_xmlrpc.c $(addprefix $(top_srcdir)/,$(FUZZ_CORE)) \
 	    $(EXPAT_LIBS) -lxmlrpc -lxmlrpc_util -lm
+
+tests/fuzz/fuzz_encode: $(top_srcdir)/tests/fuzz/fuzz_encode.c $(FUZZ_CORE)
+	$(AM_V_CCLD)$(FUZZ_COMPILE) -o $@ $(top_srcdir)/tests/fuzz/fuzz_encode.c $(addprefix $(top_srcdir)/,$(FUZZ_CORE)) \
+	    $(EXPAT_LIBS) -lxmlrpc -lxmlrpc_util -lm
+
+FUZZ_DOOR = core/credentials.c core/door.c core/listen.c core/log.c core/server.c core/workers.c $(FUZZ_CORE)
+tests/fuzz/fuzz_http: $(top_srcdir)/tests/fuzz/fuzz_http.c $(FUZZ_DOOR)
+	$(AM_V_CCLD)$(FUZZ_COMPILE) $(MHD_CFLAGS) $(GNUTLS_CFLAGS) -o $@ $(top_srcdir)/tests/fuzz/fuzz_http.c \
+	    $(addprefix $(top_srcdir)/,$(FUZZ_DOOR)) $(MHD_LIBS) $(GNUTLS_LIBS) $(EXPAT_LIBS) -lxmlrpc -lxmlrpc_util -lcrypt -lpthread -lm
 
 tests/fuzz/fuzz_elf: $(top_srcdir)/tests/fuzz/fuzz_elf.c $(FUZZ_CORE)
 	$(AM_V_CCLD)$(FUZZ_COMPILE) -o $@ $(top_srcdir)/tests/fuzz/fuzz_elf.c $(top_srcdir)/core/elf.c $(top_srcdir)/core/util.c
