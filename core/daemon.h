@@ -13,9 +13,9 @@
 #include "core/settings.h"
 
 struct fs_engine;
-struct fs_loaded;
 struct fs_loader;
 struct fs_server;
+struct fs_table;
 
 struct fs_daemon_class {
     const char *name;    /* "resource": also the folder of its own tasks and commands */
@@ -56,18 +56,18 @@ struct fs_daemon_call {
     const bool *cancel; /* or NULL */
     int64_t deadline;   /* fs_now_ms() */
     void *task;         /* of the engine, whose progress is told; or NULL */
+    struct fs_table *table; /* the versions that the call uses; NULL: those of now */
 };
 
 /* Serve command 'name' as the XML-RPC server does. */
 FS_API void fs_daemon_run_command(struct fs_daemon *, const char *name, xmlrpc_value *params, const struct fs_daemon_call *,
                                   struct fs_reply *, bool *plain);
-/* The same for a command that fs_loader_peek() has just found. */
-FS_API void fs_daemon_run_found(struct fs_daemon *, struct fs_loaded *, xmlrpc_value *params, const struct fs_daemon_call *, struct fs_reply *,
-                                bool *plain);
 /* Run task 'name' in this thread; 'param' is borrowed. */
 FS_API void fs_daemon_run_task(struct fs_daemon *, const char *name, xmlrpc_value *param, const struct fs_daemon_call *,
                                struct fs_reply *);
 /* The name of the task that undoes task 'name' (owned), or NULL. */
-FS_API char *fs_daemon_undo_of(struct fs_daemon *, const char *name);
+FS_API char *fs_daemon_undo_of(struct fs_daemon *, const struct fs_daemon_call *, const char *name);
+/* The versions that a call uses. */
+FS_API struct fs_table *fs_call_table(const struct fs_call *);
 
 #endif

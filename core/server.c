@@ -62,7 +62,6 @@ struct request {
     char caller[96];      /* USER@ADDRESS */
     char *method;         /* decoded call */
     xmlrpc_value *params;
-    void *found;          /* the method, when it never blocks */
     char *answer;         /* owned until given to libmicrohttpd */
     size_t answer_size;
     const char *type;     /* of the answer */
@@ -165,7 +164,7 @@ serve_call(struct request *q)
         fs_log_limited(FS_LOG_INFO, "not an XML-RPC call: %s", error);
         free(error);
     } else {
-        q->server->handler.call(q->server->handler.aux, q->method, q->found, q->params, q->id, q->caller, &reply, &plain);
+        q->server->handler.call(q->server->handler.aux, q->method, q->params, q->id, q->caller, &reply, &plain);
     }
     if (reply.fault) {
         q->answer = fs_xmlrpc_encode_fault(reply.fault, reply.message ? reply.message : "", &q->answer_size);
@@ -448,7 +447,7 @@ dispatch(struct fs_server *s, struct request *q)
     bool quick = q->path && s->handler.quick(s->handler.aux, q->path);
     if (!q->path && q->body.length < SMALL_BODY) {
         quick = fs_xmlrpc_decode_call(q->body.text ? q->body.text : "", q->body.length, &q->method, &q->params, &error)
-                || (q->found = s->handler.quick(s->handler.aux, q->method));
+                || s->handler.quick(s->handler.aux, q->method);
         free(error); /* serve() will say it */
     }
     if (quick) {

@@ -26,12 +26,11 @@ enum { FS_SERVER_PEER_CONNECTIONS = 1024 };
 /* What the server asks its owner. All are called from several threads. */
 struct fs_server_handler {
     void *aux;
-    /* Serve a call; 'params' is borrowed.  'found' is what quick() said about the method a moment ago, or NULL.  'caller' is USER@ADDRESS.
-     * 'plain': answer with the bare value. */
-    void (*call)(void *aux, const char *method, void *found, xmlrpc_value *params, const char *request_id, const char *caller, struct fs_reply *,
+    /* Serve a call; 'params' is borrowed.  'caller' is USER@ADDRESS.  'plain': answer with the bare value. */
+    void (*call)(void *aux, const char *method, xmlrpc_value *params, const char *request_id, const char *caller, struct fs_reply *,
                  bool *plain);
-    /* Not NULL: call() of this method, or get() of this path, never blocks. */
-    void *(*quick)(void *aux, const char *method);
+    /* True: call() of this method, or get() of this path, never blocks. */
+    bool (*quick)(void *aux, const char *method);
     /* The text of GET 'path' (owned by the server from then on) and its type, or NULL: not found.  'status' is 200 before. */
     char *(*get)(void *aux, const char *path, const char **type, unsigned *status);
 };

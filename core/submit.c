@@ -21,28 +21,34 @@ get_number(const xmlrpc_value *options, const char *key, double most, double oth
     return v && (*n < 0 || *n > most) ? fs_xasprintf("options: %s must be a number from 0 to %g", key, most) : NULL;
 }
 
+/* NULL, or why that task cannot be run as it is asked for. */
+static char *
+check_step(struct fs_daemon *d, const char *name, bool again)
+{
+    struct fs_loader *l = fs_daemon_loader(d);
+    struct fs_table *table = fs_loader_take(l, FS_KIND_TASK, name);
+    char *why = NULL;
+    struct fs_loaded *loaded = fs_table_get(l, table, FS_KIND_TASK, name, &why);
+    if (!loaded && !why) {
+        why = fs_xasprintf("the %s daemon has no task '%.64s' (list_tasks lists them)", fs_daemon_name(d), name);
+    } else if (loaded && again && !loaded->method->idempotent) {
+        why = fs_xasprintf("options: retries: task %s is not idempotent: to run it again could do its work twice", name);
+    }
+    fs_loader_give(l, table);
+    return why;
+}
+
 /* The tasks must be there, and idempotent when they may be run again.  NULL, or what is wrong. */
 static char *
 check_steps(struct fs_daemon *d, const struct fs_submission *s)
 {
-    for (size_t i = 0; i < s->n; i++) {
-        char *error = NULL;
-        const char *name = s->steps[i].name;
-        if (i && !strcmp(name, s->steps[i - 1].name)) {
-            continue;
-        }
-        struct fs_loaded *loaded = fs_loader_get(fs_daemon_loader(d), FS_KIND_TASK, name, &error);
-        if (error) {
-            return error;
-        }
-        if (!loaded) {
-            return fs_xasprintf("the %s daemon has no task '%.64s' (list_tasks lists them)", fs_daemon_name(d), name);
-        }
-        if (s->retries && !loaded->method->idempotent) {
-            return fs_xasprintf("options: retries: task %s is not idempotent: to run it again could do its work twice", name);
+    char *why = NULL;
+    for (size_t i = 0; i < s->n && !why; i++) {
+        if (!i || strcmp(s->steps[i].name, s->steps[i - 1].name)) {
+            why = check_step(d, s->steps[i].name, s->retries);
         }
     }
-    return NULL;
+    return why;
 }
 
 static char *

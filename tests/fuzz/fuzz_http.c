@@ -34,19 +34,20 @@ check(bool good, const char *what)
 }
 
 static void
-on_call(void *aux, const char *method, void *found, xmlrpc_value *params, const char *id, const char *caller, struct fs_reply *reply, bool *plain)
+on_call(void *aux, const char *method, xmlrpc_value *params, const char *id, const char *caller, struct fs_reply *reply, bool *plain)
 {
-    (void) aux, (void) id, (void) found;
+    (void) aux, (void) id;
     check(__atomic_load_n(&authorised, __ATOMIC_SEQ_CST), "a call without credentials reached the handler");
     check(caller && !strncmp(caller, "a@", 2), "the caller has another name");
     *plain = *method == 's';
     reply->value = fs_copy(params);
 }
 
-static void *
+static bool
 is_quick(void *aux, const char *method)
 {
-    return *method == 'w' ? NULL : aux; /* some go through a worker */
+    (void) aux;
+    return *method != 'w'; /* some go through a worker */
 }
 
 static char *
