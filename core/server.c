@@ -26,6 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/inherit.h"
 #include "core/util.h"
 #include "core/xmlrpc.h"
 #include <flowstream/log.h>
@@ -542,8 +543,12 @@ fs_server_listen(struct fs_server *s, const char *where, char **bound, char **er
         return EINVAL;
     }
     bool is_unix = !strncmp(where, "unix:", 5);
-    int fd = -1;
-    int code = is_unix ? listen_unix(where + 5, &fd) : listen_tcp(where, !s->credentials, &fd, error);
+    int fd = fs_inherit_socket(s->n_sockets, where, error); /* -1: none */
+    bool inherited = fd >= 0;
+    if (fd < -1) {
+        return EINVAL;
+    }
+    int code = inherited ? 0 : is_unix ? listen_unix(where + 5, &fd) : listen_tcp(where, !s->credentials, &fd, error);
     if (code) {
         if (is_unix) {
             *error = fs_xasprintf("cannot listen on %s: %s", where, strerror(code));
@@ -563,7 +568,7 @@ fs_server_listen(struct fs_server *s, const char *where, char **bound, char **er
     }
     pthread_mutex_lock(&s->lock); /* calls that came over the first socket may ask for the load already */
     s->sockets[s->n_sockets].daemon = d;
-    s->sockets[s->n_sockets++].unix_path = is_unix ? fs_xstrdup(where + 5) : NULL;
+    s->sockets[s->n_sockets++].unix_path = is_unix && !inherited ? fs_xstrdup(where + 5) : NULL; /* what is not ours is not removed at the end */
     pthread_mutex_unlock(&s->lock);
     *bound = is_unix ? fs_xstrdup(where) : bound_name(fd);
     return 0;

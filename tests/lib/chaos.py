@@ -22,11 +22,10 @@ MODULES = ("a", "b")
 
 
 class Chaos:
-    def __init__(self, platform, ledger, seed, victims, revive=True):
-        self.platform, self.ledger, self.victims, self.revive = platform, ledger, victims, revive
+    def __init__(self, platform, ledger, seed, victims):
+        self.platform, self.ledger, self.victims = platform, ledger, victims
         self.chance = random.Random(seed)
-        self.kills, self.slowest = [], 0.0
-        self.latencies = []
+        self.kills, self.latencies = [], []
         self._end, self._ports, self._lock = threading.Event(), iter(range(2000, 60000)), threading.Lock()
 
     def run(self, clients, kill_every, operations=None, seconds=None):
@@ -67,11 +66,9 @@ class Chaos:
                 process = next(one for one in flowstream.folder.Record.load(self.platform.dir).live() if one.name == name)
                 os.kill(process.pid, signal.SIGKILL)
                 self.kills.append(name)
-                begin = time.monotonic()
-                processes.wait_gone([process], 10)
-                if self.revive:
+                if not self.platform.supervise:
+                    processes.wait_gone([process], 10)
                     embedded.start(self.platform.dir, name)
-                self.slowest = max(self.slowest, time.monotonic() - begin)
         self.platform.record = flowstream.folder.Record.load(self.platform.dir)
 
     def settled(self, seconds=40):

@@ -68,7 +68,7 @@ def test_random_kills(p, ledger, oracle, seed):
 
 SEED = int(os.environ.get("FLOWSTREAM_SEED", time.time()))
 print(f"# FLOWSTREAM_SEED={SEED} repeats the choices of this run", flush=True)
-with Platform() as platform:
+with Platform(supervise=True) as platform:
     the_ledger = Ledger(platform.scratch / "ledger")
     the_oracle = Oracle(platform, the_ledger)
     with tests.story("the oracle"):

@@ -74,6 +74,7 @@ def parser():
     up = add("up", run_up, "make an embedded platform and start its daemons")
     up.add_argument("--platform", metavar="FILE", help="the platform file, or the name of one that is installed (default: embedded)")
     up.add_argument("--fabric-only", action="store_true", help="make switches and ports, but start no daemons")
+    up.add_argument("--unsupervised", action="store_true", help="no supervisor: what ends stays so until 'flowstream start'")
     up.add_argument("--quiet", action="store_true", help="no progress")
 
     down = add("down", run_down, "take an embedded platform away, whatever state it is in")
@@ -161,7 +162,7 @@ def parser():
 
 def run_up(arguments):
     _end_on_signals()
-    record = embedded.up(arguments.dir, _platform_file(arguments.platform), daemons=not arguments.fabric_only,
+    record = embedded.up(arguments.dir, _platform_file(arguments.platform), daemons=not arguments.fabric_only, supervise=not arguments.unsupervised,
                          report=None if arguments.quiet else _report)
     _print(arguments, {"dir": str(record.directory), "ports": record.data["ports"], "hosts": record.data["hosts"]},
            f"the platform in {record.directory} is up")
@@ -195,7 +196,7 @@ def run_status(arguments):
                 raise
         time.sleep(0.2)
     lines = [f"platform in {status['dir']}: {'ready' if status['ready'] else 'not ready'}",
-             words.table([dict(part, state=_state(part)) for part in status["parts"]], [("name", "NAME"), ("pid", "PID"), ("state", "STATE")]),
+             words.table([dict(part, state=_state(part)) for part in status["parts"]], _part_columns(status["parts"])),
              f"module hosts: {', '.join(status['hosts']) or 'none'}"
              + (f"; not registered: {', '.join(status['missing_hosts'])}" if status["missing_hosts"] else ""),
              words.table([{"port": port, "outside": f"{ports.INTERFACE} in {place}"} for port, place in status["ports"].items()],
@@ -424,9 +425,20 @@ def _status(arguments):
 def _state(part):
     """What a part of the platform does, in words."""
     answer = part.get("answer")
+    if "next_try" in part:
+        return f"ended, started again in {part['next_try']:g} s"
     if part["state"] != "runs" or answer is None:
         return part["state"]
     return "runs and answers" if answer == "yes" else "runs, but does not answer" if answer == "no" else f"runs, but says: {answer}"
+
+
+def _part_columns(parts):
+    """The columns of status: what a supervisor knows only where there is one, and something to say."""
+    columns = [("name", "NAME"), ("pid", "PID"), ("state", "STATE")]
+    if any("restarts" in part for part in parts):
+        columns.append(("restarts", "RESTARTS"))
+    columns += [("last_exit", "LAST EXIT")] if any(part.get("last_exit") for part in parts) else []
+    return columns
 
 
 def _answer(client, daemon):
