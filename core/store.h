@@ -47,8 +47,5 @@ FS_API void fs_store_figures(struct fs_store *, struct fs_store_figures *);
 FS_API int fs_store_backup(struct fs_store *, const char *path, char **error);
 /* Is the file a whole store of this or an older schema?  Changes nothing.  0 with the figures (may be NULL), or an errno with *error. */
 FS_API int fs_store_check(const char *path, struct fs_store_figures *, char **error);
-/* Writes all records of another file (checked first) over those of the store, in one transaction; kinds for which 'keep' says true stay as they
- * are.  'keep' may be NULL. */
-FS_API int fs_store_replace(struct fs_store *, const char *path, bool (*keep)(const char *kind, const char *name), char **error);
 
 #endif

@@ -188,14 +188,15 @@ run(struct fs_call *call)
     xmlrpc_value *doc = resource_allocation(r, id), *plan = NULL;
     const xmlrpc_value *request = fs_get(doc, "request");
     char *error = NULL;
-    if (doc && (strcmp(fs_get_string(doc, "state", ""), "installing") || fs_get(doc, "plan"))) {
+    bool again = doc && !strcmp(fs_get_string(doc, "state", ""), "restoring"); /* from a backup: wanted whether it can be had now or not */
+    if (doc && ((strcmp(fs_get_string(doc, "state", ""), "installing") && !again) || fs_get(doc, "plan"))) {
         fs_call_fail(call, "allocation %d is %s: only one that install_allocation has just entered can be installed", id, fs_get_string(doc, "state", ""));
         fs_free(doc);
         return;
     }
     bool done = doc && (plan = place(call, id, request, &error)) && add_rules(call, id, request, plan, &error)
                 && carry_out(call, id, plan, &error)
-                && !resource_update(r, id, fs_set(fs_struct(), "state", fs_string("installed")), &error);
+                && !resource_update(r, id, fs_set(fs_set(fs_struct(), "state", fs_string("installed")), "message", fs_string("")), &error);
     if (done) {
         fs_log_info("allocation %d is installed", id);
         fs_call_return(call, fs_int(id));
@@ -203,7 +204,8 @@ run(struct fs_call *call)
     } else {
         struct fs_reply undone;
         fs_log_warning("allocation %d is undone: %s", id, error ? error : "it is gone");
-        fs_call_task(call, "undo_allocation", fs_set(fs_struct(), "id", fs_int(id)), &undone);
+        xmlrpc_value *what = fs_set(fs_struct(), "id", fs_int(id));
+        fs_call_task(call, "undo_allocation", again ? fs_set(what, "restore", fs_string(error ? error : "")) : what, &undone);
         fs_call_fail(call, "%s%s%s", error ? error : "the allocation is gone", undone.code ? " (not all could be undone yet, it is tried again: " : "",
                      undone.code ? undone.message : "");
         fs_reply_clear(&undone);

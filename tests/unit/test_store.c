@@ -465,36 +465,20 @@ test_group(void)
     char *detail = fs_xasprintf("%llu changes, %llu commits, %llu records", (unsigned long long) f.changes, (unsigned long long) f.commits, (unsigned long long) f.records);
     ok(good && f.changes == 400 && f.records == 400 && f.commits <= 400, "eight writers at the same time", detail);
     printf("# %s\n", detail);
-    char *before = content(shared);
     ok(fs_store_backup(shared, copy, &error) == EEXIST && strstr(error, "already"), "a backup does not overwrite", error);
     free(error);
     error = NULL;
     ok(!fs_store_check(copy, &f, &error), "the backup is whole", error);
-    put(shared, 9999, 1, 1, &error);
-    ok(!fs_store_replace(shared, copy, NULL, &error), "all of the backup over the store", error);
-    char *after = content(shared);
-    ok(!strstr(after, "9999"), "what came later is gone", after);
-    free(after);
     fs_store_close(shared);
-    after = read_back(path);
-    ok(strncmp(after, "REFUSED", 7) != 0, "it is a good store afterwards", after);
     char *bytes;
     size_t size;
     if (fs_read_file(AT_FDCWD, copy, 64 << 20, false, &bytes, &size)) {
         exit(1);
     }
-    const char *x = memmem(bytes, size, "xxxxx", 5);
-    flip(copy, x - bytes, 3);
+    flip(copy, (const char *) memmem(bytes, size, "xxxxx", 5) - bytes, 3);
     free(bytes);
-    shared = open_new(path);
-    ok(fs_store_replace(shared, copy, NULL, &error) && strstr(error, copy), "a damaged backup is refused", error);
+    ok(fs_store_check(copy, &f, &error) && strstr(error, copy), "a damaged backup is known as one", error);
     free(error);
-    char *still = content(shared);
-    ok(!strcmp(still, after), "and changes nothing", still);
-    fs_store_close(shared);
-    free(still);
-    free(after);
-    free(before);
     free(detail);
     free(copy);
     free(path);

@@ -138,6 +138,12 @@ def parser():
     url = add("url", run_url, "print a daemon's XML-RPC address with credentials")
     url.add_argument("daemon", metavar="DAEMON")
 
+    backup = add("backup", run_backup, "write all that is wanted of the platform to a new file, while all goes on")
+    backup.add_argument("file", metavar="FILE")
+
+    restore = add("restore", run_restore, "make what a backup says what is wanted: delete what it has not, install again what is not there")
+    restore.add_argument("file", metavar="FILE")
+
     upgrade = add("upgrade", run_upgrade, "replace or add tasks or commands of a running daemon")
     upgrade.add_argument("daemon", metavar="DAEMON")
     upgrade.add_argument("files", nargs="+", metavar="FILE.so", help="loadable files named as their methods; FILE.so.sig is a signature")
@@ -360,6 +366,21 @@ def run_url(arguments):
     with Client(arguments.dir) as client:
         url = client.url(arguments.daemon)
     _print(arguments, {"daemon": arguments.daemon, "url": url}, url)
+
+
+def run_backup(arguments):
+    with Client(arguments.dir) as client:
+        made = client.backup(arguments.file)
+    _print(arguments, dict(made, file=arguments.file), f"{arguments.file}: {made['records']:.0f} records, {made['bytes']:.0f} bytes")
+
+
+def run_restore(arguments):
+    with Client(arguments.dir) as client:
+        done = client.restore(arguments.file)
+    _print(arguments, done, f"{len(done['deleted'])} deleted, {len(done['restored'])} installed again, {len(done['unchanged'])} unchanged")
+    for problem in done["problems"]:
+        print(f"flowstream: {words.text(problem)}", file=sys.stderr)
+    return FAILED if done["problems"] else DONE
 
 
 def run_upgrade(arguments):
