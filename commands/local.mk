@@ -9,6 +9,10 @@ LOADABLES += commands/common/ping
 LOADABLES += commands/common/run_compound_task
 LOADABLES += commands/common/run_task
 LOADABLES += commands/common/set_log_level
+if FAILPOINTS
+LOADABLES += commands/common/set_failpoint
+endif
+EXTRA_DIST += commands/common/set_failpoint.c
 LOADABLES += commands/common/system.listMethods
 LOADABLES += commands/common/system.methodHelp
 LOADABLES += commands/common/system.methodSignature

@@ -5,6 +5,7 @@
 
 #ifdef FS_FAILPOINTS
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -67,10 +68,9 @@ arm(const char *name, const char *action)
 }
 
 static void
-read_environment(void)
+arm_all(char *text, const char *where)
 {
-    const char *given = getenv("FLOWSTREAM_FAILPOINTS");
-    char *text = fs_xstrdup(given ? given : ""), *rest = NULL;
+    char *rest = NULL;
     for (char *one = strtok_r(text, ";", &rest); one; one = strtok_r(NULL, ";", &rest)) {
         char *equals = strchr(one, '='), *wrong = NULL;
         if (equals) {
@@ -78,17 +78,31 @@ read_environment(void)
             wrong = arm(one, equals + 1);
         }
         if (!equals || wrong) {
-            fprintf(stderr, "FLOWSTREAM_FAILPOINTS: %s\n", wrong ? wrong : one);
+            fprintf(stderr, "%s: %s\n", where, wrong ? wrong : one);
             exit(2);
         }
     }
     free(text);
 }
 
+static void
+read_orders(void)
+{
+    const char *given = getenv("FLOWSTREAM_FAILPOINTS");
+    char *text;
+    size_t n;
+    arm_all(fs_xstrdup(given ? given : ""), "FLOWSTREAM_FAILPOINTS");
+    if (!fs_read_file(AT_FDCWD, "failpoints", 4096, true, &text, &n)) {
+        unlink("failpoints"); /* for this start alone */
+        text[strcspn(text, "\n")] = '\0';
+        arm_all(text, "failpoints");
+    }
+}
+
 char *
 fs_failpoint_set(const char *name, const char *action)
 {
-    pthread_once(&once, read_environment);
+    pthread_once(&once, read_orders);
     pthread_mutex_lock(&lock);
     char *wrong = arm(name, action);
     pthread_mutex_unlock(&lock);
@@ -107,7 +121,7 @@ fs_failpoint_hits(const char *name)
 bool
 fs_failpoint(const char *name)
 {
-    pthread_once(&once, read_environment);
+    pthread_once(&once, read_orders);
     pthread_mutex_lock(&lock);
     struct point *p = find(name), now = *p;
     p->hits++;

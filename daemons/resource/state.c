@@ -11,6 +11,7 @@
 #include "core/util.h"
 #include "daemons/resource/byhand.h"
 #include "daemons/resource/state.h"
+#include <flowstream/failpoint.h>
 #include <flowstream/log.h>
 #include <flowstream/openflow.h>
 
@@ -93,6 +94,7 @@ resource_start(struct fs_daemon *daemon, const struct fs_settings *settings, cha
     r->base_rules = fs_struct();
     pthread_mutex_init(&r->lock, NULL);
     pthread_mutex_init(&r->placing, NULL);
+    FS_FAILPOINT("recover.begun");
     if (!load_store(r, error) || (*error = resource_reload_platform(r))) {
         resource_stop(r);
         return NULL;

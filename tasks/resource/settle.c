@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <flowstream/failpoint.h>
 #include <flowstream/log.h>
 #include <flowstream/method.h>
 
@@ -35,6 +36,7 @@ settle_one(struct fs_call *call, int id, struct fs_reply *reply)
     struct resource *r = fs_call_state(call);
     bool restore = is_to_be_restored(r, id);
     xmlrpc_value *what = fs_set(fs_struct(), "id", fs_int(id));
+    FS_FAILPOINT("recover.settle");
     if (restore && has_plan(r, id)) {
         return fs_call_task(call, "undo_allocation", fs_set(what, "restore", fs_string("its restoring was interrupted")), reply);
     }

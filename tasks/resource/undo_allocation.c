@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <flowstream/failpoint.h>
 #include <flowstream/log.h>
 #include <flowstream/method.h>
 
@@ -41,15 +42,18 @@ run(struct fs_call *call)
     } else {
         free(error);
         error = NULL;
+        FS_FAILPOINT("delete.begun");
         const xmlrpc_value *plan = fs_get(doc, "plan"), *rules = fs_get(plan, "rules");
         const xmlrpc_value *modules = rules ? fs_get(plan, "modules") : NULL; /* nothing is started before the plan has its rules */
         if (fs_size(rules)) {
             xmlrpc_value *which = fs_set(fs_set(fs_struct(), "allocation", fs_int(id)), "switches", fs_copy(rules));
             step(call, "clear_switches", fs_set(which, "entry", fs_int(resource_entry_table(fs_get(doc, "request")))), &failed);
         }
+        FS_FAILPOINT("delete.rules_gone");
         if (!failed.length && fs_size(modules)) { /* never take the modules from under traffic that still comes in */
             step(call, "delete_modules", fs_set(fs_struct(), "modules", fs_copy(modules)), &failed);
         }
+        FS_FAILPOINT("delete.modules_gone");
         if (!failed.length && (later ? resource_restore_later(r, id, later, &error) : resource_forget(r, id, &error))) {
             fs_text_addf(&failed, "%s", error);
         }
@@ -62,6 +66,7 @@ run(struct fs_call *call)
     } else {
         fs_log_info(later ? "allocation %d is tried again later" : "allocation %d is gone", id);
     }
+    FS_FAILPOINT("delete.before_answer");
     resource_release(r, id);
     free(failed.text);
     free(error);

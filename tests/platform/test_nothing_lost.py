@@ -18,7 +18,7 @@ from traffic import send, udp, watch  # noqa: E402
 
 need_root_of_namespaces()
 tests = Tests()
-SECONDS = float(os.environ.get("FLOWSTREAM_SECONDS", 6 if SANITIZED else 12))
+SECONDS = float(os.environ.get("FLOWSTREAM_SECONDS", 6 if SANITIZED else 8))
 ALL = ("pm", "openflow", "monitoring", "resource", "modulehost:h1", "modulehost:h2", "modulehost:h3")
 CHAIN = 'NAME=s\nin :: FromNet("in_port=net0,udp,tp_dst=1999")\nin -> a :: Counter("") -> b :: Counter("") -> ToNet("net1")\n'
 
