@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from chaos import CHAIN  # noqa: E402
 from flowtest import PATIENCE, Platform, Tests, flowstream, need_root_of_namespaces, until  # noqa: E402
 from oracle import Ledger, Oracle  # noqa: E402
 from traffic import Stream, send, udp, watch  # noqa: E402
+
+from flowstream import processes  # noqa: E402
 
 need_root_of_namespaces()
 tests = Tests()
@@ -113,10 +116,31 @@ def test_killed(p, ledger, oracle):
     ok_oracle(oracle, "what the backup wanted is there, and nothing else")
 
 
+def test_damaged(p, ledger, oracle):
+    """A store that was cut off: the daemon does not start and says why; what it says to do works."""
+    p.client.backup(p.scratch / "two.backup")
+    store = p.folder_of("resource") / "store.db"
+    log = p.folder_of("resource") / "log"
+    os.truncate(store, 100)
+    os.kill(p.process("resource"), signal.SIGKILL)
+    tests.check(until(20, lambda: "it was cut off" in log.read_text()), "a store that was cut off is refused, the log says so", processes.tail(log))
+    shutil.copy(p.scratch / "two.backup", store)
+    for end in ("-wal", "-shm"):
+        store.with_name(store.name + end).unlink(missing_ok=True)
+    done = p.command("start", "resource", timeout=90)
+    tests.same(done.returncode, 0, f"with the backup in its place it starts{': ' + done.stderr if done.returncode else ''}")
+    until(40, lambda: len(p.client.hosts_up()) == 3)
+    ok_oracle(oracle, "and all is as it was")
+    p.client.delete_allocation(ledger.entries["c5000"].id)
+    standing(ledger, 5001, 5002)
+    ok_oracle(oracle, "and goes on")
+
+
 with Platform(supervise=True) as platform:
     the_ledger = Ledger(platform.scratch / "ledger")
     the_oracle = Oracle(platform, the_ledger)
-    for story, arguments in ((test_backup, (the_ledger,)), (test_restore, (the_ledger, the_oracle)), (test_refused, (the_oracle,)), (test_killed, (the_ledger, the_oracle))):
+    for story, arguments in ((test_backup, (the_ledger,)), (test_restore, (the_ledger, the_oracle)), (test_refused, (the_oracle,)), (test_killed, (the_ledger, the_oracle)),
+                             (test_damaged, (the_ledger, the_oracle))):
         with tests.story(story.__name__):
             story(platform, *arguments)
 tests.check(not platform.leftovers, "down leaves nothing", platform.leftovers)
