@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 enum {
-    STEADY_MS = 10000,   /* who ran so long did not fail at the start */
+    STEADY_MS = 2000,    /* who ran so long did not fail at the start */
     FIRST_PAUSE_MS = 100,
     LONGEST_PAUSE_MS = 30000,
     HOLD_MS = 2000,      /* callers are let wait for a restart so long */
