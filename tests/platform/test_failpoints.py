@@ -178,9 +178,11 @@ def fails_at(story, name, file):
 def short_at(story, name, file):
     """Less is written than was asked: the rest follows."""
     task = story.p.dir / "lib/tasks/resource/base_rules.so"
-    content = task.read_bytes()
+    content = task.read_bytes() + bytes(16 * (1 + story.number))  # another version, by its bytes alone
+    (story.p.scratch / "tasks").mkdir(exist_ok=True)
+    (story.p.scratch / "tasks" / task.name).write_bytes(content)
     story.arm(name, owners(name, file), "short")
-    story.p.client.upgrade("resource", [task])
+    story.p.client.upgrade("resource", [story.p.scratch / "tasks" / task.name])
     hits = story.p.client.call("resource", "set_failpoint", name, "off")
     return hits and task.read_bytes() == content
 
