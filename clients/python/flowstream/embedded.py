@@ -74,14 +74,17 @@ def up(directory=None, platform_file=None, *, daemons=True, supervise=True, repo
         _check_programs(supervise)
     folder.make(directory)
     with folder.locked(directory):
-        record = _new_record(directory, topology)
+        record = None
         try:
+            record = _new_record(directory, topology)
             _build(record, topology, daemons, supervise, report)
             record.data["state"] = "up"
             record.save()
         except BaseException:
             report("taking down what was made")
-            for leftover in _take_down(record, report):
+            if record is None:  # interrupted while the record was being written: nothing else has been made
+                folder.remove(directory)
+            for leftover in _take_down(record, report) if record else ():
                 report(f"left over: {leftover}")
             raise
     return record
