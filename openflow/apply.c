@@ -23,6 +23,7 @@
 #include <openvswitch/ofp-util.h>
 #include <util.h>
 
+#include <flowstream/failpoint.h>
 #include <flowstream/openflow.h>
 
 #include "openflow/apply.h"
@@ -443,8 +444,10 @@ apply_commit(struct fs_switch *sw, struct apply *apply, int64_t deadline, char *
 {
     struct bundle bundle = { .apply = apply, .first = apply->first, .answer = OFPTYPE_BUNDLE_CONTROL };
 
+    FS_FAILPOINT("bundle.before_commit");
     bundle.end = queue_control(&sw->connection, apply->id, OFPBCT_COMMIT_REQUEST);
     int status = connection_talk(&sw->connection, deadline, take_verdict, &bundle, error);
+    FS_FAILPOINT("bundle.after_commit");
     if (status) {
         return openflow_fail(error, status, "whether the changes are applied is unknown, it did not answer the commit");
     }

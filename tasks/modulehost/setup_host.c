@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <flowstream/failpoint.h>
 #include <flowstream/log.h>
 #include <flowstream/method.h>
 
@@ -108,6 +109,7 @@ set_up(struct modulehost *m)
     if (!error && !__atomic_load_n(&m->ready, __ATOMIC_RELAXED) && !trunk_is_port(m)) {
         error = run_tool(m, false, "ovs-vsctl --timeout=5 --db=%s --may-exist add-port %s %s", m->ovsdb, m->bridge, m->trunk);
     }
+    FS_FAILPOINT("recover.multiplexer");
     if (!error) {
         fs_mux_start(&m->env, MUX_MS, &error);
     }

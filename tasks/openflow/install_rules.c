@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <flowstream/failpoint.h>
 #include <flowstream/log.h>
 #include <flowstream/method.h>
 #include <flowstream/openflow.h>
@@ -158,7 +159,10 @@ commit_all(struct work *w)
             struct fs_bundle *bundle = w->parts[i].bundles[phase];
             w->parts[i].bundles[phase] = NULL;
             begun[phase] = i + 1;
-            if (bundle) {
+            if (bundle && FS_FAILPOINT_ERROR("install_rules.one_switch")) {
+                error = fs_xasprintf("switch %s: failpoint", fs_get_string(w->parts[i].item, "switch", ""));
+                fs_bundle_discard(bundle);
+            } else if (bundle) {
                 fs_bundle_commit(bundle, COMMIT_MS, &error);
             }
         }

@@ -62,15 +62,10 @@ def _carry_out(record, old, new, report):
 
 def _remove_hosts(record, names):
     for name in names:
-        key = f"modulehost:{name}"
-        if key not in record.data["daemons"]:
-            continue
-        left = processes.stop(embedded.of_daemon(record, key))
-        left = [f"process {process.pid} ({process.name})" for process in left] + embedded.clear_hosts(record, [name])
-        if left:
-            raise Error("left over: " + "; ".join(left))
-        del record.data["daemons"][key]
-        record.forget_process(key)
+        if f"modulehost:{name}" in record.data["daemons"]:
+            left = embedded.stop_host(record, name)
+            if left:
+                raise Error("left over: " + "; ".join(left))
     record.save()
 
 
