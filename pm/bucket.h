@@ -35,10 +35,8 @@ pm_bucket_pass(struct pm_bucket *b, uint32_t bytes, uint64_t now)
         b->at_ns = now;
     } else {
         uint64_t grown = (uint64_t) ((double) b->rate * (double) since / 1e9);
-        if (grown) { /* what is less than a bit goes on growing */
-            b->bits = b->bits + grown < burst ? b->bits + grown : burst;
-            b->at_ns = now;
-        }
+        b->bits = b->bits + grown < burst ? b->bits + grown : burst;
+        b->at_ns += (uint64_t) ((double) grown * 1e9 / (double) b->rate); /* what is less than a bit goes on growing */
     }
     if (b->bits < (uint64_t) bytes * 8) {
         return false;

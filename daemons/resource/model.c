@@ -8,6 +8,7 @@
 #include "core/util.h"
 #include "daemons/resource/state.h"
 #include <flowstream/log.h>
+#include <flowstream/pm.h>
 
 FS_LOG_MODULE("model");
 
@@ -252,10 +253,13 @@ module_of(const xmlrpc_value *modules, const char *node)
     return NULL;
 }
 
+/* A port's end of a flow.  A flow that states a rate has it in bit/s at one end, where 'limits': the host there enforces it. */
 static xmlrpc_value *
-port_spi(const xmlrpc_value *flow, const char *port, int spi)
+port_spi(const xmlrpc_value *flow, const char *port, int spi, bool limits)
 {
-    return fs_set(fs_set(fs_struct(), "port", fs_int(fs_get_int(flow, port, 0))), "spi", fs_int(spi));
+    double rate = fs_get_double(flow, "rate", 0) * 1e6;
+    xmlrpc_value *v = fs_set(fs_set(fs_struct(), "port", fs_int(fs_get_int(flow, port, 0))), "spi", fs_int(spi));
+    return limits && rate > 0 ? fs_set(v, "rate", fs_double(rate)) : v;
 }
 
 static bool
@@ -287,6 +291,26 @@ next_spi(struct resource *r)
     return spi;
 }
 
+/* The process of each module: modules of one request on one host share one, FS_MEMBERS_MAX at most, but those that ask for a process of their own.  A module
+ * that is alone gives its process its own name; '@' is in no name of a node. */
+static void
+share_processes(int id, const xmlrpc_value *request, const xmlrpc_value *modules)
+{
+    for (size_t i = 0; i < fs_size(modules); i++) {
+        xmlrpc_value *m = fs_item(modules, i);
+        bool alone = fs_get_bool(node_of(request, fs_get_string(m, "node", "")), "isolate", false);
+        int before = 0, all = 0;
+        for (size_t k = 0; k < fs_size(modules); k++) {
+            const xmlrpc_value *other = fs_item(modules, k);
+            bool shares = !strcmp(fs_get_string(other, "host", ""), fs_get_string(m, "host", "")) &&
+                          !fs_get_bool(node_of(request, fs_get_string(other, "node", "")), "isolate", false);
+            all += shares;
+            before += shares && k < i;
+        }
+        fs_set(m, "process", alone || all == 1 ? fs_string(fs_get_string(m, "name", "")) : fs_stringf("a%d.@%d", id, before / (int) FS_MEMBERS_MAX + 1));
+    }
+}
+
 static char *
 fill_plan(struct resource *r, int id, const xmlrpc_value *request, const xmlrpc_value *placement, xmlrpc_value *modules,
           xmlrpc_value *planned)
@@ -302,6 +326,7 @@ fill_plan(struct resource *r, int id, const xmlrpc_value *request, const xmlrpc_
             fs_append(modules, make_module(id, request, node, host));
         }
     }
+    share_processes(id, request, modules);
     xmlrpc_value *flows = resource_flows(r, request);
     char *why = NULL;
     for (size_t i = 0; i < fs_size(flows) && !why; i++) {
@@ -310,10 +335,10 @@ fill_plan(struct resource *r, int id, const xmlrpc_value *request, const xmlrpc_
         int spi = why ? 0 : next_spi(r);
         xmlrpc_value *from = module_of(modules, fs_get_string(flow, "from", "")), *to = module_of(modules, fs_get_string(flow, "to", ""));
         if (from && !why) {
-            fs_append(fs_get(from, "outputs"), port_spi(flow, "from_port", spi));
+            fs_append(fs_get(from, "outputs"), port_spi(flow, "from_port", spi, true));
         }
         if (to && !why) {
-            fs_append(fs_get(to, "inputs"), port_spi(flow, "to_port", spi));
+            fs_append(fs_get(to, "inputs"), port_spi(flow, "to_port", spi, !from));
         }
         if (!why) {
             xmlrpc_value *f = fs_copy(flow);
