@@ -168,6 +168,7 @@ connect_process(struct mux *mux, struct mux_process *p, int area_fd, char **erro
 int
 mux_add(struct mux *mux, struct fs_process_spec *spec, int area_fd, int bell_fd, char **error)
 {
+    mux_publish(mux); /* what the rings say is all there is, also where this takes the place of an older one */
     struct mux_process *p = calloc(1, sizeof *p);
     int err = p ? 0 : ENOMEM;
     if (p) {

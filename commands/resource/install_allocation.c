@@ -5,7 +5,7 @@
 #include <flowstream/method.h>
 
 #include "core/util.h"
-#include "daemons/resource/resource.h"
+#include "daemons/resource/byhand.h"
 
 enum { MAX_WAIT_SECONDS = 50, MAX_NAME = 64, MAX_KEY = 128 };
 
@@ -40,21 +40,6 @@ answer_for(struct fs_call *call, int id, const char *state, const char *message)
         fs_call_return(call, fs_int(id));
     } else {
         fs_call_not_ready(call, fs_int(id), "allocation %d is %s%s%s", id, state, *message ? ": " : "", message);
-    }
-}
-
-static void
-begin(struct fs_call *call, int id, double wait)
-{
-    struct fs_reply reply;
-    int handle = fs_call_submit(call, "install", fs_set(fs_struct(), "id", fs_int(id)), true, &reply);
-    if (!handle) {
-        resource_release(fs_call_state(call), id); /* 'settle' takes it away */
-        fs_call_reply(call, &reply);
-    } else if (fs_call_wait(call, handle, (int) (wait * 1000), &reply)) {
-        fs_call_reply(call, &reply);
-    } else {
-        fs_call_not_ready(call, fs_int(id), "allocation %d is being installed: ask get_allocation", id);
     }
 }
 
@@ -136,7 +121,7 @@ run(struct fs_call *call)
         free(ignored);
         fs_call_fail(call, "%s", error);
     } else {
-        begin(call, id, wait);
+        resource_begin_install(call, id, wait, true);
     }
     fs_free(kept);
     free(shown);

@@ -19,25 +19,12 @@ struct member {
     struct fs_port_spi *inputs, *outputs;
 };
 
-static struct fs_port_spi *
-ports(const xmlrpc_value *list)
-{
-    struct fs_port_spi *p = fs_xcalloc(fs_size(list), sizeof *p);
-    for (size_t i = 0; i < fs_size(list); i++) {
-        double rate = fs_get_double(fs_item(list, i), "rate", 0);
-        p[i].port = (uint32_t) fs_get_int(fs_item(list, i), "port", 0);
-        p[i].spi = (uint32_t) fs_get_int(fs_item(list, i), "spi", 0);
-        p[i].rate = rate > 0 && rate < 1e15 ? (uint64_t) rate : 0;
-    }
-    return p;
-}
-
 static void
 fill(struct member *m, const xmlrpc_value *pm)
 {
     const xmlrpc_value *inputs = fs_get(pm, "inputs"), *outputs = fs_get(pm, "outputs");
-    m->inputs = ports(inputs);
-    m->outputs = ports(outputs);
+    m->inputs = modulehost_ports(pm, "inputs");
+    m->outputs = modulehost_ports(pm, "outputs");
     m->spec = (struct fs_module_spec) {
         .name = fs_get_string(pm, "name", ""),
         .type = fs_get_string(pm, "type", ""),
@@ -91,7 +78,7 @@ FS_TASK = {
             "what goes from one to the other then stays in it, limits are the sum, and they end together.",
     .params = { { "pm", "struct",
                   "name, type, args, basesys, owner (id of the allocation), cpu (cores, 0: no limit), mem (MB, 0: no limit), inputs and outputs (arrays of {port, "
-                  "spi, rate}: the service path that leads to the port, or from it, and what it may carry in bit/s, 0 or nothing: no limit); or name (of the process) "
+                  "spi, rate}: the service path that leads to the port, or from it (0: an output that is not connected), and what it may carry in bit/s, 0 or nothing: no limit); or name (of the process) "
                   "and modules (array of such structs)" } },
     .returns = "nil",
     .undo = "delete_pm",
