@@ -286,21 +286,21 @@ await_report(int fd, char *text, size_t room)
     return line_end + 1;
 }
 
-static int report_end(const struct start *, pid_t child) __attribute__((noreturn));
+static int report_end(const struct start *, const struct process *, pid_t child) __attribute__((noreturn));
 
-/* The module's process ended before it was ready, and had no time to say why. */
+/* The modules' process ended before it was ready, and had no time to say why. */
 static int
-report_end(const struct start *s, pid_t child)
+report_end(const struct start *s, const struct process *m, pid_t child)
 {
     int status = 0, pidfd = pidfd_open(child, 0);
     if (pidfd < 0 || pm_pidfd_wait(pidfd, pm_now() + END_MS)) {
         kill(child, SIGKILL); /* it closed its report and lives on */
     }
     waitpid(child, &status, 0);
+    const struct fs_module_spec *at = s->spec->modules[m->area->starting % s->spec->n_modules]; /* its word */
     const char *sign = WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : NULL;
-    report_and_exit(PM_REPORT_FD, '-', "%s %s: it ended while type %s%s was loaded and configured%s%s%s",
-                    s->spec->n_modules > 1 ? "process" : "module", s->spec->name, s->spec->modules[0]->type,
-                    s->spec->n_modules > 1 ? " or another" : "", sign ? " (signal " : "", sign ? sign : "",
+    report_and_exit(PM_REPORT_FD, '-', "module %s: it ended while type %s was loaded and configured%s%s%s", at->name, at->type,
+                    sign ? " (signal " : "", sign ? sign : "",
                     !sign ? "" : WTERMSIG(status) == SIGSYS ? ": a system call that no module may make)" : ")");
 }
 
@@ -315,7 +315,7 @@ accept_limits(struct start *s)
 }
 
 static int
-stay_outside(struct start *s, pid_t child)
+stay_outside(struct start *s, const struct process *m, pid_t child)
 {
     char text[4096];
     close(s->go[0]);
@@ -331,7 +331,7 @@ stay_outside(struct start *s, pid_t child)
     }
     const char *verdict = await_report(s->report[0], text, sizeof text);
     if (verdict[0] == '\0') {
-        report_end(s, child);
+        report_end(s, m, child);
     }
     if (verdict[0] == '+') {
         char *status = NULL;
@@ -364,5 +364,5 @@ main(int argc, char *argv[])
     if (child == 0) {
         run_inside(&s, &m);
     }
-    return stay_outside(&s, child);
+    return stay_outside(&s, &m, child);
 }

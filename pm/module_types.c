@@ -215,6 +215,7 @@ types_load(struct type_files *t, struct process *p, bool inside, char **error)
     for (uint32_t i = 0; i < p->n_members && !err; i++) {
         struct member *m = &p->members[i];
         size_t type = find_type(t, m->spec->type);
+        p->area->starting = i;
         err = t->loaded[type] ? 0 : load_type(t, type, m->spec->name, inside, error);
         if (!err) {
             m->type = t->loaded[type];

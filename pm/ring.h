@@ -62,6 +62,7 @@ struct pm_tally {
 
 struct pm_area {
     uint32_t magic, version;
+    _Atomic uint32_t starting; /* which module is being loaded and configured: told should the process end over it */
     struct pm_ring rx, tx; /* rx: to the modules, tx: from them */
     struct pm_claims claims[PM_MEMBERS_MAX];
     struct pm_tally tally[PM_MEMBERS_MAX];
