@@ -9,7 +9,7 @@ tests_unit_test_pm_LDFLAGS = $(AM_LDFLAGS) -Wl,-rpath,'$$ORIGIN/../../lib'
 tests_unit_test_pm_LDADD = -lflowstream-pm
 tests_unit_test_pm_DEPENDENCIES = lib/libflowstream-pm.so
 bench_pm_pm_load_SOURCES = bench/pm/pm_load.c pm/nsh.c
-EXTRA_DIST += tests/pm/test_pm.py tests/pm/hostile.c bench/pm/bench_pm.py
+EXTRA_DIST += tests/pm/test_pm.py tests/pm/hostile.c bench/pm/bench_pm.py bench/pm/bench_start.py
 
 # Fuzz targets: "make fuzz-pm", then tests/fuzz/fuzz_nsh -max_total_time=60 and so on.
 FUZZ_PM = tests/fuzz/fuzz_nsh tests/fuzz/fuzz_firewall
