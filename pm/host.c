@@ -160,7 +160,7 @@ static int
 link_modules(const char *modules, const struct fs_process_spec *spec, char **error)
 {
     int err = 0;
-    for (size_t i = 0; spec->n_modules > 1 && i < spec->n_modules && !err; i++) {
+    for (size_t i = 0; i < spec->n_modules && strcmp(spec->modules[i]->name, spec->name) && !err; i++) {
         char *path = NULL;
         err = asprintf(&path, "%s/%s", modules, spec->modules[i]->name) < 0 ? ENOMEM : symlink(spec->name, path) ? errno : 0;
         if (err && path) {

@@ -306,29 +306,50 @@ next_spi(struct resource *r)
     return spi;
 }
 
-static bool
-shares_process(const xmlrpc_value *request, const xmlrpc_value *module)
+/* A module while processes are given out. */
+struct lodger {
+    const char *host;
+    bool shares;
+};
+
+static struct lodger *
+find_lodgers(const xmlrpc_value *request, const xmlrpc_value *modules)
 {
-    return !fs_get_bool(module, "existing", false) && !fs_get_bool(node_of(request, fs_get_string(module, "node", "")), "isolate", false);
+    struct lodger *lodgers = fs_xcalloc(fs_size(modules) + 1, sizeof *lodgers);
+    for (size_t i = 0; i < fs_size(modules); i++) {
+        const xmlrpc_value *m = fs_item(modules, i), *node = node_of(request, fs_get_string(m, "node", ""));
+        lodgers[i].host = fs_get_string(m, "host", "");
+        lodgers[i].shares = !fs_get_bool(m, "existing", false) && !fs_get_bool(node, "isolate", false);
+    }
+    return lodgers;
+}
+
+static bool
+together(const struct lodger *a, const struct lodger *b)
+{
+    return a->shares && b->shares && !strcmp(a->host, b->host);
 }
 
 /* The process of each module: modules of one request on one host share one, FS_MEMBERS_MAX at most, but those that ask for a process of their own.  A module
- * that is alone gives its process its own name; '@' is in no name of a node. */
+ * that is alone gives its process its own name; no node's name begins with '@'. */
 static void
 share_processes(int id, const xmlrpc_value *request, const xmlrpc_value *modules)
 {
-    for (size_t i = 0; i < fs_size(modules); i++) {
-        xmlrpc_value *m = fs_item(modules, i);
-        bool alone = !shares_process(request, m);
-        int before = 0, all = 0;
-        for (size_t k = 0; k < fs_size(modules); k++) {
-            const xmlrpc_value *other = fs_item(modules, k);
-            bool shares = !strcmp(fs_get_string(other, "host", ""), fs_get_string(m, "host", "")) && shares_process(request, other);
-            all += shares;
-            before += shares && k < i;
+    size_t n = fs_size(modules);
+    struct lodger *lodgers = find_lodgers(request, modules);
+    for (size_t i = 0; i < n; i++) {
+        size_t before = 0, all = 0;
+        for (size_t k = 0; k < n; k++) {
+            bool here = together(&lodgers[i], &lodgers[k]);
+            all += here;
+            before += here && k < i;
         }
-        fs_set(m, "process", alone || all == 1 ? fs_string(fs_get_string(m, "name", "")) : fs_stringf("a%d.@%d", id, before / (int) FS_MEMBERS_MAX + 1));
+        xmlrpc_value *m = fs_item(modules, i);
+        size_t part = before / FS_MEMBERS_MAX + 1;
+        fs_set(m, "process", all < 2 ? fs_string(fs_get_string(m, "name", ""))
+                             : fs_stringf("a%d.@%zu", id, part));
     }
+    free(lodgers);
 }
 
 static char *

@@ -482,6 +482,9 @@ def test_shared(host, trunk):
     check(wait_until(lambda: {r["state"] for n, r in host.list().items() if n.startswith("a9.")} == {"dead"}), "when the process dies, all its modules are dead")
     check(host.call("stop", "a9.@1")[0] == 0 and not [n for n in os.listdir(host.folder + "/modules") if n.startswith("a9.")], "and are cleared away together")
 
+    check(start_shared(host, "a9.@2", ("a9.z", "Counter", "", "0:115", "0:116"))[0] == 0 and host.call("control", "a9.z", "read count")[1] == "0" and
+          host.list()["a9.z"]["process"] == "a9.@2" and host.call("stop", "a9.@2")[0] == 0 and not os.path.lexists(host.folder + "/modules/a9.z"),
+          "a process of one module may have another name")
     check(start_shared(host, "circle", ("o", "Counter", "", "0:120,0:121", "0:122"), ("p", "Mirror", "", "0:122", "0:121,1:123"))[0] == 0,
           "modules that lead to each other in a circle start")
     trunk.send(120, udp())
