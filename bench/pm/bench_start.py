@@ -51,7 +51,7 @@ def start(host, kind, first, n):
     return (time.monotonic() - begin) * 1000, (children() - cpu) * 1000
 
 
-def measure(build, kind, modules, together, trunk):
+def measure(build, kind, modules, together, packets, trunk):
     pm.BUILD = build
     with tempfile.TemporaryDirectory(prefix="flowstream-bench-") as folder:
         host = pm.Host(folder, build + "/lib/flowstream/types")
@@ -61,9 +61,9 @@ def measure(build, kind, modules, together, trunk):
             pids = {row["pid"] for row in host.list().values()}
             idle, _ = pss(pids)
             for first in range(0, modules - modules % together, together):
-                for _ in range(600):
+                for _ in range(packets):
                     trunk.send(2 * first + 1, pm.udp())
-                trunk.receive_all(600, 0.02)
+                trunk.receive_all(packets, 0.02)
             busy, shared = pss(pids)
             n = len(times) * together
             return (statistics.median(t[0] for t in times) / together, statistics.median(t[1] for t in times) / together, idle / n, busy / n, shared / n)
@@ -81,6 +81,7 @@ def main():
     parser.add_argument("--against", help="another build")
     parser.add_argument("--modules", type=int, default=60)
     parser.add_argument("--types", default="Counter,Firewall")
+    parser.add_argument("--packets", type=int, default=600, help="that each chain gets before it is called busy")
     options = parser.parse_args()
     pm.Host.list = bench_pm.list_of_old
     pm.make_trunk()
@@ -88,7 +89,7 @@ def main():
     print("%-44s %9s %9s %9s %9s %9s" % ("a module", "ms", "cpu ms", "kB idle", "kB busy", "of rings"))
     for kind in options.types.split(","):
         for build, together in ((options.build, 1), (options.build, 3), *(((options.against, 1),) if options.against else ())):
-            values = measure(os.path.abspath(build), kind, options.modules, together, trunk)
+            values = measure(os.path.abspath(build), kind, options.modules, together, options.packets, trunk)
             name = f"{kind}, {'a process each' if together == 1 else 'three a process'}{'' if build == options.build else ', other build'}"
             print("%-44s %9.1f %9.1f %9.0f %9.0f %9.0f" % (name, *values), flush=True)
 
