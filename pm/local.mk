@@ -8,18 +8,18 @@ lib_libflowstream_pm_so_LDFLAGS = $(SHARED_LDFLAGS) -Wl,-soname,libflowstream-pm
 lib_libflowstream_pm_so_LDADD = $(PCAP_LIBS)
 
 bin_PROGRAMS += bin/flowstream-mux bin/flowstream-module
-bin_flowstream_mux_SOURCES = pm/mux.c pm/mux.h pm/mux_forward.c pm/mux_control.c pm/mux_trunk.c pm/bucket.h pm/nsh.c pm/nsh.h pm/ring.c pm/ring.h \
+bin_flowstream_mux_SOURCES = pm/mux.c pm/mux.h pm/mux_forward.c pm/mux_control.c pm/mux_trunk.c pm/spread.c pm/spread.h pm/bucket.h pm/nsh.c pm/nsh.h pm/ring.c pm/ring.h \
     pm/channel.c pm/spec.c pm/spec_process.c pm/process.c pm/util.c
 bin_flowstream_mux_LDFLAGS = $(PROGRAM_LDFLAGS)
 
 # What a type needs besides libc and libm is loaded before the runner shuts itself in: module_types.c.
-bin_flowstream_module_SOURCES = pm/module.c pm/module.h pm/module_types.c pm/module_packets.c pm/module_run.c pm/bucket.h pm/isolate.c pm/isolate.h pm/ring.c \
+bin_flowstream_module_SOURCES = pm/module.c pm/module.h pm/module_types.c pm/module_packets.c pm/module_run.c pm/spread.c pm/spread.h pm/bucket.h pm/isolate.c pm/isolate.h pm/ring.c \
     pm/channel.c pm/spec.c pm/spec_process.c pm/process.c pm/util.c pm/cgroup.c
 bin_flowstream_module_LDFLAGS = $(PROGRAM_LDFLAGS) -Wl,--push-state,--no-as-needed -lm -Wl,--pop-state
 bin_flowstream_module_LDADD = $(SECCOMP_LIBS)
 
 # Module types: one source a type.
-TYPES = counter mirror firewall classifier
+TYPES = counter mirror firewall classifier rewrite
 TYPE_FILES = $(TYPES:%=lib/flowstream/types/%.so)
 LOADABLES += $(TYPES:%=types/%)
 

@@ -128,7 +128,7 @@ make_members(const struct start *s, struct process *m)
         const struct fs_module_spec *spec = s->spec->modules[i];
         m->members[i].spec = spec;
         m->members[i].index = i;
-        m->members[i].n_outputs = (uint32_t) spec->n_outputs;
+        m->members[i].n_outputs = pm_spec_output_ports(spec);
     }
     return m->members ? 0 : ENOMEM;
 }

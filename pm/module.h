@@ -18,6 +18,13 @@ struct queue {
     int buffers[BATCH]; /* the buffer of the pool that the packet lies in; -1: of the ring */
 };
 
+/* A path out of a module. */
+struct lane {
+    struct member *to; /* the module of this process that it leads to; NULL: it leaves by the ring, and the multiplexer chooses as we do */
+    uint32_t port;
+    struct pm_bucket limit; /* of a link within the process; the multiplexer limits the others */
+};
+
 /* One module. */
 struct member {
     const struct fs_module_spec *spec;
@@ -25,10 +32,10 @@ struct member {
     void *state; /* of the type */
     uint32_t index, n_outputs;
     struct {
-        struct member *to; /* the module of this process that the output leads to; NULL: it leaves by the ring */
-        uint32_t port;
-        struct pm_bucket limit; /* of a link within the process; the multiplexer limits the others */
+        uint32_t n; /* paths: several where the next module has several instances; 0 where none of them leads to a module of this process */
+        struct lane *lanes;
     } outputs[FS_PORTS_MAX];
+    struct lane *lanes; /* of all outputs */
     struct queue waiting;
     bool running; /* its process() is on the stack */
 };

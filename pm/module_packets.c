@@ -13,6 +13,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "pm/spread.h"
+
 /* A module can have a full queue and a full batch under way: so many buffers are always enough. */
 enum { BUFFERS_PER_MEMBER = 2 * BATCH };
 
@@ -108,9 +110,9 @@ copy(struct emitter *e, struct queue *to, struct fs_packet *place, const struct 
 }
 
 static bool
-hand_on(struct emitter *e, uint32_t port, const struct fs_packet *packet, int give_away)
+hand_on(struct emitter *e, const struct lane *lane, const struct fs_packet *packet, int give_away)
 {
-    struct member *to = e->member->outputs[port].to;
+    struct member *to = lane->to;
     struct fs_packet *place = place_in(e->process, to);
     if (!place) {
         e->full++;
@@ -120,12 +122,21 @@ hand_on(struct emitter *e, uint32_t port, const struct fs_packet *packet, int gi
         e->full++;
         return false;
     }
-    place->port = e->member->outputs[port].port;
+    place->port = lane->port;
     place->reserved = 1; /* from a member: see run_member() */
     to->waiting.n++;
     e->inner_out++;
     e->inner_bytes_out += packet->length;
     return true;
+}
+
+/* The path that a packet takes within the process; NULL: it leaves it. */
+static struct lane *
+inner_lane(const struct member *m, uint32_t port, const struct fs_packet *packet)
+{
+    uint32_t n = m->outputs[port].n;
+    struct lane *lane = n == 0 ? NULL : &m->outputs[port].lanes[n > 1 ? pm_spread_hash(packet->data, packet->length) % n : 0];
+    return lane && lane->to ? lane : NULL;
 }
 
 static void
@@ -136,10 +147,9 @@ dispatch(struct fs_emitter *public, uint32_t port, const struct fs_packet *packe
         return;
     }
     int i = index_in_batch(e, packet);
-    bool inner = e->member->outputs[port].to != NULL;
-    struct pm_bucket *limit = &e->member->outputs[port].limit;
-    bool within = !inner || limit->rate == 0 || pm_bucket_pass(limit, packet->length, pm_bucket_clock());
-    bool sent = within && (inner ? hand_on(e, port, packet, give_away ? i : -1) : send_out(e, port, packet));
+    struct lane *lane = inner_lane(e->member, port, packet);
+    bool within = !lane || lane->limit.rate == 0 || pm_bucket_pass(&lane->limit, packet->length, pm_bucket_clock());
+    bool sent = within && (lane ? hand_on(e, lane, packet, give_away ? i : -1) : send_out(e, port, packet));
     e->above_rate += !within;
     if (i >= 0 && (sent || !within)) { /* what is above the rate is counted as such and not as dropped too */
         e->passed[i] = true;
@@ -279,35 +289,69 @@ packets_handle(struct process *p)
     return true;
 }
 
-/* Where does each output lead?  To a member that has an input of its path, else out. */
-static bool
-connect_members(struct process *p)
+/* The member that has an input of this path, and which input it is; NULL: none. */
+static struct member *
+find_input(const struct process *p, uint32_t spi, uint32_t *port)
 {
-    bool inner = false;
-    for (uint32_t i = 0; i < p->n_members; i++) {
-        struct member *from = &p->members[i];
-        for (size_t o = 0; o < from->spec->n_outputs; o++) {
-            const struct fs_port_spi *out = &from->spec->outputs[o];
-            for (uint32_t k = 0; k < p->n_members; k++) {
-                for (size_t in = 0; in < p->members[k].spec->n_inputs; in++) {
-                    if (p->members[k].spec->inputs[in].spi == out->spi) {
-                        from->outputs[out->port].to = &p->members[k];
-                        from->outputs[out->port].port = p->members[k].spec->inputs[in].port;
-                        from->outputs[out->port].limit.rate = out->rate;
-                        inner = true;
-                    }
-                }
+    for (uint32_t k = 0; k < p->n_members; k++) {
+        const struct fs_module_spec *spec = p->members[k].spec;
+        for (size_t i = 0; i < spec->n_inputs; i++) {
+            if (spec->inputs[i].spi == spi) {
+                *port = spec->inputs[i].port;
+                return &p->members[k];
             }
         }
     }
+    return NULL;
+}
+
+/* The paths of one output, in their order as the multiplexer has them; true: one leads to a member. */
+static bool
+connect_output(const struct process *p, struct member *from, uint32_t port, uint32_t *used)
+{
+    struct lane *lanes = from->lanes + *used;
+    uint32_t n = 0;
+    bool inner = false;
+    for (size_t o = 0; o < from->spec->n_outputs; o++) {
+        const struct fs_port_spi *out = &from->spec->outputs[o];
+        if (out->port == port && out->spi) {
+            lanes[n].limit.rate = out->rate;
+            lanes[n].to = find_input(p, out->spi, &lanes[n].port);
+            inner |= lanes[n++].to != NULL;
+        }
+    }
+    from->outputs[port].lanes = lanes;
+    from->outputs[port].n = inner ? n : 0;
+    *used += n;
     return inner;
+}
+
+/* Where does each output lead?  *inner: one leads to a member.  0 or errno. */
+static int
+connect_members(struct process *p, bool *inner)
+{
+    *inner = false;
+    for (uint32_t i = 0; i < p->n_members; i++) {
+        struct member *from = &p->members[i];
+        uint32_t used = 0;
+        from->lanes = calloc(from->spec->n_outputs + 1, sizeof *from->lanes);
+        if (!from->lanes) {
+            return ENOMEM;
+        }
+        for (uint32_t port = 0; port < from->n_outputs; port++) {
+            *inner |= connect_output(p, from, port, &used);
+        }
+    }
+    return 0;
 }
 
 int
 packets_prepare(struct process *p)
 {
-    if (!connect_members(p)) {
-        return 0;
+    bool inner;
+    int err = connect_members(p, &inner);
+    if (err || !inner) {
+        return err;
     }
     uint32_t n = p->n_members * BUFFERS_PER_MEMBER;
     p->pool = calloc(n, sizeof *p->pool); /* memory that is never used is never touched */

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "pm/isolate.h"
+#include "pm/spec.h"
 
 /* An object file in memory; all that is in it is checked before it is used. */
 struct image {
@@ -182,12 +183,12 @@ static int
 check_ports(const struct member *m, char **error)
 {
     const struct fs_module_spec *s = m->spec;
-    uint32_t inputs = 0;
+    uint32_t inputs = 0, outputs = pm_spec_output_ports(s);
     for (size_t i = 0; i < s->n_inputs; i++) {
         inputs = s->inputs[i].port >= inputs ? s->inputs[i].port + 1 : inputs;
     }
-    if (inputs > m->type->max_inputs || s->n_outputs > m->type->max_outputs || s->n_outputs < m->type->min_outputs) {
-        return pm_fail(error, EINVAL, "module %s: type %s cannot have %u inputs and %zu outputs", s->name, s->type, inputs, s->n_outputs);
+    if (inputs > m->type->max_inputs || outputs > m->type->max_outputs || outputs < m->type->min_outputs) {
+        return pm_fail(error, EINVAL, "module %s: type %s cannot have %u inputs and %u outputs", s->name, s->type, inputs, outputs);
     }
     return 0;
 }

@@ -18,6 +18,15 @@ struct handle {
     int fd;
 };
 
+/* The service paths that lead out of one port of a module: more than one where the next module has several instances. */
+struct exit {
+    uint32_t n; /* 0: not connected */
+    struct lane {
+        uint32_t spi;
+        struct pm_bucket limit;
+    } *lanes; /* into those of the module */
+};
+
 /* One process of modules: its rings and doorbell. */
 struct mux_process {
     struct handle bell;
@@ -37,9 +46,9 @@ struct mux_process {
 struct mux_module {
     const struct fs_module_spec *spec;
     struct mux_process *process;
-    uint32_t member;                        /* its place in the process */
-    uint32_t output_spi[FS_PORTS_MAX];      /* 0: not connected */
-    struct pm_bucket output_limit[FS_PORTS_MAX];
+    uint32_t member; /* its place in the process */
+    struct exit exits[FS_PORTS_MAX];
+    struct lane *lanes; /* of all ports, each port's in their order */
 };
 
 /* The trunk's socket and frames on their way out; see mux_trunk.c. */

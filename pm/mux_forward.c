@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "pm/spec.h"
+#include "pm/spread.h"
 
 enum { PATHS_ROOM_MIN = 64 };
 
@@ -112,8 +113,11 @@ destroy(struct mux *mux, struct mux_process *p)
         epoll_ctl(mux->epoll, EPOLL_CTL_DEL, p->bell.fd, NULL);
         close(p->bell.fd);
         pm_area_unmap(p->area);
-        pm_process_free(p->spec);
+        for (size_t i = 0; p->modules && i < p->spec->n_modules; i++) {
+            free(p->modules[i].lanes);
+        }
         free(p->modules);
+        pm_process_free(p->spec);
         free(p);
     }
 }
@@ -132,16 +136,32 @@ check_paths_free(const struct mux *mux, const struct mux_process *fresh, const s
 }
 
 static int
+fill_exits(struct mux_module *m)
+{
+    uint32_t n = 0;
+    m->lanes = calloc(m->spec->n_outputs + 1, sizeof *m->lanes);
+    if (!m->lanes) {
+        return ENOMEM;
+    }
+    for (uint32_t port = 0; port < pm_spec_output_ports(m->spec); port++) {
+        m->exits[port].lanes = m->lanes + n;
+        for (size_t i = 0; i < m->spec->n_outputs; i++) {
+            if (m->spec->outputs[i].port == port && m->spec->outputs[i].spi) {
+                m->lanes[n++] = (struct lane){ .spi = m->spec->outputs[i].spi, .limit = { .rate = m->spec->outputs[i].rate } };
+                m->exits[port].n++;
+            }
+        }
+    }
+    return 0;
+}
+
+static int
 set_up_module(const struct mux *mux, struct mux_process *p, uint32_t member, char **error)
 {
     struct mux_module *m = &p->modules[member];
     *m = (struct mux_module){ .spec = p->spec->modules[member], .process = p, .member = member };
-    for (size_t i = 0; i < m->spec->n_outputs; i++) {
-        const struct fs_port_spi *out = &m->spec->outputs[i];
-        m->output_spi[out->port] = out->spi;
-        m->output_limit[out->port].rate = out->rate;
-    }
-    return check_paths_free(mux, p, m->spec, error);
+    int err = fill_exits(m);
+    return err ? err : check_paths_free(mux, p, m->spec, error);
 }
 
 static int
@@ -326,26 +346,34 @@ mux_wake(struct mux *mux, struct mux_process *p)
     }
 }
 
+/* The path that a packet takes out of a port that is connected. */
+static struct lane *
+choose_lane(const struct exit *exit, const uint8_t *frame, uint32_t length)
+{
+    return &exit->lanes[exit->n > 1 ? pm_spread_hash(frame, length) % exit->n : 0];
+}
+
 /* One packet of a process: length, module and port are its word, taken once. */
 static void
 send_on(struct mux *mux, struct mux_process *p, const uint8_t *data, uint32_t length, uint32_t where)
 {
     uint32_t member = where >> 16, port = where & 0xffff;
     struct mux_module *m = member < p->spec->n_modules ? &p->modules[member] : NULL;
-    if (!m || length < PM_ETHERNET_HEADER || length > PM_FRAME_MAX || port >= FS_PORTS_MAX || !m->output_spi[port]) {
+    if (!m || length < PM_ETHERNET_HEADER || length > PM_FRAME_MAX || port >= FS_PORTS_MAX || !m->exits[port].n) {
         mux->stats.ring_faults++;
         return;
     }
-    if (!within(mux, &m->output_limit[port], m, length)) {
+    struct lane *lane = choose_lane(&m->exits[port], data, length);
+    if (!within(mux, &lane->limit, m, length)) {
         return;
     }
     struct pm_tally *tally = &p->area->tally[member];
     count(&tally->out, 1);
     count(&tally->bytes_out, length);
-    if (mux_deliver(mux, m->output_spi[port], data, length)) {
+    if (mux_deliver(mux, lane->spi, data, length)) {
         mux->stats.local_packets++;
     } else {
-        mux_trunk_add(mux, m->output_spi[port], data, length);
+        mux_trunk_add(mux, lane->spi, data, length);
     }
 }
 

@@ -33,11 +33,19 @@ check(struct fs_call *call, const char *text, const char *name, const xmlrpc_val
     return request;
 }
 
+/* Done; the message is for what the language warns of. */
 static void
-answer_for(struct fs_call *call, int id, const char *state, const char *message)
+answer_installed(struct fs_call *call, int id, const char *warnings)
+{
+    struct fs_reply reply = { .message = *warnings ? fs_xstrdup(warnings) : NULL, .value = fs_int(id) };
+    fs_call_reply(call, &reply);
+}
+
+static void
+answer_for(struct fs_call *call, int id, const char *state, const char *message, const char *warnings)
 {
     if (!strcmp(state, "installed")) {
-        fs_call_return(call, fs_int(id));
+        answer_installed(call, id, warnings);
     } else {
         fs_call_not_ready(call, fs_int(id), "allocation %d is %s%s%s", id, state, *message ? ": " : "", message);
     }
@@ -108,12 +116,13 @@ run(struct fs_call *call)
     char *error = NULL, *shown = fs_xstrdup(*name ? name : own_name);
     bool again = false;
     xmlrpc_value *kept = fs_copy(request);
+    const char *warnings = fs_get_string(kept, "warnings", "");
     int id = resource_new_allocation(r, text, shown, key, "operator", request, &again, &error);
     if (!id) {
         fs_call_fail(call, "%s", error);
     } else if (again) {
         xmlrpc_value *doc = resource_allocation(r, id);
-        answer_for(call, id, fs_get_string(doc, "state", "gone"), fs_get_string(doc, "message", ""));
+        answer_for(call, id, fs_get_string(doc, "state", "gone"), fs_get_string(doc, "message", ""), warnings);
         fs_free(doc);
     } else if (resource_conflict(r, id, kept, &error)) {
         char *ignored = NULL;
@@ -131,7 +140,7 @@ run(struct fs_call *call)
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "install_allocation",
-    .help = "Installs an allocation request: starts its modules on hosts and steers its traffic through them. Answers the id of the allocation; with code -1 the id of one that "
+    .help = "Installs an allocation request: starts its modules on hosts and steers its traffic through them. Answers the id of the allocation, in the message what the language warns of; with code -1 the id of one that "
             "is still being installed when the wait is over. A request with mistakes is refused with all of them, and nothing is changed. When a step fails, all is undone.",
     .params = { { "alloc", "string", "the request, in the allocation language" },
                 { "options", "struct?", "wait: seconds (default 30, 50 at most); name: what people call it; file: the name for messages about the text; key: the same key again answers the same allocation; "

@@ -115,11 +115,6 @@ add_node(struct fs_services_builder *b, const xmlrpc_value *node, char **error)
 {
     const char *name = fs_get_string(node, "name", "");
     if (is_kind(node, "module")) {
-        if (fs_get_int(node, "instances", 1) > 1) {
-            *error = fs_xasprintf("%s asks for %d instances: this platform runs one of each module and does not spread traffic over several", name,
-                                  fs_get_int(node, "instances", 1));
-            return ENOTSUP;
-        }
         return fs_services_add_pm(b, name, amount(fs_get_double(node, "cpu", RESOURCE_MODULE_CPU)),
                                   amount(fs_get_double(node, "mem", RESOURCE_MODULE_MEM)), error);
     }
@@ -141,7 +136,7 @@ add_flow_to_service(struct fs_services_builder *b, const xmlrpc_value *flow, cha
 {
     char *from = source_name(flow);
     const char *io = fs_get_string(flow, "io", "");
-    int e = *io ? fs_services_add_source(b, from, io, error) : 0;
+    int e = *io && fs_get_int(flow, "choice", 1) == 1 ? fs_services_add_source(b, from, io, error) : 0; /* several choices, one source */
     e = e ? e : fs_services_add_link(b, from, fs_get_string(flow, "to", ""),
                                      amount(fs_get_double(flow, "rate", RESOURCE_FLOW_RATE)), error);
     free(from);
@@ -234,14 +229,23 @@ whole_mb(double mb)
     return whole < mb ? whole + 1 : whole;
 }
 
+/* What the module host calls a module: "a7.fw", or of several instances "a7.fw:2"; what runs already has its name. */
+static xmlrpc_value *
+process_name(int id, const xmlrpc_value *node)
+{
+    const char *element = fs_get_string(node, "element", NULL), *process = fs_get_string(node, "process", NULL);
+    return process ? fs_string(process)
+           : element ? fs_stringf("a%d.%s:%d", id, element, fs_get_int(node, "instance", 0))
+                     : fs_stringf("a%d.%s", id, fs_get_string(node, "name", ""));
+}
+
 static xmlrpc_value *
 make_module(int id, const xmlrpc_value *request, const xmlrpc_value *node, const char *host)
 {
     const char *name = fs_get_string(node, "name", "");
     xmlrpc_value *m = fs_struct();
-    const char *process = fs_get_string(node, "process", "");
-    fs_set(m, "name", *process ? fs_string(process) : fs_stringf("a%d.%s", id, name));
-    fs_set(m, "existing", fs_bool(*process != '\0')); /* it runs already: its ports are connected, nothing else */
+    fs_set(m, "name", process_name(id, node));
+    fs_set(m, "existing", fs_bool(fs_get(node, "process"))); /* it runs already: its ports are connected, nothing else */
     fs_set(m, "node", fs_string(name));
     fs_set(m, "type", fs_string(fs_get_string(node, "type", "")));
     fs_set(m, "args", fs_string(fs_get_string(node, "args", "")));
@@ -309,6 +313,7 @@ next_spi(struct resource *r)
 /* A module while processes are given out. */
 struct lodger {
     const char *host;
+    int instance; /* which of several; 0: it is one of a kind */
     bool shares;
 };
 
@@ -319,6 +324,7 @@ find_lodgers(const xmlrpc_value *request, const xmlrpc_value *modules)
     for (size_t i = 0; i < fs_size(modules); i++) {
         const xmlrpc_value *m = fs_item(modules, i), *node = node_of(request, fs_get_string(m, "node", ""));
         lodgers[i].host = fs_get_string(m, "host", "");
+        lodgers[i].instance = fs_get_int(node, "instance", 0);
         lodgers[i].shares = !fs_get_bool(m, "existing", false) && !fs_get_bool(node, "isolate", false);
     }
     return lodgers;
@@ -327,11 +333,12 @@ find_lodgers(const xmlrpc_value *request, const xmlrpc_value *modules)
 static bool
 together(const struct lodger *a, const struct lodger *b)
 {
-    return a->shares && b->shares && !strcmp(a->host, b->host);
+    return a->shares && b->shares && a->instance == b->instance && !strcmp(a->host, b->host);
 }
 
-/* The process of each module: modules of one request on one host share one, FS_MEMBERS_MAX at most, but those that ask for a process of their own.  A module
- * that is alone gives its process its own name; no node's name begins with '@'. */
+/* The process of each module: modules of one request on one host share one, FS_MEMBERS_MAX at most, but those that ask for a process of their own.  Instances
+ * of a module are there to have a thread each: an instance shares with those of its number, which is its lane.  A module that is alone gives its process its
+ * own name; no node's name begins with '@'. */
 static void
 share_processes(int id, const xmlrpc_value *request, const xmlrpc_value *modules)
 {
@@ -347,6 +354,7 @@ share_processes(int id, const xmlrpc_value *request, const xmlrpc_value *modules
         xmlrpc_value *m = fs_item(modules, i);
         size_t part = before / FS_MEMBERS_MAX + 1;
         fs_set(m, "process", all < 2 ? fs_string(fs_get_string(m, "name", ""))
+                             : lodgers[i].instance ? fs_stringf("a%d.@%zu:%d", id, part, lodgers[i].instance)
                              : fs_stringf("a%d.@%zu", id, part));
     }
     free(lodgers);

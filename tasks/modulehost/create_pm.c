@@ -78,7 +78,7 @@ FS_TASK = {
             "what goes from one to the other then stays in it, limits are the sum, and they end together.",
     .params = { { "pm", "struct",
                   "name, type, args, basesys, owner (id of the allocation), cpu (cores, 0: no limit), mem (MB, 0: no limit), inputs and outputs (arrays of {port, "
-                  "spi, rate}: the service path that leads to the port, or from it (0: an output that is not connected), and what it may carry in bit/s, 0 or nothing: no limit); or name (of the process) "
+                  "spi, rate}: the service path that leads to the port, or from it (0: an output that is not connected), and what it may carry in bit/s, 0 or nothing: no limit; where an output has several, each flow takes one, by a hash of its addresses and ports modulo their number); or name (of the process) "
                   "and modules (array of such structs)" } },
     .returns = "nil",
     .undo = "delete_pm",
