@@ -102,6 +102,20 @@ def check_sharing(p):
         tests.same(p.remains(allocation), [], f"{name}: nothing is left")
 
 
+def check_lanes(p):
+    """Instances are there to have a thread each: those of one number share a process, two of one module do not."""
+    text = 'FromNet("in_port=net0,udp,tp_dst=6007") -> a :: Counter {hosts=h1, instances=2} -> b :: Counter {hosts=h1, instances=2} -> ToNet("net1")\n'
+    allocation = p.client.install_allocation(text)
+    processes = {}
+    for m in on_host(p, "h1", allocation).values():
+        processes.setdefault(m["pid"], set()).add(m["name"].split(".")[1])
+    tests.same(sorted(map(sorted, processes.values())), [["a:1", "b:1"], ["a:2", "b:2"]], "two instances of a chain run in two processes, a lane each")
+    before = trunk(p, "h1")["local_packets"]
+    sent, came, _ = flood(p, 6007, 1e6, 0.5)
+    tests.same((came, trunk(p, "h1")["local_packets"] - before), (sent, 0), "and its packets stay in their lane")
+    p.client.delete_allocation(allocation)
+
+
 def check_death(p):
     allocation = p.client.install_allocation(CHAIN % {"header": "", "more": "", "port": 6002})
     pid = on_host(p, "h1", allocation)["b"]["pid"]
@@ -203,7 +217,7 @@ def main():
         server = p.start_in("net1", sys.executable, TRAFFIC, "serve", OUTSIDE)
         until(10, lambda: p.run_in("net0", "ping", "-c", "1", "-W", "1", OUTSIDE).returncode == 0)
         try:
-            for check in (check_sharing, check_death, check_stuck, check_rates, check_hostile):
+            for check in (check_sharing, check_lanes, check_death, check_stuck, check_rates, check_hostile):
                 began = time.monotonic()
                 check(p)
                 print(f"# {check.__name__}: {time.monotonic() - began:.1f} s", flush=True)

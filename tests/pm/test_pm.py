@@ -581,6 +581,26 @@ def test_shared(host, trunk):
     check(wait_until(lambda: {r["state"] for n, r in host.list().items() if n.startswith("a9.")} == {"dead"}), "when the process dies, all its modules are dead")
     check(host.call("stop", "a9.@1")[0] == 0 and not [n for n in os.listdir(host.folder + "/modules") if n.startswith("a9.")], "and are cleared away together")
 
+    # A spread output: inside a process the choice is the multiplexer's.
+    for name, shared in (("in one process", True), ("in three", False)):
+        chain = (("sp", "Counter", "", "0:160", "0:161,0:162"), ("sp1", "Counter", "", "0:161", "0:163"), ("sp2", "Counter", "", "0:162", "0:164"))
+        if shared:
+            start_shared(host, "spread", *chain)
+        else:
+            for m in chain:
+                host.start(m[0], m[1], m[2], inputs=m[3], outputs=m[4])
+        for i in range(100):
+            trunk.send(160, udp(source="10.0.1.%d" % i))
+        trunk.receive_all(100)
+        shares = [host.counters(m)["in"] for m in ("sp1", "sp2")]
+        if shared:
+            inside = shares
+            check(sum(shares) == 100 and min(shares) > 20 and host.statistics()["local_packets"] == after["local_packets"],
+                  "an output of several paths spreads flows over modules of the process", shares)
+        else:
+            check(shares == inside, "as the multiplexer does over processes", (inside, shares))
+        for m in ("spread",) if shared else ("sp", "sp1", "sp2"):
+            host.call("stop", m)
     check(start_shared(host, "a9.@2", ("a9.z", "Counter", "", "0:115", "0:116"))[0] == 0 and host.call("control", "a9.z", "read count")[1] == "0" and
           host.list()["a9.z"]["process"] == "a9.@2" and host.call("stop", "a9.@2")[0] == 0 and not os.path.lexists(host.folder + "/modules/a9.z"),
           "a process of one module may have another name")
