@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <flowstream/failpoint.h>
 #include <flowstream/log.h>
 #include <flowstream/method.h>
 
@@ -54,7 +55,9 @@ run(struct fs_call *call)
     }
     struct fs_process_spec process = { .name = fs_get_string(param, "name", ""), .modules = specs, .n_modules = n };
     char *error = NULL;
+    FS_FAILPOINT("create_pm.begun");
     int e = fs_process_start(&m->env, &process, START_MS, &error);
+    FS_FAILPOINT("create_pm.before_answer");
     if (e) {
         fs_call_fail(call, "host %s: %s %s: %s", m->name, several ? "process" : "module", process.name, error ? error : strerror(e));
     }
