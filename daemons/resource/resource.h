@@ -8,7 +8,7 @@
  * A *flow* is one link of a request at one place: a link that leaves a FromNet without in_port is a flow for each network port.
  * A *placement* is what the placement step answers: hosts {module: host}, ports {ToNet: network port}, paths [[node of the platform, ...], ...],
  * one path a flow, in the order of resource_flows().
- * A *plan* is what is installed: modules [{name, node, type, args, basesys, host, cpu, mem, inputs [{port, spi}], outputs [{port, spi}]}], flows [{from,
+ * A *plan* is what is installed: modules [{name, process, node, type, args, basesys, host, cpu, mem, inputs [{port, spi, rate}], outputs [{port, spi, rate}]}], flows [{from,
  * from_port, to, to_port, io, spi, path}], rules [{switch, target, rules [text]}]. */
 #ifndef DAEMONS_RESOURCE_H
 #define DAEMONS_RESOURCE_H 1

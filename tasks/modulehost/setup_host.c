@@ -102,6 +102,19 @@ make_trunk(struct modulehost *m)
     return error;
 }
 
+/* Processes whose rings the multiplexer cannot believe. */
+static char *
+end_faulty(struct modulehost *m)
+{
+    char *ended = NULL, *error = NULL, *rest = NULL;
+    fs_host_mend(&m->env, MUX_MS, &ended, &error);
+    for (char *name = strtok_r(ended, "\n", &rest); name; name = strtok_r(NULL, "\n", &rest)) {
+        fs_log_error("process %s was ended: its ring indexes cannot be, it is hostile or broken; its modules are dead until their allocation is deleted", name);
+    }
+    free(ended);
+    return error;
+}
+
 static char *
 set_up(struct modulehost *m)
 {
@@ -113,7 +126,7 @@ set_up(struct modulehost *m)
     if (!error) {
         fs_mux_start(&m->env, MUX_MS, &error);
     }
-    return error;
+    return error ? error : end_faulty(m);
 }
 
 static void
