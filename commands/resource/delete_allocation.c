@@ -26,7 +26,10 @@ run(struct fs_call *call)
     if (!handle) {
         resource_release(r, id);
         fs_call_reply(call, &reply);
-    } else if (!fs_call_wait(call, handle, WAIT_MS, &reply)) {
+        return;
+    }
+    resource_claimed_by(r, id, handle);
+    if (!fs_call_wait(call, handle, WAIT_MS, &reply)) {
         fs_call_not_ready(call, fs_nil(), "allocation %d is being deleted", id);
     } else if (reply.code) {
         fs_call_not_ready(call, fs_nil(), "allocation %d is marked as deleted, but not all could be taken away yet (it is tried again): %s", id, reply.message);

@@ -4,7 +4,7 @@
 
 #include <flowstream/method.h>
 
-#include "core/util.h"
+#include "daemons/resource/options.h"
 #include "daemons/resource/resource.h"
 
 /* The value of a task, or NULL after the call has been answered with why not. */
@@ -23,42 +23,14 @@ step(struct fs_call *call, const char *task, xmlrpc_value *param)
     return value;
 }
 
-/* Put the options into the parameter of compile_request.  NULL, or what is wrong with them. */
-static char *
-pass_options(const xmlrpc_value *options, xmlrpc_value *param)
-{
-    for (size_t i = 0; i < fs_size(options); i++) {
-        xmlrpc_value *v;
-        const char *key = fs_member(options, i, &v), *type = fs_type_name(v);
-        bool name = !strcmp(key, "request") || !strcmp(key, "file");
-        if (!name && strcmp(key, "parameters") && strcmp(key, "files")) {
-            return fs_xasprintf("there is no option '%.64s'; parameters, files, request and file are possible", key);
-        }
-        if (strcmp(type, name ? "string" : "struct")) {
-            return fs_xasprintf("option %s must be of type %s, not %s", key, name ? "string" : "struct", type);
-        }
-        fs_set(param, key, fs_copy(v));
-    }
-    return NULL;
-}
-
 static void
 run(struct fs_call *call)
 {
     struct resource *r = fs_call_state(call);
-    xmlrpc_value *param = fs_set(fs_struct(), "text", fs_string(fs_call_string(call, 0, "")));
-    fs_set(param, "file", fs_string("request"));
-    char *wrong = pass_options(fs_call_param(call, 1), param);
-    if (wrong) {
-        fs_call_fail(call, "plan_allocation: parameter 2 (options): %s", wrong);
-        free(wrong);
-        fs_free(param);
-        return;
-    }
-    xmlrpc_value *request = step(call, "compile_request", param), *placement = NULL, *plan = NULL, *rules = NULL;
+    xmlrpc_value *request = resource_compile(call, fs_call_string(call, 0, ""), fs_call_param(call, 1), false), *placement = NULL, *plan = NULL, *rules = NULL;
     char *error = NULL;
     int id = resource_next_id(r);
-    if (request && resource_conflict(r, 0, request, &error)) {
+    if (request && resource_conflict(r, request, &error)) {
         fs_call_fail(call, "%s", error);
     } else if (request) {
         resource_placing_begin(r);

@@ -72,9 +72,7 @@ claim(struct fs_call *call, int id, int64_t until)
 {
     struct resource *r = fs_call_state(call);
     while (!resource_claim(r, id)) {
-        xmlrpc_value *doc = resource_allocation(r, id);
-        fs_free(doc);
-        if (!doc || fs_now_ms() > until || fs_call_cancelled(call)) {
+        if (!resource_exists(r, id) || fs_now_ms() > until || fs_call_cancelled(call)) {
             return false;
         }
         usleep(BUSY_STEP_US);

@@ -22,9 +22,7 @@ enum { HOST_MS = 3000, OPENFLOW_MS = 10000 };
 static bool
 is_known(struct fs_call *call, int id)
 {
-    xmlrpc_value *doc = resource_allocation(fs_call_state(call), id);
-    fs_free(doc);
-    return doc != NULL;
+    return resource_exists(fs_call_state(call), id);
 }
 
 /* --- Modules --- */
