@@ -270,8 +270,8 @@ status_line(const char *text, const char *key)
     return strdup("not known");
 }
 
-static void
-free_info(struct fs_module_info *info)
+void
+host_free_info(struct fs_module_info *info)
 {
     free(info->name);
     free(info->type);
@@ -280,8 +280,8 @@ free_info(struct fs_module_info *info)
     free(info->limits);
 }
 
-static int
-describe(const struct fs_host_env *env, const char *name, struct fs_module_info *info)
+int
+host_describe(const struct fs_host_env *env, const char *name, struct fs_module_info *info)
 {
     *info = (struct fs_module_info){ 0 };
     struct fs_module_spec *spec = NULL;
@@ -341,7 +341,7 @@ fs_module_list(const struct fs_host_env *env, struct fs_module_info **list, size
     }
     for (size_t i = 0; i < entry_count; i++) {
         if (!err) {
-            err = describe(env, entries[i]->d_name, &infos[(*n)++]);
+            err = host_describe(env, entries[i]->d_name, &infos[(*n)++]);
         }
         free(entries[i]);
     }
@@ -359,7 +359,7 @@ void
 fs_module_list_free(struct fs_module_info *list, size_t n)
 {
     for (size_t i = 0; list && i < n; i++) {
-        free_info(&list[i]);
+        host_free_info(&list[i]);
     }
     free(list);
 }

@@ -1,5 +1,5 @@
 /* The requests of the daemon to the multiplexer: "add" (a specification follows, the descriptors of the rings come beside it), "remove NAME",
- * "counters NAME", "statistics", "modules", "stop".  One request a connection. */
+ * "counters NAME", "tallies OFFSET", "statistics", "modules", "stop".  One request a connection. */
 #include "config.h"
 
 #include "pm/mux.h"
@@ -14,6 +14,9 @@
 #include <unistd.h>
 
 #include "pm/spec.h"
+
+/* Bytes of a line about a module at most: names, and eight numbers of 20 digits. */
+enum { TALLY_MAX = 512 };
 
 void
 mux_accept(struct mux *mux)
@@ -85,6 +88,25 @@ print_counters(const struct mux *mux, const char *name)
     return pm_text_take(&t);
 }
 
+/* As many as fit into a message, behind the number of all. */
+static char *
+print_tallies(const struct mux *mux, uint64_t offset)
+{
+    struct pm_text t = { 0 };
+    const struct mux_module *m = mux->modules;
+    for (uint64_t i = 0; m && i < offset; i++) {
+        m = m->next;
+    }
+    pm_text_add(&t, "+%" PRIu64 "\n", mux->stats.modules);
+    for (; m && t.length < PM_MESSAGE_MAX - TALLY_MAX; m = m->next) {
+        const struct pm_tally *c = &m->area->tally;
+        uint64_t drops = c->ring_drops + m->area->claims.tx_full;
+        pm_text_add(&t, "%s %s %" PRIu64 " %d %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", m->spec->name, m->spec->type,
+                    m->spec->owner, !m->dead, c->in, c->bytes_in, c->out, c->bytes_out, m->area->claims.dropped, drops);
+    }
+    return pm_text_take(&t);
+}
+
 static char *
 print_modules(const struct mux *mux)
 {
@@ -110,6 +132,9 @@ obey(struct mux *mux, struct pm_message *request)
     if (!strncmp(text, "counters ", 9)) {
         return print_counters(mux, text + 9);
     }
+    if (!strncmp(text, "tallies ", 8)) {
+        return print_tallies(mux, strtoull(text + 8, NULL, 10));
+    }
     if (!strcmp(text, "statistics")) {
         return print_statistics(mux);
     }
@@ -120,7 +145,7 @@ obey(struct mux *mux, struct pm_message *request)
         mux->stop = true;
         return strdup("+");
     }
-    return strdup("-unknown request: there are add, counters, modules, remove, statistics, stop");
+    return strdup("-unknown request: there are add, counters, modules, remove, statistics, stop, tallies");
 }
 
 void

@@ -114,6 +114,20 @@ struct fs_module_counters {
 FS_API int fs_module_counters(const struct fs_host_env *, const char *name, struct fs_module_counters *, int deadline_ms,
                               char **error);
 
+/* A module with its counters. */
+struct fs_module_tally {
+    char *name, *type;
+    uint64_t owner;
+    bool running;
+    bool connected; /* the multiplexer knows it; else there are no counters */
+    struct fs_module_counters counters;
+};
+
+/* The counters of all modules of this host, by name: a few messages to the multiplexer, whatever their number.  Where it does not answer, all are there
+ * without counters and *problem says why (free() it).  The caller frees the list with fs_module_tallies_free(). */
+FS_API int fs_module_tallies(const struct fs_host_env *, struct fs_module_tally **, size_t *n, int deadline_ms, char **problem);
+FS_API void fs_module_tallies_free(struct fs_module_tally *, size_t n); /* accepts NULL */
+
 /* Talk to the running module: "read NAME", "write NAME VALUE", "configure ARGS" (the new configuration holds from one packet to the
  * next; a bad one changes nothing), "counters", "status".  *reply is malloc()ed.  ENOENT: no such module.  EINVAL: the module
  * refuses, *error says why.  ETIMEDOUT: it does not answer. */
