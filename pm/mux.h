@@ -6,6 +6,7 @@
 #include <flowstream/pm.h>
 
 #include "pm/channel.h"
+#include "pm/flows.h"
 #include "pm/ring.h"
 
 enum { MUX_BATCH = 64, MUX_CALLERS_MAX = 64, MUX_FRAME_ROOM = 2048 };
@@ -28,6 +29,8 @@ struct mux_module {
     struct pm_area *area;
     struct pm_producer rx;
     struct pm_consumer tx;
+    struct flows *flows;   /* those that come in, while somebody asks for them; else NULL */
+    int64_t flows_until;   /* pm_now() */
 };
 
 /* The trunk's socket and frames on their way out; see mux_trunk.c. */
@@ -83,6 +86,8 @@ bool mux_deliver(struct mux *, uint32_t spi, const uint8_t *frame, uint32_t leng
 void mux_wake(struct mux *, struct mux_module *);
 /* One round: take a batch from every active module, send it on, show the receivers what they got. */
 void mux_forward(struct mux *);
+/* Count flows no longer where nobody has asked for a while. */
+void mux_end_flows(struct mux *);
 void mux_publish(struct mux *);
 
 /* mux_control.c */

@@ -1,5 +1,5 @@
 /* The requests of the daemon to the multiplexer: "add" (a specification follows, the descriptors of the rings come beside it), "remove NAME",
- * "counters NAME", "tallies OFFSET", "statistics", "modules", "stop".  One request a connection. */
+ * "counters NAME", "tallies OFFSET", "flows MS POSITION NAME", "statistics", "modules", "stop".  One request a connection. */
 #include "config.h"
 
 #include "pm/mux.h"
@@ -107,6 +107,34 @@ print_tallies(const struct mux *mux, uint64_t offset)
     return pm_text_take(&t);
 }
 
+/* "flows MS POSITION NAME": count the flows of the module for so long from now on, and tell what there is from that position on; MS 0: count no longer. */
+static char *
+tell_flows(const struct mux *mux, const char *request)
+{
+    struct pm_text t = { 0 };
+    int64_t ms;
+    uint32_t position;
+    int at = 0;
+    struct mux_module *m = sscanf(request, "%" SCNd64 " %" SCNu32 " %n", &ms, &position, &at) == 2 && at ? mux_find(mux, request + at) : NULL;
+    if (!m) {
+        pm_text_add(&t, "-module %s is not connected", at ? request + at : request);
+        return pm_text_take(&t);
+    }
+    m->flows = m->flows || ms <= 0 ? m->flows : flows_create();
+    m->flows_until = pm_now() + ms;
+    if (m->flows) {
+        pm_text_add(&t, "+");
+        flows_print(m->flows, position, PM_MESSAGE_MAX, &t);
+    } else {
+        pm_text_add(&t, ms > 0 ? "-no memory for the flows of module %s" : "+0 0 0 0 0\n", m->spec->name);
+    }
+    if (ms <= 0) {
+        flows_destroy(m->flows);
+        m->flows = NULL;
+    }
+    return pm_text_take(&t);
+}
+
 static char *
 print_modules(const struct mux *mux)
 {
@@ -132,6 +160,9 @@ obey(struct mux *mux, struct pm_message *request)
     if (!strncmp(text, "counters ", 9)) {
         return print_counters(mux, text + 9);
     }
+    if (!strncmp(text, "flows ", 6)) {
+        return tell_flows(mux, text + 6);
+    }
     if (!strncmp(text, "tallies ", 8)) {
         return print_tallies(mux, strtoull(text + 8, NULL, 10));
     }
@@ -145,13 +176,14 @@ obey(struct mux *mux, struct pm_message *request)
         mux->stop = true;
         return strdup("+");
     }
-    return strdup("-unknown request: there are add, counters, modules, remove, statistics, stop, tallies");
+    return strdup("-unknown request: there are add, counters, flows, modules, remove, statistics, stop, tallies");
 }
 
 void
 mux_serve(struct mux *mux, struct handle *caller)
 {
     struct pm_message request;
+    mux_end_flows(mux); /* somebody asks every few seconds: statistics, at the least */
     int err = pm_channel_receive(caller->fd, &request);
     if (err == EAGAIN) {
         return;

@@ -96,6 +96,7 @@ destroy(struct mux *mux, struct mux_module *m)
         close(m->bell.fd);
         pm_area_unmap(m->area);
         pm_spec_free(m->spec);
+        flows_destroy(m->flows);
         free(m);
     }
 }
@@ -216,6 +217,9 @@ put(struct mux *mux, struct mux_module *m, uint32_t port, const uint8_t *frame, 
     pm_producer_advance(&m->rx, length, port);
     count(&m->area->tally.in, 1);
     count(&m->area->tally.bytes_in, length);
+    if (m->flows) {
+        flows_count(m->flows, frame, length);
+    }
     if (!m->dirty) {
         m->dirty = true;
         m->next_dirty = mux->dirty;
@@ -242,6 +246,18 @@ mux_publish(struct mux *mux)
         m->dirty = false;
         if (pm_producer_publish(&m->rx) && !m->dead) {
             (void) send(m->bell.fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+        }
+    }
+}
+
+void
+mux_end_flows(struct mux *mux)
+{
+    int64_t now = pm_now();
+    for (struct mux_module *m = mux->modules; m; m = m->next) {
+        if (m->flows && now > m->flows_until) {
+            flows_destroy(m->flows);
+            m->flows = NULL;
         }
     }
 }

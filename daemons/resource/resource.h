@@ -108,6 +108,9 @@ FS_API int resource_link_of(const struct fs_services *, const xmlrpc_value *flow
  * end. */
 FS_API xmlrpc_value *resource_make_plan(struct resource *, int id, const xmlrpc_value *request, const xmlrpc_value *placement, bool account,
                                         char **error);
+/* What a plan that is not accounted for would change, before and after: {hosts: [{host, cpu, cpu_before, cpu_after, mem (MB), mem_before, mem_after, modules_before, modules_after}],
+ * links: [{from, to, bandwidth (Mbit/s), before, after}]}, all of the platform, each direction of a link by itself.  Only between begin and end. */
+FS_API xmlrpc_value *resource_loads(struct resource *, const xmlrpc_value *request, const xmlrpc_value *plan);
 
 /* --- The platform's ports, for rules --- */
 
