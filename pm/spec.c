@@ -52,7 +52,7 @@ check_paths(const struct fs_module_spec *s, char **error)
     }
     for (size_t i = 0; i < s->n_outputs; i++) {
         const struct fs_port_spi *p = &s->outputs[i];
-        if (p->port >= s->n_outputs || p->spi == 0 || p->spi > FS_SPI_MAX || seen[p->port]) {
+        if (p->port >= s->n_outputs || p->spi > FS_SPI_MAX || seen[p->port]) {
             return pm_fail(error, EINVAL,
                            "module %s: output port %u, service path %u: out of range, or one port twice (%zu outputs)",
                            s->name, p->port, p->spi, s->n_outputs);

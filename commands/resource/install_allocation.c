@@ -4,8 +4,8 @@
 
 #include <flowstream/method.h>
 
+#include "daemons/resource/byhand.h"
 #include "daemons/resource/options.h"
-#include "daemons/resource/resource.h"
 
 enum { DEFAULT_WAIT_SECONDS = 30 };
 
@@ -16,24 +16,6 @@ answer_for(struct fs_call *call, int id, const char *state, const char *message)
         fs_call_return(call, fs_int(id));
     } else {
         fs_call_not_ready(call, fs_int(id), "allocation %d is %s%s%s", id, state, *message ? ": " : "", message);
-    }
-}
-
-static void
-begin(struct fs_call *call, int id, double wait)
-{
-    struct fs_reply reply;
-    int handle = fs_call_submit(call, "install", fs_set(fs_struct(), "id", fs_int(id)), true, &reply);
-    if (!handle) {
-        resource_release(fs_call_state(call), id); /* 'settle' takes it away */
-        fs_call_reply(call, &reply);
-        return;
-    }
-    resource_claimed_by(fs_call_state(call), id, handle);
-    if (fs_call_wait(call, handle, (int) (wait * 1000), &reply)) {
-        fs_call_reply(call, &reply);
-    } else {
-        fs_call_not_ready(call, fs_int(id), "allocation %d is being installed: ask get_allocation", id);
     }
 }
 
@@ -59,7 +41,7 @@ run(struct fs_call *call)
         answer_for(call, id, fs_get_string(doc, "state", "gone"), fs_get_string(doc, "message", ""));
         fs_free(doc);
     } else {
-        begin(call, id, fs_get_double(options, "wait", DEFAULT_WAIT_SECONDS));
+        resource_begin_install(call, id, fs_get_double(options, "wait", DEFAULT_WAIT_SECONDS), true);
     }
     fs_free(request);
     free(error);

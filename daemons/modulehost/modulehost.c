@@ -16,6 +16,18 @@
 
 #include "core/util.h"
 
+struct fs_port_spi *
+modulehost_ports(const xmlrpc_value *pm, const char *key)
+{
+    const xmlrpc_value *list = fs_get(pm, key);
+    struct fs_port_spi *p = fs_xcalloc(fs_size(list) + 1, sizeof *p);
+    for (size_t i = 0; i < fs_size(list); i++) {
+        p[i].port = (uint32_t) fs_get_int(fs_item(list, i), "port", 0);
+        p[i].spi = (uint32_t) fs_get_int(fs_item(list, i), "spi", 0);
+    }
+    return p;
+}
+
 static char *
 copy(const struct fs_settings *s, const char *attribute)
 {

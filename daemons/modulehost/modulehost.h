@@ -23,4 +23,7 @@ FS_API void modulehost_stop(void *);
  * (owned): the command and what it said. */
 FS_API int modulehost_run(const struct modulehost *, bool in_netns, int ms, char *const argv[], char **error);
 
+/* The member 'key' of a module, inputs or outputs: [{port, spi}] as an array of its own that the caller frees, with fs_size() elements. */
+FS_API struct fs_port_spi *modulehost_ports(const xmlrpc_value *pm, const char *key);
+
 #endif

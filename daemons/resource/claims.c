@@ -8,12 +8,13 @@
 #include <string.h>
 
 #include "core/util.h"
+#include "daemons/resource/byhand.h"
 #include "daemons/resource/state.h"
 #include <flowstream/openflow.h>
 
 struct claim {
     struct fs_match_member *member;
-    int allocation, priority;
+    int allocation, priority, table;
     size_t node; /* in the request's nodes */
 };
 
@@ -40,7 +41,7 @@ enter(struct fs_match_set *set, int id, const xmlrpc_value *request, struct clai
         const xmlrpc_value *node = fs_item(nodes, i);
         if (is_source(node)) {
             struct claim *c = &(*claims)[n++];
-            *c = (struct claim) { .allocation = id, .priority = priority_of(request), .node = i };
+            *c = (struct claim) { .allocation = id, .priority = priority_of(request), .table = resource_entry_table(request), .node = i };
             c->member = fs_match_set_add(set, fs_get_string(node, "match", ""), c, NULL);
             c->member = c->member ? c->member : fs_match_set_add(set, "", c, NULL);
         }
@@ -80,7 +81,7 @@ name_source(struct fs_text *t, const xmlrpc_value *request, size_t node)
 
 /* The oldest claim that meets one of ours. */
 struct search {
-    int priority;
+    int priority, table;
     size_t after; /* within one request: only nodes behind this one; else SIZE_MAX */
     const struct claim *found;
 };
@@ -90,7 +91,7 @@ look_at(void *aux, void *owner)
 {
     struct search *s = aux;
     const struct claim *c = owner;
-    bool counts = s->after == SIZE_MAX ? c->priority == s->priority : c->node > s->after;
+    bool counts = s->after == SIZE_MAX ? c->priority == s->priority && c->table == s->table : c->node > s->after;
     bool older = !s->found || c->allocation < s->found->allocation || (c->allocation == s->found->allocation && c->node < s->found->node);
     if (counts && older) {
         s->found = c;
@@ -131,7 +132,7 @@ resource_conflict_locked(struct resource *r, const xmlrpc_value *request, char *
     }
     for (size_t i = 0, n = fs_size(nodes); i < n; i++) {
         const xmlrpc_value *node = fs_item(nodes, i);
-        struct search s = { .priority = priority_of(request), .after = SIZE_MAX };
+        struct search s = { .priority = priority_of(request), .table = resource_entry_table(request), .after = SIZE_MAX };
         if (is_source(node)) {
             fs_match_set_overlaps(r->claims, fs_get_string(node, "match", ""), look_at, &s, NULL);
         }

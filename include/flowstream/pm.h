@@ -76,7 +76,15 @@ struct fs_module_spec {
     unsigned mem;        /* MB, 0: no limit */
     const struct fs_port_spi *inputs; /* a port may have several paths, a path only one port */
     size_t n_inputs;
-    const struct fs_port_spi *outputs; /* one path a port; the ports are 0 ... n_outputs - 1 */
+    const struct fs_port_spi *outputs; /* one path a port; the ports are 0 ... n_outputs - 1; spi 0: not connected, what is sent there is dropped */
+    size_t n_outputs;
+};
+
+/* Some ports of a module and the service paths that lead to or from them.  All memory is the caller's and is only read. */
+struct fs_module_ports {
+    const struct fs_port_spi *inputs;
+    size_t n_inputs;
+    const struct fs_port_spi *outputs;
     size_t n_outputs;
 };
 
@@ -87,6 +95,14 @@ FS_API int fs_module_start(const struct fs_host_env *, const struct fs_module_sp
 /* End a module and remove all that belongs to it: process, entries in the multiplexer, cgroup, folder.  A process that does not
  * end by itself is killed.  Success where there is none of this name. */
 FS_API int fs_module_stop(const struct fs_host_env *, const char *name, int deadline_ms, char **error);
+
+/* Connect ports of a running module to service paths, beside those that it has: what is so already stays.  The module, its state and its packets are not touched.
+ * ENOENT: no such module.  EEXIST: an output has another path, or a path leads elsewhere.  EINVAL: it was made without this port.  On an error
+ * nothing has changed. */
+FS_API int fs_module_connect(const struct fs_host_env *, const char *name, const struct fs_module_ports *, int deadline_ms, char **error);
+
+/* Take service paths away again; those that it does not have, and a module that does not exist, are no error. */
+FS_API int fs_module_disconnect(const struct fs_host_env *, const char *name, const struct fs_module_ports *, int deadline_ms, char **error);
 
 struct fs_module_info {
     char *name;

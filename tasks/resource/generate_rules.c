@@ -12,9 +12,9 @@
 #include <flowstream/method.h>
 
 #include "core/util.h"
-#include "daemons/resource/resource.h"
+#include "daemons/resource/byhand.h"
 
-enum { TABLE_CLASSIFY = 10, TABLE_FORWARD = 20, ENTRY_PRIORITY = 10000 };
+enum { ENTRY_PRIORITY = 10000 };
 
 struct maker {
     struct resource *resource;
@@ -89,15 +89,16 @@ static void
 add_entry(struct maker *m, size_t at, const xmlrpc_value *flow, const char *in, const char *out, bool leaves_here)
 {
     const xmlrpc_value *from = node_named(m->request, fs_get_string(flow, "from", ""));
+    int table = resource_entry_table(m->request);
     int priority = ENTRY_PRIORITY + atoi(fs_get_string(fs_get(m->request, "headers"), "PRIORITY", "0"));
     char *match = rest_of_match(fs_get_string(from, "match", ""));
     char *output = strcmp(in, out) ? fs_xasprintf("output:%s", out) : fs_xstrdup("in_port");
     if (leaves_here) {
-        add(m, at, fs_xasprintf("table=%d,priority=%d,in_port=%s%s,actions=%s", TABLE_CLASSIFY, priority, in, match, output));
+        add(m, at, fs_xasprintf("table=%d,priority=%d,in_port=%s%s,actions=%s", table, priority, in, match, output));
     } else {
         add(m, at, fs_xasprintf("table=%d,priority=%d,in_port=%s%s,actions=encap(nsh(md_type=2)),set_field:0x%x->nsh_spi,set_field:255->nsh_si,"
                                 "encap(ethernet),set_field:02:f5:00:00:00:01->eth_dst,set_field:02:f5:00:00:00:02->eth_src,%s",
-                                TABLE_CLASSIFY, priority, in, match, (unsigned) fs_get_int(flow, "spi", 0), output));
+                                table, priority, in, match, (unsigned) fs_get_int(flow, "spi", 0), output));
     }
     if (!m->error) {
         m->out[at].entry = true;
@@ -110,7 +111,7 @@ static void
 add_transit(struct maker *m, size_t at, const xmlrpc_value *flow, const char *in, const char *out, bool leaves_here)
 {
     char *output = strcmp(in, out) ? fs_xasprintf("output:%s", out) : fs_xstrdup("in_port");
-    add(m, at, fs_xasprintf("table=%d,priority=100,in_port=%s,dl_type=0x894f,nsh_spi=0x%x,nsh_si=255,actions=%s%s", TABLE_FORWARD, in,
+    add(m, at, fs_xasprintf("table=%d,priority=100,in_port=%s,dl_type=0x894f,nsh_spi=0x%x,nsh_si=255,actions=%s%s", RESOURCE_TABLE_FORWARD, in,
                             (unsigned) fs_get_int(flow, "spi", 0), leaves_here ? "decap(),decap()," : "", output));
     free(output);
 }
