@@ -4,6 +4,7 @@ The platform is the embedded one with hosts that have room for thousands of modu
 """
 
 import concurrent.futures
+import os
 import sys
 import tempfile
 import time
@@ -13,8 +14,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 
 from measuring import TOP, Platform  # noqa: E402
 
+from flowstream import embedded  # noqa: E402  (after measuring, which knows where the package is)
+
 DAEMONS = ["resource", "modulehost:h1", "modulehost:h2", "openflow", "pm"]
-PORTS_PER_ADDRESS = 20000
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def roomy_platform_file():
@@ -65,3 +68,21 @@ def account(client):
             calls, seconds = sums.get(key, (0, 0))
             sums[key] = (calls + task["calls"], seconds + task["seconds"])
     return sums
+
+
+def processes(platform):
+    """(name, pid) of all that runs for the platform itself: daemons, switches, multiplexers."""
+    found = [(part["name"], part["pid"]) for part in embedded.parts(platform.record) if part["pid"]]
+    return found + [(f"mux {file.parts[-3]}", int(file.read_text().split()[0])) for file in sorted((platform.dir / "hosts").glob("*/mux/pid"))]
+
+
+def modules(platform):
+    """The pids of all modules' processes."""
+    return [int(file.read_text().split()[0]) for file in (platform.dir / "hosts").glob("*/modules/*/pid")]
+
+
+def cpu_of(pid):
+    """Processor seconds of a process so far."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS

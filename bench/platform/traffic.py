@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """What modules cost traffic: round trip, packets a second and TCP through no, one and three modules, on one host and on two.
 
-usage: traffic.py [--rounds N] [--seconds S]
+usage: traffic.py [--rounds N] [--seconds S] [--cases BEGINNING,...]
 
 All on one platform: from net0 through the modules to net1, and straight back.  "none" is the same two ports with no request installed.  The cases take
 turns in each round, so that all meet the same disturbances; the table shows the medians of the rounds.
@@ -22,9 +22,14 @@ PEER, PORT, TCP_PORT = "10.9.0.2", "7007", "5201"
 CASES = {
     "none": ([], 0),
     "1 module": (["h1"], 1),
+    "2 modules, one host": (["h1"], 2),
+    "2 modules, two hosts": (["h1", "h2"], 2),
     "3 modules, one host": (["h1"], 3),
     "3 modules, two hosts": (["h1", "h2"], 3),
+    "4 modules, one host": (["h1"], 4),
+    "4 modules, two hosts": (["h1", "h2"], 4),
 }
+USUAL = "none,1 module,3 modules"
 SIZES = (64, 1400)
 
 
@@ -90,14 +95,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2, help="of each measurement (default 2)")
+    parser.add_argument("--cases", default=USUAL, help=f"those whose names begin with one of these (default \"{USUAL}\"); there are: {'; '.join(CASES)}")
     options = parser.parse_args()
+    cases = [name for name in CASES if name.startswith(tuple(options.cases.split(",")))]
     machine()
-    results = {name: [] for name in CASES}
+    results = {name: [] for name in cases}
     with PlacedPlatform() as platform:
         servers = start_servers(platform)
         try:
             for _ in range(options.rounds):
-                for name in CASES:
+                for name in cases:
                     results[name].append(measure(platform, name, options.seconds))
         finally:
             for server in servers:
@@ -106,7 +113,8 @@ def main():
     show(results)
 
 
-try:
-    main()
-except (RuntimeError, subprocess.TimeoutExpired) as error:
-    sys.exit(f"traffic.py: {error}")
+if __name__ == "__main__":
+    try:
+        main()
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        sys.exit(f"traffic.py: {error}")
