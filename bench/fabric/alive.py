@@ -14,7 +14,7 @@ import time
 from crowd import RoomyPlatform, cpu_of, grow, modules, processes
 from footprint import memory
 from measuring import machine, median, table
-from traffic import PEER, PORT, load, start_servers, tcp
+from streams import PEER, PORT, load, start_servers, tcp
 
 MEASURED = ('NAME=measured\nPRIORITY=9\nin :: FromNet("in_port=net0,ip,nw_dst=10.9.0.2")\n'
             'in -> a :: Counter {hosts=h1} -> b :: Counter {hosts=h2} -> ToNet("net1")\n')

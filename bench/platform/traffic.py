@@ -8,16 +8,12 @@ turns in each round, so that all meet the same disturbances; the table shows the
 """
 
 import argparse
-import json
-import shutil
 import subprocess
 import sys
-import time
 
-from measuring import OWN_BUILD, PlacedPlatform, chain, machine, median, table
+from measuring import PlacedPlatform, chain, machine, median, table
+from streams import PEER, PORT, load, start_servers, tcp
 
-LOAD = str(OWN_BUILD / "bench/platform/udp-load")
-PEER, PORT, TCP_PORT = "10.9.0.2", "7007", "5201"
 # what it is called: the hosts in turn, the number of modules
 CASES = {
     "none": ([], 0),
@@ -31,24 +27,6 @@ CASES = {
 }
 USUAL = "none,1 module,3 modules"
 SIZES = (64, 1400)
-
-
-def load(platform, *argv):
-    done = platform.run_in("net0", LOAD, *argv, timeout=60)
-    if done.returncode:
-        raise RuntimeError(f"udp-load {' '.join(argv)}: {done.stderr.strip()}")
-    return [float(word) for word in done.stdout.split()]
-
-
-def tcp(platform, seconds):
-    """Mbit/s of one TCP stream, or None without iperf3."""
-    if not shutil.which("iperf3"):
-        return None
-    done = platform.run_in("net0", "iperf3", "--json", "--client", PEER, "--port", TCP_PORT, "--time", str(seconds), timeout=60)
-    answer = json.loads(done.stdout or "{}")
-    if "end" not in answer or answer.get("error"):
-        raise RuntimeError(f"iperf3: {answer.get('error') or done.stderr.strip()}")
-    return answer["end"]["sum_received"]["bits_per_second"] / 1e6
 
 
 def measure(platform, name, seconds):
@@ -67,17 +45,6 @@ def measure(platform, name, seconds):
             raise RuntimeError(f"{name}: the traffic did not go through the modules: {seen}")
         platform.client.delete_allocation(allocation)
     return result
-
-
-def start_servers(platform):
-    # The network port's own address resolution must be done before the first request steers IP away.
-    platform.address("net0", "10.9.0.1/24")
-    platform.address("net1", f"{PEER}/24")
-    servers = [platform.start_in("net1", LOAD, "answer", PORT)]
-    if shutil.which("iperf3"):
-        servers.append(platform.start_in("net1", "iperf3", "--server", "--port", TCP_PORT))
-    time.sleep(1)
-    return servers
 
 
 def show(results):
