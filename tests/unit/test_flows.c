@@ -109,7 +109,8 @@ test_random(void)
             frame[12] = six ? 0x86 : 8;
             frame[13] = six ? 0xdd : 0;
             if (length > 20) {
-                frame[six ? 20 : 14] = six ? (uint8_t[]) { 0, 43, 44, 60 }[random() % 4] : (uint8_t) (0x40 | random() % 16);
+                static const uint8_t extensions[] = { 0, 43, 44, 60 };
+                frame[six ? 20 : 14] = (uint8_t) (six ? extensions[random() % 4] : 0x40 | random() % 16);
             }
         }
         flows_count(f, frame, length);
