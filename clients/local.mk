@@ -1,6 +1,6 @@
 # The command flowstream and the Python package behind it.  Python needs no building, but the package is copied to where the
 # command looks for it, so that a build is used like an installation.
-PYTHON_MODULES = __init__ cli client embedded errors fabric folder netns pcap ports processes topology trail words
+PYTHON_MODULES = __init__ cli client embedded errors fabric folder netns pcap ports processes staged topology trail words
 PYTHON_FILES = $(PYTHON_MODULES:%=lib/flowstream/python/flowstream/%.py)
 PLATFORM_FILES = $(PLATFORMS:%=lib/flowstream/platforms/%.xml)
 
@@ -32,3 +32,10 @@ install-clients: bin/flowstream $(PYTHON_FILES) $(PLATFORM_FILES)
 	$(INSTALL_DATA) $(srcdir)/clients/completion/flowstream.bash \
 	    "$(DESTDIR)$(datadir)/bash-completion/completions/flowstream"
 .PHONY: install-clients
+
+bin_PROGRAMS += bin/flowstream-sign
+bin_flowstream_sign_SOURCES = clients/sign.c
+bin_flowstream_sign_CPPFLAGS = $(AM_CPPFLAGS) $(SODIUM_CFLAGS)
+bin_flowstream_sign_LDFLAGS = $(PROGRAM_LDFLAGS)
+bin_flowstream_sign_LDADD = -lflowstream-core $(SODIUM_LIBS)
+bin_flowstream_sign_DEPENDENCIES = lib/libflowstream-core.so

@@ -19,7 +19,7 @@ static void check_node(struct check *, uint32_t node, uint32_t *users);
 void
 check_ports(struct check *check)
 {
-    uint32_t *users = arena_array(check->arena, (size_t) check->limits.ports + 1, sizeof *users); /* port to link + 1 */
+    uint32_t *users = arena_array(check->work, (size_t) check->limits.ports + 1, sizeof *users); /* port to link + 1 */
     for (size_t i = 0; i < check->n_nodes; i++) {
         if (check->facts[i].type) {
             diagnostics_mute(check->diagnostics, check->facts[i].again);

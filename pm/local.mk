@@ -20,7 +20,7 @@ bin_flowstream_module_LDADD = $(SECCOMP_LIBS)
 bin_flowstream_module_DEPENDENCIES = lib/libflowstream-pm.so
 
 # Module types: one source a type.
-TYPES = counter mirror firewall classifier
+TYPES = counter mirror firewall classifier rewrite
 TYPE_FILES = $(TYPES:%=lib/flowstream/types/%.so)
 LOADABLES += $(TYPES:%=types/%)
 

@@ -4,16 +4,25 @@
 
 #include <flowstream/method.h>
 
+#include "core/util.h"
 #include "daemons/resource/byhand.h"
 #include "daemons/resource/options.h"
 
 enum { DEFAULT_WAIT_SECONDS = 30 };
 
+/* Done; the message is for what the language warns of. */
 static void
-answer_for(struct fs_call *call, int id, const char *state, const char *message)
+answer_installed(struct fs_call *call, int id, const char *warnings)
+{
+    struct fs_reply reply = { .message = *warnings ? fs_xstrdup(warnings) : NULL, .value = fs_int(id) };
+    fs_call_reply(call, &reply);
+}
+
+static void
+answer_for(struct fs_call *call, int id, const char *state, const char *message, const char *warnings)
 {
     if (!strcmp(state, "installed")) {
-        fs_call_return(call, fs_int(id));
+        answer_installed(call, id, warnings);
     } else {
         fs_call_not_ready(call, fs_int(id), "allocation %d is %s%s%s", id, state, *message ? ": " : "", message);
     }
@@ -33,12 +42,13 @@ run(struct fs_call *call)
     char *error = NULL;
     bool again = false;
     name = *name ? name : fs_get_string(fs_get(request, "headers"), "NAME", "");
+    const char *warnings = fs_get_string(request, "warnings", "");
     int id = resource_new_allocation(r, text, name, key, "operator", request, &again, &error);
     if (!id) {
         fs_call_fail(call, "%s", error);
     } else if (again) {
         xmlrpc_value *doc = resource_allocation(r, id);
-        answer_for(call, id, fs_get_string(doc, "state", "gone"), fs_get_string(doc, "message", ""));
+        answer_for(call, id, fs_get_string(doc, "state", "gone"), fs_get_string(doc, "message", ""), warnings);
         fs_free(doc);
     } else {
         resource_begin_install(call, id, fs_get_double(options, "wait", DEFAULT_WAIT_SECONDS), true);
@@ -50,7 +60,7 @@ run(struct fs_call *call)
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "install_allocation",
-    .help = "Installs an allocation request: starts its modules on hosts and steers its traffic through them. Answers the id of the allocation; with code -1 the id of one that "
+    .help = "Installs an allocation request: starts its modules on hosts and steers its traffic through them. Answers the id of the allocation, in the message what the language warns of; with code -1 the id of one that "
             "is still being installed when the wait is over. A request with mistakes is refused with all of them, and nothing is changed. When a step fails, all is undone.",
     .params = { { "alloc", "string", "the request, in the allocation language" },
                 { "options", "struct?", "wait: seconds (default 30, 50 at most); name: what people call it; file: the name for messages about the text; key: the same key and text again answer the same allocation; "

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "core/util.h"
 #include "daemons/resource/byhand.h"
 #include "daemons/resource/resource.h"
 
@@ -11,11 +12,11 @@ enum { DELETE_MS = 50000 };
 static void
 answer_installed(struct fs_call *call, int id, bool with_id)
 {
-    if (with_id) {
-        fs_call_return(call, fs_int(id));
-    } else {
-        fs_call_return(call, fs_nil());
-    }
+    xmlrpc_value *doc = resource_allocation(fs_call_state(call), id);
+    const char *warnings = fs_get_string(fs_get(doc, "request"), "warnings", "");
+    struct fs_reply reply = { .message = *warnings ? fs_xstrdup(warnings) : NULL, .value = with_id ? fs_int(id) : fs_nil() };
+    fs_call_reply(call, &reply);
+    fs_free(doc);
 }
 
 void

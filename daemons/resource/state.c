@@ -186,13 +186,26 @@ enter(struct resource *r, xmlrpc_value *doc, char **error)
     return id;
 }
 
+/* A request as text.  What the language warned of is left out: it names the file, which may be another. */
+static char *
+encode(const xmlrpc_value *request, size_t *size)
+{
+    xmlrpc_value *copy = fs_set(fs_copy(request), "warnings", fs_string(""));
+    char *text = fs_xmlrpc_encode_value(copy, size);
+    fs_free(copy);
+    return text;
+}
+
 /* Was it made from the same text, with the same parameters and included texts? */
 static bool
 is_same_request(const struct allocation *a, const char *text, const xmlrpc_value *request)
 {
+    if (strcmp(fs_get_string(a->doc, "text", ""), text) || !fs_is(fs_get(a->doc, "request"), XMLRPC_TYPE_STRUCT)) {
+        return false;
+    }
     size_t sizes[2];
-    char *ours = fs_xmlrpc_encode_value(fs_get(a->doc, "request"), &sizes[0]), *theirs = fs_xmlrpc_encode_value(request, &sizes[1]);
-    bool same = !strcmp(fs_get_string(a->doc, "text", ""), text) && sizes[0] == sizes[1] && !memcmp(ours, theirs, sizes[0]);
+    char *ours = encode(fs_get(a->doc, "request"), &sizes[0]), *theirs = encode(request, &sizes[1]);
+    bool same = sizes[0] == sizes[1] && !memcmp(ours, theirs, sizes[0]);
     free(ours);
     free(theirs);
     return same;

@@ -38,7 +38,7 @@ struct fs_lang_type {
     uint32_t min_inputs, max_inputs;
     uint32_t min_outputs, max_outputs;
     const struct fs_lang_argument *arguments; /* NULL: its arguments are for check_args() alone */
-    size_t n_arguments;
+    size_t n_arguments;                       /* 0 with a table: it takes none, and check_args() is not asked */
 };
 
 /* The value of a parameter of the request. */

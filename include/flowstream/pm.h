@@ -177,6 +177,7 @@ FS_API const char *const *fs_basesys_names(void);
 /* A module type loaded for checking arguments or describing it.  'type' is valid until fs_type_unload(). */
 struct fs_type {
     const struct fs_module_type *type;
+    const struct fs_lang_argument *arguments; /* its FS_MODULE_ARGUMENTS (module.h); NULL: it has none */
     void *handle;
 };
 

@@ -20,6 +20,7 @@ struct surroundings {
     struct fs_lang_env env;
     xmlrpc_value *types;        /* as list_types answers */
     struct fs_lang_type *rows;
+    struct fs_lang_argument **arguments; /* of each row, or NULL */
     const char **ports, **hosts;
     struct fs_lang_parameter *parameters;
     const xmlrpc_value *files;  /* name to text: what the request may include */
@@ -105,6 +106,24 @@ read_parameters(struct surroundings *s, const xmlrpc_value *given)
     return NULL;
 }
 
+/* The arguments of a type that says which it takes, for row 'i'. */
+static void
+read_arguments(struct surroundings *s, size_t i, const xmlrpc_value *list)
+{
+    size_t n = fs_size(list);
+    struct fs_lang_argument *rows = list ? fs_xcalloc(n + 1, sizeof *rows) : NULL;
+    for (size_t k = 0; k < n; k++) {
+        const xmlrpc_value *a = fs_item(list, k);
+        rows[k] = (struct fs_lang_argument) { .name = fs_get_string(a, "name", ""),
+                                              .unit = fs_get_string(a, "unit", NULL),
+                                              .minimum = fs_get_double(a, "minimum", 0),
+                                              .maximum = fs_get_double(a, "maximum", 0),
+                                              .required = fs_get_bool(a, "required", false) };
+    }
+    s->rows[i].arguments = s->arguments[i] = rows;
+    s->rows[i].n_arguments = n;
+}
+
 /* Fill in 's'; NULL or why it cannot be. */
 static char *
 look_around(struct surroundings *s)
@@ -120,6 +139,9 @@ look_around(struct surroundings *s)
     fs_reply_clear(&reply);
     size_t n = fs_size(s->types);
     s->rows = fs_xcalloc(n, sizeof *s->rows);
+    s->arguments = fs_xcalloc(n + 1, sizeof *s->arguments);
+    s->env.types = s->rows;
+    s->env.n_types = n;
     for (size_t i = 0; i < n; i++) {
         const xmlrpc_value *t = fs_item(s->types, i);
         s->rows[i] = (struct fs_lang_type) { .name = fs_get_string(t, "name", ""),
@@ -127,6 +149,7 @@ look_around(struct surroundings *s)
                                              .max_inputs = limit(t, "max_inputs"),
                                              .min_outputs = limit(t, "min_outputs"),
                                              .max_outputs = limit(t, "max_outputs") };
+        read_arguments(s, i, fs_get(t, "named_arguments"));
     }
     resource_placing_begin(fs_call_state(s->call));
     const struct fs_platform *p = resource_platform(fs_call_state(s->call));
@@ -141,8 +164,6 @@ look_around(struct surroundings *s)
         }
     }
     resource_placing_end(fs_call_state(s->call));
-    s->env.types = s->rows;
-    s->env.n_types = n;
     s->env.check_match = check_match;
     s->env.check_args = check_args;
     s->env.aux = s;
@@ -169,6 +190,10 @@ forget(struct surroundings *s)
     free(s->ports);
     free(s->hosts);
     free(s->parameters);
+    for (size_t i = 0; i < s->env.n_types; i++) {
+        free(s->arguments[i]);
+    }
+    free(s->arguments);
     free(s->rows);
     fs_free(s->types);
     free(s->failed);
