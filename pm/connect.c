@@ -19,7 +19,7 @@ enum { LOCK_STEP_US = 2000 };
 
 /* The ports that a module is to have; room for all that one may have. */
 struct ports {
-    struct fs_port_spi inputs[FS_PATHS_MAX], outputs[FS_PORTS_MAX];
+    struct fs_port_spi inputs[FS_PATHS_MAX], outputs[FS_PATHS_MAX];
     size_t n_inputs, n_outputs;
 };
 

@@ -8,7 +8,7 @@ lib_libflowstream_pm_so_LDFLAGS = $(SHARED_LDFLAGS) -Wl,-soname,libflowstream-pm
 lib_libflowstream_pm_so_LDADD = $(PCAP_LIBS)
 
 bin_PROGRAMS += bin/flowstream-mux bin/flowstream-module
-bin_flowstream_mux_SOURCES = pm/mux.c pm/mux.h pm/mux_forward.c pm/mux_control.c pm/mux_trunk.c pm/flows.c pm/flows.h pm/nsh.c pm/nsh.h pm/ring.c pm/ring.h \
+bin_flowstream_mux_SOURCES = pm/mux.c pm/mux.h pm/mux_forward.c pm/mux_control.c pm/mux_trunk.c pm/flows.c pm/flows.h pm/nsh.c pm/nsh.h pm/spread.c pm/spread.h pm/ring.c pm/ring.h \
     pm/channel.c pm/spec.c pm/process.c pm/util.c
 bin_flowstream_mux_LDFLAGS = $(PROGRAM_LDFLAGS)
 

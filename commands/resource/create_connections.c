@@ -20,7 +20,9 @@ bind_module(struct resource *r, xmlrpc_value *node)
     xmlrpc_value *doc = resource_module_by_hand(r, name);
     const xmlrpc_value *own = fs_item(fs_get(fs_get(doc, "request"), "nodes"), 0), *module = fs_item(fs_get(fs_get(doc, "plan"), "modules"), 0);
     char *why = NULL;
-    if (!doc) {
+    if (fs_get(node, "element")) {
+        why = fs_xasprintf("%s asks for several instances: a module by hand is one; make so many and connect each", fs_get_string(node, "element", ""));
+    } else if (!doc) {
         char *names = resource_modules_by_hand(r);
         why = fs_xasprintf("there is no module '%s' made by create_pm%s%s", name, *names ? "; there are " : "", names);
         free(names);
@@ -113,6 +115,12 @@ enter(struct fs_call *call, const char *text, const xmlrpc_value *request)
     free(name);
 }
 
+static bool
+is_reserved(int table)
+{
+    return table == RESOURCE_TABLE_SPREAD || table == RESOURCE_TABLE_CHOOSE || table == RESOURCE_TABLE_FORWARD;
+}
+
 static void
 run(struct fs_call *call)
 {
@@ -123,9 +131,9 @@ run(struct fs_call *call)
         char *names = resource_switch_names(fs_call_state(call));
         fs_call_fail(call, "create_connections: parameter 1 (switch_name): the platform has no switch '%.64s'; it has %s", name, names);
         free(names);
-    } else if (table < 0 || table > RESOURCE_TABLE_LAST || table == RESOURCE_TABLE_FORWARD) {
-        fs_call_fail(call, "create_connections: parameter 2 (switch_table_id): %d: 0 to %d are possible, but not %d, which forwards tagged packets", table,
-                     RESOURCE_TABLE_LAST, RESOURCE_TABLE_FORWARD);
+    } else if (table < 0 || table > RESOURCE_TABLE_LAST || is_reserved(table)) {
+        fs_call_fail(call, "create_connections: parameter 2 (switch_table_id): %d: 0 to %d are possible, but not %d and %d, which spread packets over instances, and %d, which "
+                     "forwards tagged packets", table, RESOURCE_TABLE_LAST, RESOURCE_TABLE_SPREAD, RESOURCE_TABLE_CHOOSE, RESOURCE_TABLE_FORWARD);
     } else {
         xmlrpc_value *request = compile(call, node, table, text);
         if (request) {
@@ -142,7 +150,7 @@ FS_COMMAND = {
     .help = "Leads traffic through modules that create_pm has started. The text is an allocation request whose modules are declared as they were made; ports that it leaves out stay as "
             "they are. It is listed as an allocation of kind \"connections\" and stays until delete_connections.",
     .params = { { "switch_name", "string", "the switch at whose network ports traffic comes in" },
-                { "switch_table_id", "int", "the table of that switch for the rules that let traffic in: 10 is where those of other requests are, 20 is reserved" },
+                { "switch_table_id", "int", "the table of that switch for the rules that let traffic in: 10 is where those of other requests are; 12, 14 and 20 are reserved" },
                 { "alloc", "string", "what is connected, in the allocation language" } },
     .returns = "nil",
     .run = run,

@@ -10,7 +10,7 @@
 
 #include "daemons/resource/resource.h"
 
-enum { RESOURCE_TABLE_CLASSIFY = 10, RESOURCE_TABLE_FORWARD = 20, RESOURCE_TABLE_LAST = 253 };
+enum { RESOURCE_TABLE_CLASSIFY = 10, RESOURCE_TABLE_SPREAD = 12, RESOURCE_TABLE_CHOOSE = 14, RESOURCE_TABLE_FORWARD = 20, RESOURCE_TABLE_LAST = 253 };
 
 /* "request", "module" or "connections". */
 FS_API const char *resource_kind(const xmlrpc_value *request);

@@ -114,11 +114,6 @@ add_node(struct fs_services_builder *b, const xmlrpc_value *node, char **error)
 {
     const char *name = fs_get_string(node, "name", "");
     if (is_kind(node, "module")) {
-        if (fs_get_int(node, "instances", 1) > 1) {
-            *error = fs_xasprintf("%s asks for %d instances: this platform runs one of each module and does not spread traffic over several", name,
-                                  fs_get_int(node, "instances", 1));
-            return ENOTSUP;
-        }
         return fs_services_add_pm(b, name, amount(fs_get_double(node, "cpu", RESOURCE_MODULE_CPU)),
                                   amount(fs_get_double(node, "mem", RESOURCE_MODULE_MEM)), error);
     }
@@ -140,7 +135,7 @@ add_flow_to_service(struct fs_services_builder *b, const xmlrpc_value *flow, cha
 {
     char *from = source_name(flow);
     const char *io = fs_get_string(flow, "io", "");
-    int e = *io ? fs_services_add_source(b, from, io, error) : 0;
+    int e = *io && fs_get_int(flow, "choice", 1) == 1 ? fs_services_add_source(b, from, io, error) : 0; /* several choices, one source */
     e = e ? e : fs_services_add_link(b, from, fs_get_string(flow, "to", ""),
                                      amount(fs_get_double(flow, "rate", RESOURCE_FLOW_RATE)), error);
     free(from);
@@ -233,14 +228,23 @@ whole_mb(double mb)
     return whole < mb ? whole + 1 : whole;
 }
 
+/* What the module host calls a module: "a7.fw", or of several instances "a7.fw:2"; what runs already has its name. */
+static xmlrpc_value *
+process_name(int id, const xmlrpc_value *node)
+{
+    const char *element = fs_get_string(node, "element", NULL), *process = fs_get_string(node, "process", NULL);
+    return process ? fs_string(process)
+           : element ? fs_stringf("a%d.%s:%d", id, element, fs_get_int(node, "instance", 0))
+                     : fs_stringf("a%d.%s", id, fs_get_string(node, "name", ""));
+}
+
 static xmlrpc_value *
 make_module(int id, const xmlrpc_value *request, const xmlrpc_value *node, const char *host)
 {
     const char *name = fs_get_string(node, "name", "");
     xmlrpc_value *m = fs_struct();
-    const char *process = fs_get_string(node, "process", "");
-    fs_set(m, "name", *process ? fs_string(process) : fs_stringf("a%d.%s", id, name));
-    fs_set(m, "existing", fs_bool(*process != '\0')); /* it runs already: its ports are connected, nothing else */
+    fs_set(m, "name", process_name(id, node));
+    fs_set(m, "existing", fs_bool(fs_get(node, "process"))); /* it runs already: its ports are connected, nothing else */
     fs_set(m, "node", fs_string(name));
     fs_set(m, "type", fs_string(fs_get_string(node, "type", "")));
     fs_set(m, "args", fs_string(fs_get_string(node, "args", "")));

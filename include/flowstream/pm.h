@@ -21,7 +21,7 @@
 #include <flowstream/module.h>
 
 #define FS_PORTS_MAX 64u         /* ports of a module on either side */
-#define FS_PATHS_MAX 1024u       /* service paths that lead into one module */
+#define FS_PATHS_MAX 1024u       /* service paths that lead into one module, and out of it */
 #define FS_SPI_MAX 0xffffffu     /* a service path identifier has 24 bits */
 #define FS_MODULE_NAME_MAX 100u  /* bytes of a module's name */
 #define FS_MODULE_ARGS_MAX 32768u /* bytes of a module's arguments */
@@ -76,7 +76,9 @@ struct fs_module_spec {
     unsigned mem;        /* MB, 0: no limit */
     const struct fs_port_spi *inputs; /* a port may have several paths, a path only one port */
     size_t n_inputs;
-    const struct fs_port_spi *outputs; /* one path a port; the ports are 0 ... n_outputs - 1; spi 0: not connected, what is sent there is dropped */
+    /* Each port from 0 to the last has a path, or several: those lead to the instances of the next module, the first to the first, and the multiplexer
+     * chooses by flow.  spi 0: not connected, what is sent there is dropped. */
+    const struct fs_port_spi *outputs;
     size_t n_outputs;
 };
 

@@ -50,7 +50,8 @@ FS_TASK = {
     .help = "Starts a processing module in a process of its own on this host and connects it, or leaves nothing behind.",
     .params = { { "pm", "struct",
                   "name, type, args, basesys, owner (id of the allocation), cpu (cores, 0: no limit), mem (MB, 0: no limit), inputs and outputs (arrays of {port, "
-                  "spi}: the service path that leads to the port, or from it; 0: an output that is not connected)" } },
+                  "spi}: the service path that leads to the port, or from it; 0: an output that is not connected; where an output has several, each flow takes "
+                  "one, by a hash of its addresses and ports modulo their number)" } },
     .returns = "nil",
     .undo = "delete_pm",
     .run = run,

@@ -328,12 +328,15 @@ run(struct fs_call *call)
         free(said);
     } else {
         const struct fs_request *chosen = choose(request, fs_get_string(fs_call_param(call, 0), "request", ""), &why);
-        if (chosen) {
+        xmlrpc_value *value = chosen ? request_value(chosen) : NULL;
+        why = why ? why : resource_write_instances(value);
+        if (!why) {
             char *warnings = fs_diagnostics_text(diagnostics, false);
-            fs_call_return(call, fs_set(request_value(chosen), "warnings", fs_string(warnings)));
+            fs_call_return(call, fs_set(value, "warnings", fs_string(warnings)));
             free(warnings);
         } else {
             fs_call_fail(call, "%s", why);
+            fs_free(value);
         }
     }
     fs_request_destroy(request);
@@ -345,8 +348,8 @@ run(struct fs_call *call)
 FS_TASK = {
     FS_IS_TASK,
     .name = "compile_request",
-    .help = "Checks the text of a request against the language, the installed types, the switch's matches and the platform's ports. Answers the request as a struct, or "
-            "fails with all mistakes, each with its line and column.",
+    .help = "Checks the text of a request against the language, the installed types, the switch's matches and the platform's ports. Answers the request as a struct, "
+            "with a module of several instances written out as so many modules, or fails with all mistakes, each with its line and column.",
     .params = { { "parameter", "struct", "text; optional: file: the name for messages, parameters: struct of strings, files: struct of texts that it may "
                                        "include, request: which of several, partial: ports of modules may stay unconnected, and arguments "
                                        "are not looked at" } },

@@ -56,6 +56,8 @@ def test_refusals(p, s):
     refused("delete_pm: unknown", ["nobody"], s.delete_pm({"name": "nobody"}))
     refused("create_connections: unknown switch", ["tor9", "tor0"], s.create_connections("tor9", 10, FIRST))
     refused("create_connections: the table of tagged packets", ["20"], s.create_connections("tor0", 20, FIRST))
+    refused("create_connections: a table that spreads packets", ["12"], s.create_connections("tor0", 12, FIRST))
+    refused("create_connections: instances", ["count asks for several instances"], s.create_connections("tor0", 10, FIRST.replace("count :: Counter", "count :: Counter {instances=2}")))
     refused("create_connections: no such table", ["254"], s.create_connections("tor0", 254, FIRST))
     refused("create_connections: modules that nobody made", ["create_pm", "count"], s.create_connections("tor0", 10, FIRST))
     refused("create_connections: a text with a mistake", ["connections:1:", "Contour", "^"], s.create_connections("tor0", 10, 'a :: Contour; b :: ToNet("net1"); a -> b'))

@@ -237,6 +237,20 @@ def test_chains(tests, platform):
         passes(tests, platform, "net1", good + names, {"net0": good + names}, "two-requests.flow back")
 
 
+def test_instances(tests, platform):
+    """Both directions of twenty connections, of which each instance has some."""
+    near, far = [f"10.0.{i}.1" for i in range(20)], "8.8.8.8"
+    there = [one(name, source=source, to=far) for source in near for one, name in ((lambda *a, **k: web(80, *a, **k), "page"), (ping, "ping"))]
+    back = [one(name, source=far, to=to) for to in near for one, name in ((lambda *a, **k: web(80, *a, **k), "page"), (ping, "ping"))]
+    bad = [web(25, "mail", source=source, to=far) for source in near]
+    with Installed(platform, example("instances")) as request:
+        passes(tests, platform, "net0", there + bad, {"net1": there}, "instances.flow there")
+        passes(tests, platform, "net1", back, {"net0": back}, "instances.flow back")
+        request.balanced(tests, platform, "instances.flow")
+        counts = [platform.modules(request.number)[f"{name}[{i}]"]["in"] for name in ("guard", "sort") for i in (1, 2, 3)]
+        tests.check(all(counts) and (sum(counts[:3]), sum(counts[3:])) == (100, 80), "instances.flow: each instance had its share", counts)
+
+
 def test_choices(tests, platform):
     """Traffic that is told apart: by class, by exit, by priority, or only counted."""
     staff, guests, unknown = "10.0.1.7", "10.0.2.7", "10.0.3.7"
@@ -382,7 +396,7 @@ def main():
     need_root_of_namespaces()
     tests = Tests()
     with Platform() as platform:
-        for story in (test_document, test_web, test_mirror, test_split, test_chains, test_choices, test_rewrite, test_every_kind, test_traces, test_command):
+        for story in (test_document, test_web, test_mirror, test_split, test_chains, test_instances, test_choices, test_rewrite, test_every_kind, test_traces, test_command):
             with tests.story(story.__name__):
                 story(tests, platform)
     tests.same(platform.leftovers, [], "nothing is left")

@@ -269,6 +269,25 @@ def test_types(host, trunk):
               '%s("%s") is refused, by the checker too, and leaves nothing' % (kind, args), why)
 
 
+def test_spread(host, trunk):
+    """A port with several paths: each flow takes one of them, in order; a path to a module of the same host is as good as one to the trunk."""
+    check(host.start("s", "Mirror", inputs="0:80", outputs="0:81,0:82,0:83,1:84")[0] == 0 and
+          host.start("i2", "Counter", inputs="0:82", outputs="0:85")[0] == 0, "an output with three paths, one of them to a module of this host")
+    flows, rounds = 60, 5
+    sent = {port: [udp(port, b"%d %d" % (port, i) + bytes(20)) for i in range(rounds)] for port in range(1, flows + 1)}
+    went, copies = {}, []
+    for i in range(rounds):
+        for port in sent:
+            trunk.send(80, sent[port][i])
+        for spi, frame in trunk.receive_all(2 * flows):
+            copies.append(frame) if spi == 84 else went.setdefault(struct.unpack(">H", frame[36:38])[0], []).append((spi, frame))
+    check(trunk.silent() and {port: [frame for _, frame in got] for port, got in went.items()} == sent, "each frame leaves once, in order within its flow")
+    chosen = {port: {spi for spi, _ in got} for port, got in went.items()}
+    check(all(len(paths) == 1 for paths in chosen.values()) and set.union(*chosen.values()) == {81, 83, 85}, "each flow keeps to one path, and each path has flows", chosen)
+    check(len(copies) == flows * rounds and host.counters("i2")["in"] == sum(rounds for paths in chosen.values() if paths == {85}),
+          "the other output of the module has all, the instance here those of its path")
+
+
 def ones(data):
     """The sum of 16-bit words that checksums are made of."""
     total = sum(struct.unpack(">%dH" % (len(data) // 2 + len(data) % 2), data + bytes(len(data) % 2)))
@@ -363,6 +382,8 @@ def test_local(host, trunk):
     check(code == 1 and why == "xen.clickos is not offered here; this host offers: linux.process", "another base system is refused", why)
     code, _, why = host.start("x", "Counter", inputs="0:59", outputs="0:60,1:61")
     check(code == 1 and "cannot have 1 inputs and 2 outputs" in why, "more outputs than the type has are refused", why)
+    code, _, why = host.start("x", "Mirror", inputs="0:59", outputs="0:60,2:61")
+    check(code == 1 and "output port 1 has no service path" in why, "an output port without a path is refused", why)
     code, _, why = host.start("x", "Nosuch")
     check(code == 1 and "nosuch.so" in why and "x" not in host.list(), "an unknown type is refused", why)
     n = 20000
@@ -586,7 +607,7 @@ def main():
     try:
         make_trunk()
         trunk = Trunk()
-        for test in (test_passing, test_types, test_rewrite, test_local, test_stuck, test_hostile_rings, test_isolation, test_hostile_types, test_restart):
+        for test in (test_passing, test_types, test_rewrite, test_spread, test_local, test_stuck, test_hostile_rings, test_isolation, test_hostile_types, test_restart):
             test(host, trunk)
         test_end(host)
     finally:
