@@ -100,31 +100,22 @@ hostmux_connect(const struct fs_host_env *env, const char *name, int64_t end, ch
 static int
 connect_living(const struct fs_host_env *env, int64_t end, char **error)
 {
-    struct fs_module_info *list;
-    char *known = NULL;
+    struct fs_module_tally *list;
     size_t n;
-    int err = hostmux_ask(env, "processes", NULL, 0, &known, end, error);
-    if (!err) {
-        err = fs_module_list(env, &list, &n);
+    char *why = NULL;
+    int err = fs_module_tallies(env, &list, &n, pm_left(end), &why);
+    if (!err && why) {
+        err = pm_fail(error, EIO, "%s", why);
     }
     for (size_t i = 0; !err && i < n; i++) {
-        size_t length = strlen(list[i].process);
-        bool connected = false;
-        for (size_t k = 0; k < i && !connected; k++) { /* its process had its turn */
-            connected = !strcmp(list[k].process, list[i].process);
-        }
-        for (const char *line = known; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
-            connected |= !strncmp(line, list[i].process, length) && line[length] == '\n';
-        }
-        if (list[i].running && !connected) {
+        bool turn_over = i > 0 && !strcmp(list[i].process, list[i - 1].process); /* modules of a process are connected together */
+        if (list[i].running && !list[i].connected && !turn_over) {
             int64_t share = pm_now() + pm_left(end) / 2;
             (void) hostmux_connect(env, list[i].process, share, NULL);
         }
     }
-    if (!err) {
-        fs_module_list_free(list, n);
-    }
-    free(known);
+    fs_module_tallies_free(list, n);
+    free(why);
     return err;
 }
 
@@ -216,7 +207,7 @@ static bool
 answers(const struct fs_host_env *env, int64_t end)
 {
     char *reply;
-    int err = hostmux_ask(env, "processes", NULL, 0, &reply, end, NULL);
+    int err = hostmux_ask(env, "statistics", NULL, 0, &reply, end, NULL);
     free(reply);
     return err == 0;
 }
