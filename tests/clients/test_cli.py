@@ -157,6 +157,7 @@ class Calls(support.Scratch):
         self.assertIn("\nrules of tor0:\n  table=10,actions=one\n  table=20,actions=two\n", self.flowstream("show", "3", "--rules").stdout)
         self.assertEqual(self.flowstream("show", "3", "--watch", "--json").returncode, 2)
         self.assertEqual(self.flowstream("show", "3", "--watch", "--dot").returncode, 2)
+        self.assertEqual(self.flowstream("tasks", "--watch", "--json").returncode, 2)
 
     def test_dot(self):
         """show --dot is a graph whose names cannot break it"""
