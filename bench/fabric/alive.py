@@ -14,14 +14,14 @@ import time
 from crowd import RoomyPlatform, cpu_of, grow, modules, processes
 from footprint import memory
 from measuring import machine, median, table
-from streams import PEER, PORT, load, start_servers, tcp
+from streams import PEER, PORT, load, start_servers, tcp, warm
 
 MEASURED = ('NAME=measured\nPRIORITY=9\nin :: FromNet("in_port=net0,ip,nw_dst=10.9.0.2")\n'
             'in -> a :: Counter {hosts=h1} -> b :: Counter {hosts=h2} -> ToNet("net1")\n')
 
 
 def measure(platform, seconds):
-    load(platform, "ask", PEER, PORT, "0.2")  # addresses are known, the switches' caches are warm
+    warm(platform)
     trips, middle, tail, _ = load(platform, "ask", PEER, PORT, str(seconds))
     packets, lost = load(platform, "send", PEER, PORT, "64", str(seconds))
     return {"trips": trips, "median": middle, "99": tail, "packets": packets, "lost": lost, "tcp": tcp(platform, seconds)}
