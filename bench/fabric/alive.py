@@ -4,7 +4,8 @@
 usage: alive.py [--allocations N] [--rounds N] [--seconds S]
 
 Two platforms, both alive: on one the measured request is alone, on the other it is one of the crowd.  Traffic goes from net0 through its two modules on two hosts to net1, and straight back; the
-same traffic without any request (the ports of the first platform) is measured beside it.  The cases take turns, so that all meet the same disturbances.
+same traffic without any request (the ports of the first platform) is measured beside it.  The cases take turns, so that all meet the same disturbances.  Processor time a packet (of switch,
+multiplexers and modules) says on a busy machine what rates cannot.
 """
 
 import argparse
@@ -14,17 +15,26 @@ import time
 from crowd import RoomyPlatform, cpu_of, grow, modules, processes
 from footprint import memory
 from measuring import machine, median, table
-from streams import PEER, PORT, load, start_servers, tcp
+from streams import PEER, PORT, load, start_servers, tcp, warm
 
 MEASURED = ('NAME=measured\nPRIORITY=9\nin :: FromNet("in_port=net0,ip,nw_dst=10.9.0.2")\n'
             'in -> a :: Counter {hosts=h1} -> b :: Counter {hosts=h2} -> ToNet("net1")\n')
 
 
+def forwarding(platform):
+    """Processor seconds so far of all that packets go through: switch, multiplexers, the modules of the measured request."""
+    pids = [pid for name, pid in processes(platform) if name == "ovs-vswitchd" or name.startswith("mux ")]
+    pids += [int(file.read_text().split()[0]) for file in (platform.dir / "hosts").glob(f"*/modules/a{platform.measured}.*/pid")]
+    return sum(cpu_of(pid) for pid in pids)
+
+
 def measure(platform, seconds):
-    load(platform, "ask", PEER, PORT, "0.2")  # addresses are known, the switches' caches are warm
+    warm(platform)
     trips, middle, tail, _ = load(platform, "ask", PEER, PORT, str(seconds))
+    busy = forwarding(platform)
     packets, lost = load(platform, "send", PEER, PORT, "64", str(seconds))
-    return {"trips": trips, "median": middle, "99": tail, "packets": packets, "lost": lost, "tcp": tcp(platform, seconds)}
+    busy = (forwarding(platform) - busy) / max(1, packets * seconds)
+    return {"trips": trips, "median": middle, "99": tail, "packets": packets, "lost": lost, "cost": busy * 1e6, "tcp": tcp(platform, seconds)}
 
 
 def through(platform, seconds):
@@ -38,6 +48,7 @@ def through(platform, seconds):
 def without(platform, seconds):
     """The same ports while nothing is installed."""
     platform.client.delete_allocation(platform.measured)
+    platform.measured = 0
     result = measure(platform, seconds)
     platform.measured = platform.client.install_allocation(MEASURED)
     return result
@@ -48,9 +59,9 @@ def show_traffic(results):
     for name, rounds in results.items():
         def middle(key):
             return median(r[key] for r in rounds)
-        rows.append([name, f"{middle('median'):.0f}", f"{middle('99'):.0f}", f"{middle('packets'):.0f}", int(sum(r["lost"] for r in rounds)),
+        rows.append([name, f"{middle('median'):.0f}", f"{middle('99'):.0f}", f"{middle('packets'):.0f}", f"{middle('cost'):.1f}", int(sum(r["lost"] for r in rounds)),
                      "no iperf3" if rounds[0]["tcp"] is None else f"{middle('tcp'):.0f}"])
-    table(["net0 to net1", "round trip us", "99 % us", "packets/s, 64 bytes", "lost", "TCP Mbit/s"], rows)
+    table(["net0 to net1", "round trip us", "99 % us", "packets/s, 64 bytes", "processor us a packet", "lost", "TCP Mbit/s"], rows)
 
 
 def show_memory(platform, quiet):

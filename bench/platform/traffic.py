@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 from measuring import PlacedPlatform, chain, machine, median, table
-from streams import PEER, PORT, load, start_servers, tcp
+from streams import PEER, PORT, load, start_servers, tcp, warm
 
 # what it is called: the hosts in turn, the number of modules, whether each has a process of its own (else those of a host share one)
 CASES = {
@@ -35,7 +35,7 @@ def measure(platform, name, seconds):
     hosts, modules, isolated = CASES[name]
     text = ("ISOLATE=yes\n" if isolated else "") + chain(hosts, modules) if modules else None
     allocation = platform.client.install_allocation(text) if text else None
-    load(platform, "ask", PEER, PORT, "0.2")  # addresses are known, the switches' caches are warm
+    warm(platform)
     trips, middle, tail, _ = load(platform, "ask", PEER, PORT, str(seconds))
     result = {"trips": trips, "median": middle, "99": tail, "lost": 0}
     for size in SIZES:
