@@ -10,7 +10,7 @@ lib_libflowstream_openflow_so_SOURCES = \
 	openflow/connection.c openflow/connection.h \
 	openflow/failure.c openflow/failure.h \
 	openflow/log.c \
-	openflow/match.c openflow/match.h \
+	openflow/match.c openflow/match.h openflow/match_set.c \
 	openflow/ports.c \
 	openflow/rules.c \
 	openflow/switch.c openflow/switch.h \

@@ -87,13 +87,8 @@ describe_module(const struct fs_module_info *process, const struct fs_module_spe
     return info->name && info->process && info->type && info->basesys && info->isolation && info->limits ? 0 : ENOMEM;
 }
 
-struct list {
-    struct fs_module_info *modules;
-    size_t n;
-};
-
-static int
-add_process(const struct fs_host_env *env, const char *name, struct list *list)
+int
+host_list_process(const struct fs_host_env *env, const char *name, struct host_list *list)
 {
     struct fs_module_info process;
     struct fs_process_spec *spec;
@@ -117,9 +112,8 @@ by_name(const void *a, const void *b)
     return strcmp(((const struct fs_module_info *) a)->name, ((const struct fs_module_info *) b)->name);
 }
 
-/* A process is a folder; links to it are its modules. */
-static bool
-is_process(DIR *dir, const struct dirent *e)
+bool
+host_is_process(DIR *dir, const struct dirent *e)
 {
     char target[2];
     return pm_name_ok(e->d_name) && e->d_type != DT_LNK && readlinkat(dirfd(dir), e->d_name, target, sizeof target) < 0;
@@ -128,7 +122,7 @@ is_process(DIR *dir, const struct dirent *e)
 int
 fs_module_list(const struct fs_host_env *env, struct fs_module_info **list, size_t *n)
 {
-    struct list found = { NULL, 0 };
+    struct host_list found = { NULL, 0 };
     char *modules = host_path(env, "modules", NULL);
     *list = NULL;
     *n = 0;
@@ -139,8 +133,8 @@ fs_module_list(const struct fs_host_env *env, struct fs_module_info **list, size
     int err = !dir && errno != ENOENT ? errno : 0;
     free(modules);
     for (struct dirent *e; dir && !err && (e = readdir(dir)) != NULL;) {
-        if (is_process(dir, e)) {
-            err = add_process(env, e->d_name, &found);
+        if (host_is_process(dir, e)) {
+            err = host_list_process(env, e->d_name, &found);
         }
     }
     if (dir) {

@@ -98,25 +98,19 @@ hostmux_connect(const struct fs_host_env *env, const char *name, int64_t end, ch
     return err;
 }
 
-/* Have the multiplexer forget processes that it knows and nothing has a folder for: a daemon that was killed between the two, or one that connected a module just when
- * another call removed it.  'known' was asked before the folders were read, so what is being made now is in both. */
+/* Have the multiplexer forget a process that it knows and that has no folder: a daemon was killed between the two, or one connected a module just when another call
+ * removed it.  The multiplexer was asked before, and the folder is the first that is made of a process. */
 static void
-forget_gone(const struct fs_host_env *env, const char *known, const struct fs_module_info *list, size_t n, int64_t end)
+forget_gone(const struct fs_host_env *env, const char *name, int64_t end)
 {
-    for (const char *line = known; line && *line;) {
-        size_t length = strcspn(line, "\n");
-        bool there = false;
-        for (size_t i = 0; i < n && !there; i++) {
-            there = strlen(list[i].process) == length && !strncmp(list[i].process, line, length);
-        }
-        char *request = NULL, *reply = NULL;
-        if (!there && asprintf(&request, "remove %.*s", (int) length, line) >= 0) {
-            (void) hostmux_ask(env, request, NULL, 0, &reply, end, NULL);
-            free(reply);
-            free(request);
-        }
-        line += length + (line[length] == '\n');
+    char *folder = host_path(env, "modules", name), *request = NULL, *reply = NULL;
+    struct stat st;
+    if (folder && lstat(folder, &st) && errno == ENOENT && asprintf(&request, "remove %s", name) >= 0) {
+        (void) hostmux_ask(env, request, NULL, 0, &reply, end, NULL);
+        free(reply);
+        free(request);
     }
+    free(folder);
 }
 
 /* Connect every living module that the multiplexer does not know.  One that is stuck does not keep the others waiting: it is left out, and
@@ -124,32 +118,28 @@ forget_gone(const struct fs_host_env *env, const char *known, const struct fs_mo
 static int
 connect_living(const struct fs_host_env *env, int64_t end, char **error)
 {
-    struct fs_module_info *list;
-    char *known = NULL;
+    struct fs_module_tally *list;
     size_t n;
-    int err = hostmux_ask(env, "processes", NULL, 0, &known, end, error);
-    if (!err) {
-        err = fs_module_list(env, &list, &n);
+    char *why = NULL;
+    int err = fs_module_tallies(env, &list, &n, pm_left(end), &why);
+    if (!err && why) {
+        err = pm_fail(error, EIO, "%s", why);
     }
     for (size_t i = 0; !err && i < n; i++) {
-        size_t length = strlen(list[i].process);
-        bool connected = false;
-        for (size_t k = 0; k < i && !connected; k++) { /* its process had its turn */
-            connected = !strcmp(list[k].process, list[i].process);
-        }
-        for (const char *line = known; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
-            connected |= !strncmp(line, list[i].process, length) && line[length] == '\n';
-        }
-        if (list[i].running && !connected) {
+        bool turn_over = i > 0 && !strcmp(list[i].process, list[i - 1].process); /* modules of a process are connected together */
+        if (list[i].running && !list[i].connected && !turn_over) {
             int64_t share = pm_now() + pm_left(end) / 2;
             (void) hostmux_connect(env, list[i].process, share, NULL);
         }
     }
-    if (!err) {
-        forget_gone(env, known, list, n, end);
-        fs_module_list_free(list, n);
+    for (size_t i = 0; !err && i < n; i++) {
+        bool turn_over = i > 0 && !strcmp(list[i].process, list[i - 1].process);
+        if (list[i].connected && !turn_over) {
+            forget_gone(env, list[i].process, end);
+        }
     }
-    free(known);
+    fs_module_tallies_free(list, n);
+    free(why);
     return err;
 }
 
@@ -241,7 +231,7 @@ static bool
 answers(const struct fs_host_env *env, int64_t end)
 {
     char *reply;
-    int err = hostmux_ask(env, "processes", NULL, 0, &reply, end, NULL);
+    int err = hostmux_ask(env, "statistics", NULL, 0, &reply, end, NULL);
     free(reply);
     return err == 0;
 }

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -125,9 +126,21 @@ drop_privileges(char **error)
     return 0;
 }
 
+/* A descriptor a module: the usual 1,024 are soon used up, and what may be had is mostly far more. */
+static void
+raise_limits(void)
+{
+    struct rlimit files;
+    if (!getrlimit(RLIMIT_NOFILE, &files)) {
+        files.rlim_cur = files.rlim_max;
+        (void) setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
 static int
 start(struct mux *mux, char **error)
 {
+    raise_limits();
     mux->epoll = epoll_create1(EPOLL_CLOEXEC);
     int err = mux->epoll < 0 ? errno : 0;
     if (!err) {

@@ -7,6 +7,7 @@
 
 #include "pm/bucket.h"
 #include "pm/channel.h"
+#include "pm/flows.h"
 #include "pm/ring.h"
 
 enum { MUX_BATCH = 64, MUX_CALLERS_MAX = 64, MUX_FRAME_ROOM = 2048 };
@@ -49,6 +50,8 @@ struct mux_module {
     uint32_t member; /* its place in the process */
     struct exit exits[FS_PORTS_MAX];
     struct lane *lanes; /* of all ports, each port's in their order */
+    struct flows *flows;   /* those that come in from outside its process, while somebody asks for them; else NULL */
+    int64_t flows_until;   /* pm_now() */
 };
 
 /* The trunk's socket and frames on their way out; see mux_trunk.c. */
@@ -99,13 +102,15 @@ int mux_add(struct mux *, struct fs_process_spec *spec, int area_fd, int bell_fd
 /* Forget a process; false: there is none of this name. */
 bool mux_remove(struct mux *, const char *name);
 /* A module by its name. */
-const struct mux_module *mux_find(const struct mux *, const char *name);
+struct mux_module *mux_find(const struct mux *, const char *name);
 /* A frame of path 'spi' for this host; false: no such path here. */
 bool mux_deliver(struct mux *, uint32_t spi, const uint8_t *frame, uint32_t length);
 /* A process rang. */
 void mux_wake(struct mux *, struct mux_process *);
 /* One round: take a batch from every active process, send it on, show the receivers what they got. */
 void mux_forward(struct mux *);
+/* Count flows no longer where nobody has asked for a while. */
+void mux_end_flows(struct mux *);
 void mux_publish(struct mux *);
 
 /* mux_control.c */

@@ -92,10 +92,10 @@ rebuild_paths(struct mux *mux)
 
 /* Processes come and go. */
 
-const struct mux_module *
+struct mux_module *
 mux_find(const struct mux *mux, const char *name)
 {
-    for (const struct mux_process *p = mux->processes; p; p = p->next) {
+    for (struct mux_process *p = mux->processes; p; p = p->next) {
         for (size_t k = 0; k < p->spec->n_modules; k++) {
             if (!strcmp(p->modules[k].spec->name, name)) {
                 return &p->modules[k];
@@ -114,6 +114,7 @@ destroy(struct mux *mux, struct mux_process *p)
         close(p->bell.fd);
         pm_area_unmap(p->area);
         for (size_t i = 0; p->modules && i < p->spec->n_modules; i++) {
+            flows_destroy(p->modules[i].flows);
             free(p->modules[i].lanes);
         }
         free(p->modules);
@@ -286,6 +287,9 @@ put(struct mux *mux, const struct mux_module *m, uint32_t port, const uint8_t *f
     pm_producer_advance(&p->rx, length, pm_where(m->member, port));
     count(&tally->in, 1);
     count(&tally->bytes_in, length);
+    if (m->flows) {
+        flows_count(m->flows, frame, length);
+    }
     if (!p->dirty) {
         p->dirty = true;
         p->next_dirty = mux->dirty;
@@ -324,6 +328,21 @@ mux_publish(struct mux *mux)
         p->dirty = false;
         if (pm_producer_publish(&p->rx) && !p->dead) {
             (void) send(p->bell.fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+        }
+    }
+}
+
+void
+mux_end_flows(struct mux *mux)
+{
+    int64_t now = pm_now();
+    for (struct mux_process *p = mux->processes; p; p = p->next) {
+        for (size_t i = 0; i < p->spec->n_modules; i++) {
+            struct mux_module *m = &p->modules[i];
+            if (m->flows && now > m->flows_until) {
+                flows_destroy(m->flows);
+                m->flows = NULL;
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ enum { WATCH_MS = 1000 };
 
 struct entry {
     char *name, *target;
-    struct fs_switch *sw;
+    struct fs_switch *sw, *reader;
     struct entry *next; /* newest first */
 };
 
@@ -53,6 +53,7 @@ switches_stop(void *state)
     for (struct entry *e = s->entries, *next; e; e = next) {
         next = e->next;
         fs_switch_destroy(e->sw);
+        fs_switch_destroy(e->reader);
         free(e->name);
         free(e->target);
         free(e);
@@ -61,8 +62,8 @@ switches_stop(void *state)
     free(s);
 }
 
-struct fs_switch *
-switches_get(struct switches *s, const char *name, const char *target, char **error)
+static struct entry *
+find(struct switches *s, const char *name, const char *target, char **error)
 {
     if (!*name || (strncmp(target, "unix:", 5) && strncmp(target, "tcp:", 4))) {
         *error = fs_xasprintf("switch '%.64s': target '%.200s' is neither unix:PATH nor tcp:ADDRESS:PORT", name, target);
@@ -78,12 +79,27 @@ switches_get(struct switches *s, const char *name, const char *target, char **er
         e->name = fs_xstrdup(name);
         e->target = fs_xstrdup(target);
         e->sw = fs_switch_new(name, target);
+        e->reader = fs_switch_new(name, target);
         e->next = s->entries;
         s->entries = e;
         fs_log_info("switch %s at %s", name, target);
     }
     pthread_mutex_unlock(&s->lock);
-    return e->sw;
+    return e;
+}
+
+struct fs_switch *
+switches_get(struct switches *s, const char *name, const char *target, char **error)
+{
+    struct entry *e = find(s, name, target, error);
+    return e ? e->sw : NULL;
+}
+
+struct fs_switch *
+switches_reader(struct switches *s, const char *name, const char *target, char **error)
+{
+    struct entry *e = find(s, name, target, error);
+    return e ? e->reader : NULL;
 }
 
 static xmlrpc_value *

@@ -75,12 +75,13 @@ FS_API void resource_note_watched(struct resource *, const char *name, const xml
 
 /* --- Allocations --- */
 
-/* Enter a new allocation in state "installing", claimed, in memory and in the store; its id, or 0 with *error.  Where 'key' is that of an allocation that
- * exists, its id comes back and *again is true. */
+/* Enter a new allocation in state "installing", claimed, in memory and in the store; its id, or 0 with *error, also where it claims packets that another one claims (see
+ * resource_conflict()).  Where 'key' is that of an allocation that was made from the same text and request, its id comes back and *again is true; with another text it is refused. */
 FS_API int resource_new_allocation(struct resource *, const char *text, const char *name, const char *key, const char *owner,
-                                   xmlrpc_value *request /* taken */, bool *again, char **error);
+                                   const xmlrpc_value *request, bool *again, char **error);
 /* The id that the next new allocation will get: what is planned now is planned for it. */
 FS_API int resource_next_id(struct resource *);
+FS_API bool resource_exists(struct resource *, int id);
 /* A copy of what is known of it, or NULL. */
 FS_API xmlrpc_value *resource_allocation(struct resource *, int id);
 /* Ids of all, ascending; owned by the caller. */
@@ -94,11 +95,13 @@ FS_API int resource_update(struct resource *, int id, xmlrpc_value *members, cha
 /* Begin to work on it: false when somebody does already, or there is none.  End with resource_release(), also after resource_forget(). */
 FS_API bool resource_claim(struct resource *, int id);
 FS_API void resource_release(struct resource *, int id);
+/* Tell which task of this daemon's engine works on a claimed allocation: should it be cancelled before it begins, the claim ends with it. */
+FS_API void resource_claimed_by(struct resource *, int id, int handle);
 /* Forget it, in the store and in memory, and give back what it took of the platform.  Never between resource_placing_begin() and _end(). */
 FS_API int resource_forget(struct resource *, int id, char **error);
-/* The first allocation, other than 'id', that can claim a packet which one of request's FromNets claims too and is not ordered by PRIORITY: its
- * id, or 0; -1 where two FromNets of the request itself can.  *why says which FromNets. */
-FS_API int resource_conflict(struct resource *, int id, const xmlrpc_value *request, char **why);
+/* The first allocation that can claim a packet which one of request's FromNets claims too and is not ordered by PRIORITY: its id, or 0; -1 where two FromNets of the
+ * request itself can.  *why says which FromNets, and in which lines. */
+FS_API int resource_conflict(struct resource *, const xmlrpc_value *request, char **why);
 
 /* --- Backups --- */
 
@@ -132,6 +135,9 @@ FS_API int resource_link_of(const struct fs_services *, const xmlrpc_value *flow
  * end. */
 FS_API xmlrpc_value *resource_make_plan(struct resource *, int id, const xmlrpc_value *request, const xmlrpc_value *placement, bool account,
                                         char **error);
+/* What a plan that is not accounted for would change, before and after: {hosts: [{host, cpu, cpu_before, cpu_after, mem (MB), mem_before, mem_after, modules_before, modules_after}],
+ * links: [{from, to, bandwidth (Mbit/s), before, after}]}, all of the platform, each direction of a link by itself.  Only between begin and end. */
+FS_API xmlrpc_value *resource_loads(struct resource *, const xmlrpc_value *request, const xmlrpc_value *plan);
 
 /* --- Another platform --- */
 

@@ -173,6 +173,23 @@ FS_API char *fs_match_in_port(const char *match);
  * a number may be the same port.  EINVAL when one of them is no match. */
 FS_API int fs_match_overlap(const char *a, const char *b, bool *overlap, char **error);
 
+/* Many matches, to be asked which of them can match a packet that another one matches too: fs_match_overlap() with each of them, at the price of
+ * a few.  A set belongs to one thread at a time. */
+struct fs_match_set;
+struct fs_match_member;
+
+FS_API struct fs_match_set *fs_match_set_create(void);
+/* Frees the set and its members.  NULL is accepted. */
+FS_API void fs_match_set_destroy(struct fs_match_set *set);
+/* Enters 'match' for 'owner', which is only handed back.  The member lives until it is removed or the set is destroyed.  NULL with '*error' where 'match' is
+ * no match. */
+FS_API struct fs_match_member *fs_match_set_add(struct fs_match_set *set, const char *match, void *owner, char **error);
+/* Takes a member out and frees it.  NULL is accepted. */
+FS_API void fs_match_set_remove(struct fs_match_member *member);
+/* Calls 'each' with the owner of every member that overlaps with 'match', in no order.  'each' must leave the set as it is.  EINVAL with '*error' where
+ * 'match' is no match. */
+FS_API int fs_match_set_overlaps(const struct fs_match_set *set, const char *match, void (*each)(void *aux, void *owner), void *aux, char **error);
+
 /* Log. */
 
 /* What the OpenFlow library has to say (malformed messages mostly, rate-limited): 'priority' as of syslog(3), 'module' and

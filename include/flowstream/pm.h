@@ -156,6 +156,41 @@ struct fs_module_counters {
 FS_API int fs_module_counters(const struct fs_host_env *, const char *name, struct fs_module_counters *, int deadline_ms,
                               char **error);
 
+/* A module with its counters. */
+struct fs_module_tally {
+    char *name, *process, *type;
+    uint64_t owner;
+    bool running;
+    bool connected; /* the multiplexer knows it; else there are no counters */
+    struct fs_module_counters counters;
+};
+
+/* The counters of all modules of this host, by name: a few messages to the multiplexer, whatever their number.  Where it does not answer, all are there
+ * without counters and *problem says why (free() it).  The caller frees the list with fs_module_tallies_free(). */
+FS_API int fs_module_tallies(const struct fs_host_env *, struct fs_module_tally **, size_t *n, int deadline_ms, char **problem);
+FS_API void fs_module_tallies_free(struct fs_module_tally *, size_t n); /* accepts NULL */
+
+/* One flow that comes into a module: packets of one direction of a conversation. */
+struct fs_flow {
+    int vlan;                                      /* the outer tag's, or -1 */
+    unsigned ethertype, protocol;                  /* protocol 0: not IP */
+    char source[46], destination[46];              /* "-": not IP */
+    unsigned source_port, destination_port;        /* 0: the protocol has none, or a later fragment */
+    uint64_t packets, bytes;                       /* of whole Ethernet frames */
+};
+
+struct fs_flows {
+    struct fs_flow *list;
+    size_t n;
+    uint64_t other_packets, other_bytes; /* of flows that there was no place for any more */
+    uint64_t forgotten;                  /* how many those were */
+    double seconds;                      /* for so long they are counted */
+};
+
+/* The flows into a module, in no order, counted since the first call; who wants more calls again within 'keep_ms' milliseconds, and after that they are counted no longer (0: at
+ * once).  4,096 at most.  The caller frees flows->list with free().  EINVAL: the multiplexer does not know the module. */
+FS_API int fs_module_flows(const struct fs_host_env *, const char *name, int keep_ms, struct fs_flows *, int deadline_ms, char **error);
+
 /* Talk to the running module: "read NAME", "write NAME VALUE", "configure ARGS" (the new configuration holds from one packet to the
  * next; a bad one changes nothing), "counters", "status".  *reply is malloc()ed.  ENOENT: no such module.  EINVAL: the module
  * refuses, *error says why.  ETIMEDOUT: it does not answer. */

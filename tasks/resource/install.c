@@ -90,7 +90,7 @@ ask_switch(struct roll_call *all, struct row *row)
 {
     xmlrpc_value *which = fs_set(fs_struct(), "switch", fs_string(fs_get_string(row->where, "switch", "")));
     fs_set(which, "target", fs_string(fs_get_string(row->where, "target", "")));
-    xmlrpc_value *params = fs_append(fs_array(), fs_set(which, "allocation", fs_int(all->id)));
+    xmlrpc_value *params = fs_append(fs_array(), fs_set(fs_set(which, "allocation", fs_int(all->id)), "index", fs_int(0)));
     struct fs_peer *openflow = fs_daemon_peer(fs_call_daemon(all->call), "openflow");
     struct fs_reply reply;
     int code = openflow ? fs_peer_call(openflow, "get_rules", params, ANSWER_MS, fs_call_request_id(all->call), &reply)

@@ -56,17 +56,23 @@ put(struct fs_call *call, int id, const xmlrpc_value *one, bool other)
 
 enum found { WHOLE, LOST, AWAY };
 
-/* Has the switch its base rules? */
+/* Has the switch its base rules?  A switch that was started again has lost all: where it must be quick, looking at the first is enough (a switch finds one rule by its cookie, but
+ * goes through all that it has for several). */
 static enum found
-look(struct fs_call *call, const xmlrpc_value *one)
+look(struct fs_call *call, const xmlrpc_value *one, bool quick)
 {
+    size_t wanted = fs_size(fs_get(one, "rules"));
     xmlrpc_value *which = fs_struct();
     fs_set(which, "switch", fs_string(fs_get_string(one, "switch", "")));
     fs_set(which, "target", fs_string(fs_get_string(one, "target", "")));
     fs_set(which, "allocation", fs_int(0));
+    if (quick && wanted) {
+        fs_set(which, "index", fs_int(0));
+        wanted = 1;
+    }
     struct fs_reply reply;
     ask_openflow(call, "get_rules", fs_append(fs_array(), which), &reply);
-    enum found found = reply.code ? AWAY : fs_size(reply.value) == fs_size(fs_get(one, "rules")) ? WHOLE : LOST;
+    enum found found = reply.code ? AWAY : fs_size(reply.value) == wanted ? WHOLE : LOST;
     if (found == AWAY) {
         fs_log_limited(FS_LOG_WARNING, "switch %s is not ready: %s", fs_get_string(one, "switch", ""), reply.message);
     }
@@ -80,9 +86,7 @@ claim(struct fs_call *call, int id, int64_t until)
 {
     struct resource *r = fs_call_state(call);
     while (!resource_claim(r, id)) {
-        xmlrpc_value *doc = resource_allocation(r, id);
-        fs_free(doc);
-        if (!doc || fs_now_ms() > until || fs_call_cancelled(call)) {
+        if (!resource_exists(r, id) || fs_now_ms() > until || fs_call_cancelled(call)) {
             return false;
         }
         usleep(BUSY_STEP_US);
@@ -167,7 +171,7 @@ prepare(struct fs_call *call, const xmlrpc_value *one, int own, const xmlrpc_val
     if (moved) {
         fs_log_info("ports of switch %s were added, removed, renamed or renumbered: its rules are put there again", name);
     }
-    enum found found = look(call, one);
+    enum found found = look(call, one, own > 0);
     bool done = (found == WHOLE && !moved) || (found != AWAY && restore(call, name, own, moved));
     done = done && ((found == WHOLE && !other && !moved) || put_base(call, one, other || moved));
     if (done) {

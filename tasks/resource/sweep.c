@@ -23,9 +23,7 @@ enum { HOST_MS = 3000, OPENFLOW_MS = 10000 };
 static bool
 is_known(struct fs_call *call, int id)
 {
-    xmlrpc_value *doc = resource_allocation(fs_call_state(call), id);
-    fs_free(doc);
-    return doc != NULL;
+    return resource_exists(fs_call_state(call), id);
 }
 
 /* --- Modules --- */
@@ -68,7 +66,7 @@ sweep_hosts(struct fs_call *call)
         struct fs_peer *peer = resource_host_peer(r, name);
         if (peer && !strcmp(fs_get_string(fs_item(hosts, i), "state", ""), "up")) {
             struct fs_reply reply;
-            if (!fs_peer_call(peer, "list_modules", fs_array(), HOST_MS, fs_call_request_id(call), &reply)) {
+            if (!fs_peer_call(peer, "get_module_counters", fs_array(), HOST_MS, fs_call_request_id(call), &reply)) {
                 find_orphans(call, name, reply.value, orphans);
             }
             fs_reply_clear(&reply);

@@ -107,7 +107,15 @@ def parser():
     show.add_argument("id", metavar="ID", type=_id)
     show.add_argument("--text", action="store_true", help="the text of the request as well")
     show.add_argument("--rules", action="store_true", help="the rules in the switches as well")
+    show.add_argument("--dot", action="store_true", help="as a graph for Graphviz, with counts")
     show.add_argument("--watch", action="store_true", help="again every second, until interrupted")
+
+    flows = add("flows", run_flows, "tell which flows an installed request handles: addresses, ports, packets and bytes of each")
+    flows.add_argument("id", metavar="ID", type=_id)
+    flows.add_argument("--seconds", metavar="N", type=_seconds, default=2,
+                       help="count for so long, where nobody has had them counted before (default: 2)")
+    flows.add_argument("--most", metavar="N", type=_natural, default=100, help="tell so many, the largest first (default: 100)")
+    flows.add_argument("--stop", action="store_true", help="count them no longer; else that ends a minute after the last time that somebody asked")
 
     add("pm-info", run_pm_info, "list the module types and what can be read and written of them")
 
@@ -317,8 +325,8 @@ def run_show(arguments):
 
 def _watch(arguments, look):
     """Look again every second, until interrupted.  look takes what clears the screen."""
-    if arguments.json:
-        print("flowstream: --watch is for people: it cannot print one JSON document", file=sys.stderr)
+    if arguments.json or getattr(arguments, "dot", False):
+        print(f"flowstream: --watch is for people: it cannot print one {'JSON document' if arguments.json else 'graph'}", file=sys.stderr)
         sys.exit(WRONG_USAGE)
     _end_on_signals()
     with contextlib.suppress(KeyboardInterrupt):
@@ -331,15 +339,32 @@ def _watch(arguments, look):
 def _show(arguments, client, before=""):
     """One look at an installed request."""
     found, trails = client.get_allocation(arguments.id), []
-    if not arguments.json:
-        try:
-            trails = trail.follow(client, found)
-        except Error as error:
-            found = dict(found, problems=[*(found.get("problems") or []), f"what the switches counted: {error}"])
+    try:
+        trails = trail.follow(client, found)
+    except Error as error:
+        found = dict(found, problems=[*(found.get("problems") or []), f"what the switches counted: {error}"])
+    if arguments.json:
+        _print(arguments, dict(found, links=[{"path": one.number, "from": one.start, "to": one.end, "switches": [counted._asdict() for counted in one.counts]}
+                                             for one in trails]), "")
+        return
+    if arguments.dot:
+        _print(arguments, found, words.dot(found, trails))
+        return
     parts = [before + words.allocation(found, trails)]
     parts += [words.text(found["text"]).strip("\n")] if arguments.text else []
     parts += [words.rules(found["rules"])] if arguments.rules else []
     _print(arguments, found, "\n\n".join(parts))
+
+
+def run_flows(arguments):
+    with Client(arguments.dir) as client:
+        found = client.get_flows(arguments.id, keep=60 + arguments.seconds, most=arguments.most)
+        if found["seconds"] < arguments.seconds:
+            time.sleep(arguments.seconds - found["seconds"])
+            found = client.get_flows(arguments.id, keep=60, most=arguments.most)
+        if arguments.stop:
+            client.get_flows(arguments.id, keep=0, most=0)
+    _print(arguments, found, words.flows(found))
 
 
 def run_pm_info(arguments):
