@@ -43,6 +43,7 @@ _flowstream()
     down) options+=" --quiet" ;;
     status) options+=" --wait" ;;
     start | tasks | url | call)
+        [[ $command == tasks ]] && options+=" --watch"
         [[ $command == call ]] && options+=" --deadline"
         [[ $position == 0 ]] && words=$(_flowstream_record daemons)
         ;;

@@ -156,6 +156,7 @@ class Calls(support.Scratch):
         self.assertIn('\nNAME=n\nin :: FromNet("in_port=net0")\n', self.flowstream("show", "3", "--text").stdout)
         self.assertIn("\nrules of tor0:\n  table=10,actions=one\n  table=20,actions=two\n", self.flowstream("show", "3", "--rules").stdout)
         self.assertEqual(self.flowstream("show", "3", "--watch", "--json").returncode, 2)
+        self.assertEqual(self.flowstream("tasks", "--watch", "--json").returncode, 2)
         self.assertEqual(self.flowstream("show", "3", "--watch", "--dot").returncode, 2)
 
     def test_dot(self):

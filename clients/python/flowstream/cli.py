@@ -119,6 +119,8 @@ def parser():
 
     tasks = add("tasks", run_tasks, "list the tasks of the daemons with version, calls and failures")
     tasks.add_argument("daemon", nargs="?", metavar="DAEMON", help="only this daemon's")
+    tasks.add_argument("--watch", action="store_true", help="instead what the task engines do: tasks that wait and run, how many ended and how long it took; "
+                                                            "again every second, until interrupted")
 
     add("hosts", run_hosts, "list the module hosts")
 
@@ -296,18 +298,24 @@ def run_list(arguments):
 
 def run_show(arguments):
     with Client(arguments.dir) as client:
-        if not arguments.watch:
+        if arguments.watch:
+            _watch(arguments, lambda before: _show(arguments, client, before=before))
+        else:
             _show(arguments, client)
-            return
-        if arguments.json or arguments.dot:
-            print(f"flowstream: --watch is for people: it cannot print one {'JSON document' if arguments.json else 'graph'}", file=sys.stderr)
-            sys.exit(WRONG_USAGE)
-        _end_on_signals()
-        with contextlib.suppress(KeyboardInterrupt):
-            while True:
-                _show(arguments, client, before="\x1b[H\x1b[2J" if sys.stdout.isatty() else "")
-                print("", flush=True)
-                time.sleep(1)
+
+
+def _watch(arguments, look):
+    """Look again every second, until interrupted.  look takes what clears the screen."""
+    graph = getattr(arguments, "dot", False)
+    if arguments.json or graph:
+        print(f"flowstream: --watch is for people: it cannot print one {'graph' if graph else 'JSON document'}", file=sys.stderr)
+        sys.exit(WRONG_USAGE)
+    _end_on_signals()
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            look("\x1b[H\x1b[2J" if sys.stdout.isatty() else "")
+            print("", flush=True)
+            time.sleep(1)
 
 
 def _show(arguments, client, before=""):
@@ -354,9 +362,43 @@ def run_pm_info(arguments):
 def run_tasks(arguments):
     with Client(arguments.dir) as client:
         daemons = [arguments.daemon] if arguments.daemon else client.daemons()
+        if arguments.watch:
+            _watch(arguments, lambda before: _show_engines(client, daemons, before))
+            return
         rows = [dict(task, daemon=daemon) for daemon in daemons for task in client.list_tasks(daemon)]
     columns = words.columns_of([], ("daemon", "name", "version", "calls", "failures", "seconds", "file", "problem"))
     _print(arguments, rows, words.table(rows, columns) if rows else "there are no tasks")
+
+
+_ENGINE_COLUMNS = (("daemon", "DAEMON"), ("task", "TASK"), ("waiting", "WAITING"), ("running", "RUNNING"), ("rate", "ENDED/S"), ("done", "DONE"),
+                   ("failed", "FAILED"), ("cancelled", "CANCELLED"), ("retries", "RETRIES"), ("wait", "WAIT MS"), ("run", "RUN MS"),
+                   ("longest_wait_seconds", "LONGEST WAIT S"), ("longest_run_seconds", "LONGEST RUN S"))
+_seen = {}  # (daemon, task): when it was looked at, and how many had ended
+
+
+def _show_engines(client, daemons, before):
+    """One look at the task engines; a daemon that does not answer is named, and the others are shown."""
+    rows, lines = [], []
+    for daemon in daemons:
+        try:
+            process = client.call(daemon, "get_statistics", deadline=5).get("process", {})
+        except Error as error:
+            lines.append(f"{daemon}: {error}")
+            continue
+        lines.append(f"{daemon}: {words.cell(process.get('tasks_waiting', 0))} wait, {words.cell(process.get('tasks_running', 0))} run, "
+                     f"{words.cell(process.get('tasks_hanging', 0))} hang, {words.cell(process.get('task_threads', 0))} threads")
+        rows += [_engine_row(daemon, task) for task in process.get("task", [])]
+    rows.sort(key=lambda row: (-row["waiting"], -row["running"], -row["rate"], row["daemon"], row["task"]))
+    print(before + "\n".join(lines) + "\n\n" + (words.table(rows, list(_ENGINE_COLUMNS)) if rows else "no task has been asked for"))
+
+
+def _engine_row(daemon, task):
+    now, ended = time.monotonic(), task["done"] + task["failed"] + task["cancelled"]
+    then, before = _seen.get((daemon, task["task"]), (now, ended))
+    _seen[daemon, task["task"]] = now, ended
+    started = max(1.0, ended - task["cancelled"] + task["running"] + task["retries"])
+    return dict(task, daemon=daemon, rate=round((ended - before) / (now - then), 1) if now > then else 0.0,
+                wait=round(task["waited_seconds"] / started * 1e3, 2), run=round(task["run_seconds"] / started * 1e3, 2))
 
 
 def run_hosts(arguments):

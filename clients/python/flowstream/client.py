@@ -8,6 +8,7 @@ import base64
 import difflib
 import http.client
 import socket
+import ssl
 import time
 import urllib.parse
 import uuid
@@ -192,6 +193,17 @@ class Client:
                 raise Error(f"cannot read the credentials in {path}: {error.strerror}") from None
         return self._credentials
 
+    def _tls(self):
+        """TLS 1.2 or newer; the certificate must be signed by the platform's ca.pem, or, where there is none, by one that the system trusts."""
+        authority = self.directory / "ca.pem"
+        try:
+            context = ssl.create_default_context(cafile=str(authority) if authority.exists() else None)
+        except (OSError, ssl.SSLError) as error:
+            raise Error(f"{authority} is no file of certificates: {error}") from None
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.sslsocket_class = _SecureSocket
+        return context
+
     def _exchange(self, key, url, method, args, seconds):
         transport, server = self._server(key, url)
         transport.deadline = time.monotonic() + seconds
@@ -202,6 +214,10 @@ class Client:
         except xmlrpc.client.ProtocolError as error:
             raise CallFault(f"the {key} daemon answered {method} with HTTP status {error.errcode} {error.errmsg}"
                             + ("; the token file does not fit it" if error.errcode == 401 else ""), error.errcode) from None
+        except ssl.SSLCertVerificationError as error:
+            transport.close()
+            raise Error(f"the certificate of the {key} daemon at {url} is not accepted: {error.verify_message}; {self.directory}/ca.pem must have "
+                        "signed it, for this address") from None
         except socket.timeout:
             transport.close()
             raise DeadlinePassed(key, method, seconds) from None
@@ -221,8 +237,10 @@ class Client:
             header = "Basic " + base64.b64encode(self._token().encode()).decode()
             transport = _Transport(header)
             address = urllib.parse.urlsplit(url)
-            if address.scheme != "http":
-                raise Error(f"the address {url} of the {key} daemon is not of the form http://HOST:PORT/PATH")
+            if address.scheme not in ("http", "https"):
+                raise Error(f"the address {url} of the {key} daemon is neither http://HOST:PORT/PATH nor https://HOST:PORT/PATH")
+            if address.scheme == "https":
+                transport.tls = self._tls()
 
             def send(_, method, args):
                 body = xmlrpc.client.dumps(tuple(args), method, allow_none=True).encode("utf-8", "xmlcharrefreplace")
@@ -267,7 +285,7 @@ def _upgrade_entry(file, kind):
     return entry
 
 
-class _Socket(socket.socket):
+class _Deadline:
     """A connection whose every operation ends at one common deadline."""
 
     deadline = None
@@ -287,10 +305,19 @@ class _Socket(socket.socket):
         return super().recv_into(*args)
 
 
+class _Socket(_Deadline, socket.socket):
+    pass
+
+
+class _SecureSocket(_Deadline, ssl.SSLSocket):
+    pass
+
+
 class _Connection(http.client.HTTPConnection):
     """An HTTP connection over a _Socket; deadline is set anew for each call."""
 
     deadline = None
+    tls = None
 
     def connect(self):
         left = self.deadline - time.monotonic()
@@ -298,7 +325,10 @@ class _Connection(http.client.HTTPConnection):
             raise socket.timeout("deadline passed")
         plain = socket.create_connection((self.host, self.port), left)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock = _Socket(plain.family, plain.type, plain.proto, fileno=plain.detach())
+        if self.tls:
+            self.sock = self.tls.wrap_socket(plain, server_hostname=self.host)
+        else:
+            self.sock = _Socket(plain.family, plain.type, plain.proto, fileno=plain.detach())
         self.sock.deadline = self.deadline
 
     def set_deadline(self, deadline):
@@ -313,9 +343,11 @@ class _Transport(xmlrpc.client.Transport):
     def __init__(self, authorization):
         super().__init__(headers=[("Authorization", authorization)])
         self.deadline = None
+        self.tls = None
 
     def make_connection(self, host):
         if not self._connection or host != self._connection[0]:
             self._connection = host, _Connection(host)
+            self._connection[1].tls = self.tls
         self._connection[1].set_deadline(self.deadline)
         return self._connection[1]
