@@ -27,6 +27,7 @@
 #include "core/client.h"
 #include "core/engine.h"
 #include "core/front.h"
+#include "core/inherit.h"
 #include "core/loader.h"
 #include "core/metrics.h"
 #include "core/server.h"
@@ -493,6 +494,7 @@ fs_daemon_main(const struct fs_daemon_class *class, int argc, char **argv)
         usage(class, stderr);
         return 2;
     }
+    fs_inherit_begin();
     int ready = foreground ? -1 : background();
     prepare_process();
     struct fs_daemon d = { .class = class, .lock_fd = -1, .started = fs_now_ms() };

@@ -81,11 +81,12 @@ listen_tcp(const char *where, const char *lacking, int *fdp, char **error)
     const struct sockaddr_in *v4 = (const void *) found->ai_addr;
     const struct sockaddr_in6 *v6 = (const void *) found->ai_addr;
     bool loopback = found->ai_family == AF_INET ? ntohl(v4->sin_addr.s_addr) >> 24 == 127 : IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
-    int code = 0, fd = -1, one = 1;
+    int code = 0, fd = *fdp, one = 1;
+    bool given = fd >= 0;
     if (lacking && !loopback) {
         *error = fs_xasprintf("%s: only loopback addresses may be listened on without %s (docs/configuration.md)", where, lacking);
         code = EPERM;
-    } else {
+    } else if (!given) {
         fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one)
             || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) || bind(fd, found->ai_addr, found->ai_addrlen)

@@ -22,6 +22,7 @@
 
 #include "core/credentials.h"
 #include "core/door.h"
+#include "core/inherit.h"
 #include "core/listen.h"
 #include "core/util.h"
 #include "core/workers.h"
@@ -45,6 +46,7 @@ struct listener {
     struct MHD_Daemon *daemon;
     struct door *door;
     char *unix_path; /* to unlink; NULL: it is TCP */
+    bool inherited;  /* it is the supervisor's: not ours to unlink */
 };
 
 /* One HTTP request. */
@@ -623,8 +625,12 @@ fs_server_listen(struct fs_server *s, const char *where, char **bound, char **er
     }
     bool is_unix = !strncmp(where, "unix:", 5);
     const char *lacking = !credentials_needed(s->credentials) ? "<credentials>" : !s->certificate ? "<tls>" : NULL;
-    int fd = -1;
-    int code = is_unix ? listen_unix(where + 5, &fd) : listen_tcp(where, lacking, &fd, error);
+    int fd = fs_inherit_socket(s->n_listeners, where, error); /* -1: none */
+    bool inherited = fd >= 0;
+    if (fd < -1) {
+        return EINVAL;
+    }
+    int code = !is_unix ? listen_tcp(where, lacking, &fd, error) : inherited ? 0 : listen_unix(where + 5, &fd);
     if (code) {
         if (is_unix) {
             *error = fs_xasprintf("cannot listen on %s: %s", where, strerror(code));
@@ -643,6 +649,7 @@ fs_server_listen(struct fs_server *s, const char *where, char **bound, char **er
     }
     pthread_mutex_lock(&s->lock); /* calls that came over the first socket may ask for the load already */
     l->daemon = d;
+    l->inherited = inherited;
     s->n_listeners++;
     pthread_mutex_unlock(&s->lock);
     *bound = is_unix ? fs_xstrdup(where) : listen_name(fd);
@@ -686,7 +693,7 @@ close_doors(struct fs_server *s)
         if (fd >= 0) {
             close(fd);
         }
-        if (s->listeners[i].unix_path) {
+        if (s->listeners[i].unix_path && !s->listeners[i].inherited) {
             unlink(s->listeners[i].unix_path);
         }
     }

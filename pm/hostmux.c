@@ -18,6 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <flowstream/failpoint.h>
+
 #include "pm/cgroup.h"
 #include "pm/channel.h"
 #include "pm/process.h"
@@ -87,12 +89,28 @@ hostmux_connect(const struct fs_host_env *env, const char *name, int64_t end, ch
         return ENOMEM;
     }
     int err = pm_spec_read(folder, &spec, error);
+    FS_FAILPOINT("create_pm.before_connect");
     if (!err) {
         err = hand_over(env, name, spec, folder, end, error);
         pm_spec_free(spec);
     }
     free(folder);
     return err;
+}
+
+/* Have the multiplexer forget a module that it knows and that has no folder: a daemon was killed between the two, or one connected a module just when another call removed
+ * it.  The multiplexer was asked before, and the folder is the first that is made of a module. */
+static void
+forget_gone(const struct fs_host_env *env, const char *name, int64_t end)
+{
+    char *folder = host_path(env, "modules", name), *request = NULL, *reply = NULL;
+    struct stat st;
+    if (folder && lstat(folder, &st) && errno == ENOENT && asprintf(&request, "remove %s", name) >= 0) {
+        (void) hostmux_ask(env, request, NULL, 0, &reply, end, NULL);
+        free(reply);
+        free(request);
+    }
+    free(folder);
 }
 
 /* Connect every living module that the multiplexer does not know.  One that is stuck does not keep the others waiting: it is left out, and
@@ -111,6 +129,11 @@ connect_living(const struct fs_host_env *env, int64_t end, char **error)
         if (list[i].running && !list[i].connected) {
             int64_t share = pm_now() + pm_left(end) / 2;
             (void) hostmux_connect(env, list[i].name, share, NULL);
+        }
+    }
+    for (size_t i = 0; !err && i < n; i++) {
+        if (list[i].connected) {
+            forget_gone(env, list[i].name, end);
         }
     }
     fs_module_tallies_free(list, n);

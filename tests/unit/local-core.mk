@@ -1,10 +1,20 @@
 # Tests of core: the library's unit test, the daemon that tests/core/*.py drive, the fuzz targets.
-check_PROGRAMS += tests/unit/test-core tests/core/testdaemon
+check_PROGRAMS += tests/unit/test-core tests/unit/test-store tests/core/testdaemon bench/store/store-load
 tests_unit_test_core_SOURCES = tests/unit/test_core.c
 tests_unit_test_core_CPPFLAGS = $(AM_CPPFLAGS)
 tests_unit_test_core_LDFLAGS = $(AM_LDFLAGS) -pie -Wl,--disable-new-dtags -Wl,-rpath,'$$ORIGIN/../../lib'
 tests_unit_test_core_LDADD = -lflowstream-core -lxmlrpc -lxmlrpc_util -lpthread
 tests_unit_test_core_DEPENDENCIES = lib/libflowstream-core.so
+tests_unit_test_store_SOURCES = tests/unit/test_store.c
+tests_unit_test_store_CPPFLAGS = $(AM_CPPFLAGS) $(SQLITE_CFLAGS)
+tests_unit_test_store_LDFLAGS = $(tests_unit_test_core_LDFLAGS)
+tests_unit_test_store_LDADD = $(tests_unit_test_core_LDADD) $(SQLITE_LIBS)
+tests_unit_test_store_DEPENDENCIES = lib/libflowstream-core.so
+bench_store_store_load_SOURCES = bench/store/store_load.c
+bench_store_store_load_CPPFLAGS = $(AM_CPPFLAGS)
+bench_store_store_load_LDFLAGS = $(tests_unit_test_core_LDFLAGS)
+bench_store_store_load_LDADD = $(tests_unit_test_core_LDADD)
+bench_store_store_load_DEPENDENCIES = lib/libflowstream-core.so
 tests_core_testdaemon_SOURCES = tests/core/testdaemon.c
 tests_core_testdaemon_LDFLAGS = $(AM_LDFLAGS) -pie -Wl,--disable-new-dtags -Wl,-rpath,'$$ORIGIN/../../lib'
 tests_core_testdaemon_LDADD = -lflowstream-core

@@ -74,6 +74,7 @@ def parser():
     up = add("up", run_up, "make an embedded platform and start its daemons")
     up.add_argument("--platform", metavar="FILE", help="the platform file, or the name of one that is installed (default: embedded)")
     up.add_argument("--fabric-only", action="store_true", help="make switches and ports, but start no daemons")
+    up.add_argument("--unsupervised", action="store_true", help="no supervisor: what ends stays so until 'flowstream start'")
     up.add_argument("--quiet", action="store_true", help="no progress")
 
     down = add("down", run_down, "take an embedded platform away, whatever state it is in")
@@ -147,6 +148,12 @@ def parser():
     url = add("url", run_url, "print a daemon's XML-RPC address with credentials")
     url.add_argument("daemon", metavar="DAEMON")
 
+    backup = add("backup", run_backup, "write all that is wanted of the platform to a new file, while all goes on")
+    backup.add_argument("file", metavar="FILE")
+
+    restore = add("restore", run_restore, "make what a backup says what is wanted: delete what it has not, install again what is not there")
+    restore.add_argument("file", metavar="FILE")
+
     upgrade = add("upgrade", run_upgrade, "replace or add tasks or commands of a running daemon")
     upgrade.add_argument("daemon", metavar="DAEMON")
     upgrade.add_argument("files", nargs="+", metavar="FILE.so", help="loadable files named as their methods; FILE.so.sig is a signature")
@@ -184,7 +191,7 @@ def parser():
 
 def run_up(arguments):
     _end_on_signals()
-    record = embedded.up(arguments.dir, _platform_file(arguments.platform), daemons=not arguments.fabric_only,
+    record = embedded.up(arguments.dir, _platform_file(arguments.platform), daemons=not arguments.fabric_only, supervise=not arguments.unsupervised,
                          report=None if arguments.quiet else _report)
     _print(arguments, {"dir": str(record.directory), "ports": record.data["ports"], "hosts": record.data["hosts"]},
            f"the platform in {record.directory} is up")
@@ -218,7 +225,7 @@ def run_status(arguments):
                 raise
         time.sleep(0.2)
     lines = [f"platform in {status['dir']}: {'ready' if status['ready'] else 'not ready'}",
-             words.table([dict(part, state=_state(part)) for part in status["parts"]], [("name", "NAME"), ("pid", "PID"), ("state", "STATE")]),
+             words.table([dict(part, state=_state(part)) for part in status["parts"]], _part_columns(status["parts"])),
              f"module hosts: {', '.join(status['hosts']) or 'none'}"
              + (f"; not registered: {', '.join(status['missing_hosts'])}" if status["missing_hosts"] else ""),
              words.table([{"port": port, "outside": f"{ports.INTERFACE} in {place}"} for port, place in status["ports"].items()],
@@ -442,6 +449,21 @@ def run_url(arguments):
     _print(arguments, {"daemon": arguments.daemon, "url": url}, url)
 
 
+def run_backup(arguments):
+    with Client(arguments.dir) as client:
+        made = client.backup(arguments.file)
+    _print(arguments, dict(made, file=arguments.file), f"{arguments.file}: {made['records']:.0f} records, {made['bytes']:.0f} bytes")
+
+
+def run_restore(arguments):
+    with Client(arguments.dir) as client:
+        done = client.restore(arguments.file)
+    _print(arguments, done, f"{len(done['deleted'])} deleted, {len(done['restored'])} installed again, {len(done['unchanged'])} unchanged")
+    for problem in done["problems"]:
+        print(f"flowstream: {words.text(problem)}", file=sys.stderr)
+    return FAILED if done["problems"] else DONE
+
+
 def run_upgrade(arguments):
     names = ", ".join(Path(file).name.removesuffix(".so") for file in arguments.files)
     with Client(arguments.dir) as client:
@@ -528,9 +550,20 @@ def _status(arguments):
 def _state(part):
     """What a part of the platform does, in words."""
     answer = part.get("answer")
+    if "next_try" in part:
+        return f"ended, started again in {part['next_try']:g} s"
     if part["state"] != "runs" or answer is None:
         return part["state"]
     return "runs and answers" if answer == "yes" else "runs, but does not answer" if answer == "no" else f"runs, but says: {answer}"
+
+
+def _part_columns(parts):
+    """The columns of status: what a supervisor knows only where there is one, and something to say."""
+    columns = [("name", "NAME"), ("pid", "PID"), ("state", "STATE")]
+    if any("restarts" in part for part in parts):
+        columns.append(("restarts", "RESTARTS"))
+    columns += [("last_exit", "LAST EXIT")] if any(part.get("last_exit") for part in parts) else []
+    return columns
 
 
 def _answer(client, daemon):

@@ -7,6 +7,7 @@ A Client serves one thread at a time.
 import base64
 import difflib
 import http.client
+import os
 import socket
 import ssl
 import time
@@ -17,9 +18,10 @@ from pathlib import Path
 from xml.parsers.expat import ExpatError
 
 from . import folder
-from .errors import CallFault, DaemonDown, DeadlinePassed, Error, NotReady, Refused
+from .errors import BadFile, CallFault, DaemonDown, DeadlinePassed, Error, NotReady, Refused
 
 SUCCESS, NOT_READY = 0, -1
+_PIECE = 1 << 20  # bytes of a backup in one call
 
 
 def _about_text(parameters, files, request, file):
@@ -158,6 +160,47 @@ class Client:
     def list_hosts(self):
         """The module hosts, a list of dictionaries."""
         return self.call("resource", "list_hosts")
+
+    def backup(self, file):
+        """Write a copy of the resource daemon's store, as it is at one moment, to a new file; returns bytes, records and schema.
+
+        Nobody has to wait for it.  The file appears whole or not at all.  Raises BadFile when there is such a file or it cannot be written.
+        """
+        file = Path(file)
+        if file.exists():
+            raise BadFile(f"{file}: there is such a file already")
+        made, new = self.call("resource", "backup_store", deadline=600), file.with_name(f"{file.name}.new")
+        try:
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+                while piece := self.call("resource", "read_backup", float(out.tell())).data:
+                    out.write(piece)
+                if out.tell() != made["bytes"]:
+                    raise Error(f"{file}: {out.tell()} of {made['bytes']:.0f} bytes came; another backup was made at the same time: try again")
+                out.flush()
+                os.fsync(out.fileno())
+            new.replace(file)
+        except OSError as error:
+            raise BadFile(f"{file}: {error.strerror}") from None
+        finally:
+            new.unlink(missing_ok=True)
+        return made
+
+    def restore(self, file):
+        """What the backup wants is wanted from now on; returns deleted, restored and unchanged (ids) and problems.
+
+        Raises Refused, with nothing changed, when the file is no whole backup or an allocation is being installed or deleted.
+        """
+        try:
+            with open(file, "rb") as backup:
+                at = 0
+                while (piece := backup.read(_PIECE)) or not at:
+                    self.call("resource", "write_backup", float(at), xmlrpc.client.Binary(piece))
+                    at += len(piece)
+                    if not piece:
+                        break
+        except OSError as error:
+            raise BadFile(f"{file}: {error.strerror}") from None
+        return self.call("resource", "restore_store", deadline=max(self.deadline, 90))
 
     def hosts_up(self):
         """The names of the module hosts that are registered and heard of, sorted."""
