@@ -325,8 +325,9 @@ def run_show(arguments):
 
 def _watch(arguments, look):
     """Look again every second, until interrupted.  look takes what clears the screen."""
-    if arguments.json or getattr(arguments, "dot", False):
-        print(f"flowstream: --watch is for people: it cannot print one {'JSON document' if arguments.json else 'graph'}", file=sys.stderr)
+    graph = getattr(arguments, "dot", False)
+    if arguments.json or graph:
+        print(f"flowstream: --watch is for people: it cannot print one {'graph' if graph else 'JSON document'}", file=sys.stderr)
         sys.exit(WRONG_USAGE)
     _end_on_signals()
     with contextlib.suppress(KeyboardInterrupt):
