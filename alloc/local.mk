@@ -3,15 +3,20 @@
 noinst_PROGRAMS += lib/libflowstream-alloc.so
 FLOWSTREAM_SHARED += lib/libflowstream-alloc.so
 lib_libflowstream_alloc_so_SOURCES = \
+	alloc/bounds.c alloc/bounds.h \
 	alloc/check.c \
 	alloc/greedy.c \
 	alloc/load.c alloc/load.h \
 	alloc/memory.c alloc/memory.h \
+	alloc/pack.c \
 	alloc/platform.c \
 	alloc/proof.c \
 	alloc/routes.c alloc/routes.h \
+	alloc/search.c alloc/search.h \
 	alloc/services.c \
 	alloc/solution.c alloc/solution.h \
+	alloc/state.c alloc/state.h \
+	alloc/tabu.c \
 	alloc/xml.c alloc/xml.h
 nodist_lib_libflowstream_alloc_so_SOURCES = alloc/schemas.h
 lib_libflowstream_alloc_so_CPPFLAGS = $(AM_CPPFLAGS) $(XML_CFLAGS)

@@ -16,6 +16,7 @@
 #include "alloc/memory.h"
 
 #define NEVER INT64_MAX            /* a delay: there is no way */
+#define NEIGHBOURS 4               /* a switch with more has a row of its own when it is an end */
 #define ROWS_BYTES (64u << 20)     /* rows that are kept; beyond that all are made anew */
 
 /* What a search compares, in this order. */
@@ -211,6 +212,13 @@ row_to(struct routes *r, int switch_node)
     return r->rows[i];
 }
 
+/* Whether estimates of delays to node TO come from the row of TO itself, because its neighbours are many. */
+static bool
+has_row(const struct fs_platform *p, int to)
+{
+    return p->nodes[to].kind == FS_NODE_SWITCH && p->out_switches[to] > NEIGHBOURS;
+}
+
 /* The least delay from NODE, a switch, to TO. */
 static fs_amount
 estimate(struct routes *r, int node, int to)
@@ -218,6 +226,10 @@ estimate(struct routes *r, int node, int to)
     const struct fs_platform *p = r->platform;
     const int *out = p->out + p->out_start[to];
     fs_amount best = NEVER;
+
+    if (has_row(p, to)) {
+        return row_to(r, to)[p->nodes[node].switch_index];
+    }
 
     for (int i = 0; i < p->out_switches[to]; i++) {
         const struct fs_arc *in = &p->arcs[out[i] ^ 1];
@@ -282,11 +294,14 @@ prepare(struct routes *r, int to)
         memset(r->is_last, 0, (size_t) p->n_nodes * sizeof *r->is_last);
         r->search = 1;
     }
+    if (has_row(p, to)) {
+        row_to(r, to);
+    }
     for (int i = p->out_start[to]; i < p->out_start[to + 1]; i++) {
         const struct fs_arc *in = &p->arcs[p->out[i] ^ 1];
         r->last_arc[in->from] = p->out[i] ^ 1;
         r->is_last[in->from] = r->search;
-        if (p->nodes[in->from].kind == FS_NODE_SWITCH) {
+        if (p->nodes[in->from].kind == FS_NODE_SWITCH && !has_row(p, to)) {
             row_to(r, in->from);
         }
     }
