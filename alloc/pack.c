@@ -24,6 +24,7 @@
 #define RACKS_TRIED 8        /* for a service, from the least full on */
 #define TRIALS 600           /* moves of the exhaustive search for one service */
 #define NEW_SERVERS 4        /* that it tries beside those that the service is on already */
+#define FILLINGS 20          /* times that a rack is built up server by server */
 #define MEND_STEPS 3000      /* moves to mend a rack */
 #define TIGHT 0.85           /* fuller racks are built up module by module first */
 
@@ -737,25 +738,151 @@ start_job(struct packing *k, struct rack *r)
     };
 }
 
+/* ---- Vectors alone. ---- */
+
+/* The servers' free cores and memory and the modules' demands, as shares of a mean server: packing by these is so quick that it can be
+ * tried many times. */
+struct vectors {
+    int n_items, n_bins;
+    double (*item)[2], (*bin)[2];
+    int *bin_of, *best;          /* by item; -1: left over */
+    double left, best_left;      /* the shares of what is left over */
+};
+
+static void
+start_vectors(const struct job *j, struct vectors *v)
+{
+    const struct state *s = j->state;
+    size_t n = (size_t) j->rack->n_modules;
+
+    *v = (struct vectors) {
+        .n_items = j->rack->n_modules, .n_bins = j->rack->n_servers, .item = alloc_zeroed(n, sizeof *v->item),
+        .bin = alloc_zeroed((size_t) j->rack->n_servers, sizeof *v->bin), .bin_of = alloc_filled(n, -1),
+        .best = alloc_filled(n, -1), .best_left = 1e300,
+    };
+    for (int i = 0; i < v->n_items; i++) {
+        const struct fs_service_node *m = &s->services->nodes[j->rack->modules[i]];
+        v->item[i][0] = (double) m->cpu / j->packing->cpu_mean;
+        v->item[i][1] = (double) m->mem / j->packing->mem_mean;
+    }
+}
+
+/* How well ITEM suits what is free in BIN: its size, much less the more its direction differs from that of the free vector (the 20th
+ * power of the cosine; squared, which saves the roots).  So no server is left with cores but no memory, or the other way. */
+static double
+suits(const double *item, const double *bin)
+{
+    double dot = item[0] * bin[0] + item[1] * bin[1], size = item[0] * item[0] + item[1] * item[1];
+    double free_size = bin[0] * bin[0] + bin[1] * bin[1];
+    double cos2 = size > 0 && free_size > 0 ? dot * dot / (size * free_size) : 1;
+    double cos4 = cos2 * cos2, cos8 = cos4 * cos4, cos16 = cos8 * cos8;
+
+    return cos16 * cos16 * cos8 * size;
+}
+
+/* The item that suits BIN best, with some chance; -1 if none fits. */
+static int
+fill_with(struct vectors *v, const double *bin, uint64_t *random, double chance)
+{
+    double most = 0;
+    int best = -1;
+
+    for (int i = 0; i < v->n_items; i++) {
+        if (v->bin_of[i] >= 0 || v->item[i][0] > bin[0] + 1e-12 || v->item[i][1] > bin[1] + 1e-12) {
+            continue;
+        }
+        double good = suits(v->item[i], bin);
+        good *= chance > 0 ? 1 + chance * search_random(random, 1024) / 1024 : 1;
+        if (best < 0 || good > most) {
+            most = good;
+            best = i;
+        }
+    }
+    return best;
+}
+
+/* Fills server after server; returns whether nothing is left over. */
+static bool
+fill_servers(const struct job *j, struct vectors *v, uint64_t *random, double chance)
+{
+    const struct state *s = j->state;
+
+    for (int i = 0; i < v->n_items; i++) {
+        v->bin_of[i] = -1;
+    }
+    for (int b = 0; b < v->n_bins; b++) {
+        const struct fs_server *server = &s->platform->servers[j->rack->servers[b]];
+        v->bin[b][0] = (double) server->cpu / j->packing->cpu_mean;
+        v->bin[b][1] = (double) server->mem / j->packing->mem_mean;
+        for (int i; (i = fill_with(v, v->bin[b], random, chance)) >= 0; ) {
+            v->bin_of[i] = b;
+            v->bin[b][0] -= v->item[i][0];
+            v->bin[b][1] -= v->item[i][1];
+        }
+    }
+    v->left = 0;
+    for (int i = 0; i < v->n_items; i++) {
+        v->left += v->bin_of[i] < 0 ? v->item[i][0] + v->item[i][1] : 0;
+    }
+    if (v->left < v->best_left) {
+        v->best_left = v->left;
+        memcpy(v->best, v->bin_of, (size_t) v->n_items * sizeof *v->best);
+    }
+    return v->left <= 0;
+}
+
+/* Builds the rack up from single modules, server after server, trying several times. */
+static void
+build_by_server(struct job *j)
+{
+    struct vectors v;
+
+    start_vectors(j, &v);
+    for (int i = 0; i < FILLINGS && !fill_servers(j, &v, &j->random, i ? 0.3 : 0); i++) {
+        continue;
+    }
+    clear(j);
+    for (int i = 0; i < v.n_items; i++) {
+        if (v.best[i] >= 0) {
+            shift(j, j->rack->modules[i], node_of(j, v.best[i]));
+        }
+    }
+    for (int i = 0; i < v.n_items; i++) {
+        if (v.best[i] < 0) {
+            shift(j, j->rack->modules[i], node_of(j, best_fit(j, j->rack->modules[i])));
+        }
+    }
+    free(v.item);
+    free(v.bin);
+    free(v.bin_of);
+    free(v.best);
+}
+
 /* Packs RACK, whose modules are somewhere in it, and returns what that changes in the excess. */
 static struct excess
 pack_rack(struct packing *k, struct rack *r)
 {
+    static void (*const builders[2][3])(struct job *) = {
+        { build_by_service, build_by_module, build_by_server }, { build_by_server, build_by_module, build_by_service },
+    };
     struct job j = start_job(k, r);
     struct excess before = j.excess;
-    bool tight = r->load > TIGHT;
+    double best = 1e300;
+    int *at = NULL;
 
-    (tight ? build_by_module : build_by_service)(&j);
-    if (cost_of(&j) > 1e-9) {
-        double cost = cost_of(&j);
-        int *at = save(&j);
-        (tight ? build_by_service : build_by_module)(&j);
-        if (cost_of(&j) >= cost) {
-            restore(&j, at);
+    for (int i = 0; i < 3 && best > 1e-9; i++) {
+        builders[r->load > TIGHT][i](&j);
+        if (cost_of(&j) < best) {
+            best = cost_of(&j);
+            free(at);
+            at = save(&j);
         }
-        free(at);
+    }
+    if (best > 1e-9) {
+        restore(&j, at);
         mend(&j);
     }
+    free(at);
     return difference(j.excess, &before);
 }
 
