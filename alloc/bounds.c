@@ -3,6 +3,7 @@
 
 #include "alloc/bounds.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -179,7 +180,10 @@ bounds_path(const struct bounds *b, int path)
 /* ---- Dividing a service among servers. ---- */
 
 struct division {
-    struct bounds *b;
+    const struct bounds *b;
+    struct divisions *list;      /* where divisions are collected that are less late than 'best', or NULL: seek the best */
+    int list_max;
+    fs_amount cpu_max, mem_max;  /* of a part */
     const struct fs_service *service;
     int *part;                   /* by node of the service, -1 as long as it is in none */
     fs_amount *cpu, *mem;        /* by part */
@@ -210,6 +214,21 @@ lateness_so_far(const struct division *d)
     return late;
 }
 
+static void
+collect(struct division *d)
+{
+    struct divisions *list = d->list;
+
+    if (list->n == d->list_max) {
+        d->steps = 0;
+        return;
+    }
+    for (int i = 0; i < list->n_nodes; i++) {
+        list->part[list->n * list->n_nodes + i] = (signed char) d->part[i];
+    }
+    list->n_parts[list->n++] = d->n_parts;
+}
+
 /* Puts the modules from NODE of the service on into parts, each into one that there is or into a new one. */
 static void
 divide(struct division *d, int node)
@@ -223,11 +242,15 @@ divide(struct division *d, int node)
         node++;
     }
     if (node == d->service->n_nodes) {
-        d->best = lateness_so_far(d);
+        if (d->list) {
+            collect(d);
+        } else {
+            d->best = lateness_so_far(d);
+        }
         return;
     }
     for (int part = 0; part <= d->n_parts; part++) {
-        if (d->cpu[part] + nodes[node].cpu > d->b->cpu || d->mem[part] + nodes[node].mem > d->b->mem) {
+        if (d->cpu[part] + nodes[node].cpu > d->cpu_max || d->mem[part] + nodes[node].mem > d->mem_max) {
             continue;
         }
         bool new = part == d->n_parts;
@@ -253,6 +276,7 @@ bounds_lateness(struct bounds *b, int service)
         struct division d = {
             .b = b, .service = v, .part = alloc_filled(n, -1), .cpu = alloc_zeroed(n + 1, sizeof *d.cpu),
             .mem = alloc_zeroed(n + 1, sizeof *d.mem), .best = BOUNDS_NEVER, .steps = DIVISIONS_MAX,
+            .cpu_max = b->cpu, .mem_max = b->mem,
         };
         fs_amount plain = lateness_so_far(&d);
         divide(&d, 0);
@@ -269,4 +293,88 @@ fs_amount
 bounds_least_lateness(const struct state *s, int service)
 {
     return bounds_lateness(s->bounds, service);
+}
+
+/* Sorts LIST by the number of parts; where that is equal, in the order found. */
+static void
+sort_divisions(struct divisions *list)
+{
+    struct divisions old = *list;
+    int n = 0;
+
+    list->n_parts = alloc_zeroed((size_t) old.n, sizeof *list->n_parts);
+    list->part = alloc_zeroed((size_t) old.n * (size_t) old.n_nodes, sizeof *list->part);
+    for (int parts = 0; n < old.n; parts++) {
+        for (int i = 0; i < old.n; i++) {
+            if (old.n_parts[i] == parts) {
+                list->n_parts[n] = parts;
+                memcpy(&list->part[n++ * old.n_nodes], &old.part[i * old.n_nodes], (size_t) old.n_nodes);
+            }
+        }
+    }
+    free(old.n_parts);
+    free(old.part);
+}
+
+struct divisions *
+bounds_divisions(const struct bounds *b, int service, fs_amount late, int max)
+{
+    const struct fs_service *v = &b->services->services[service];
+    size_t n = (size_t) v->n_nodes;
+    struct divisions *list = alloc_zeroed(1, sizeof *list);
+    struct division d = {
+        .b = b, .service = v, .list = list, .list_max = max, .part = alloc_filled(n, -1), .cpu = alloc_zeroed(n + 1, sizeof *d.cpu),
+        .mem = alloc_zeroed(n + 1, sizeof *d.mem), .best = late + 1, .steps = DIVISIONS_MAX, .cpu_max = INT64_MAX,
+        .mem_max = INT64_MAX,
+    };
+
+    list->n_nodes = v->n_nodes;
+    list->n_parts = alloc_zeroed((size_t) max, sizeof *list->n_parts);
+    list->part = alloc_zeroed((size_t) max * n, sizeof *list->part);
+    if (n <= SCHAR_MAX) {
+        divide(&d, 0);
+    }
+    sort_divisions(list);
+    free(d.part);
+    free(d.cpu);
+    free(d.mem);
+    return list;
+}
+
+void
+divisions_free(struct divisions *list)
+{
+    if (list) {
+        free(list->n_parts);
+        free(list->part);
+        free(list);
+    }
+}
+
+static uint64_t
+mix(uint64_t h, uint64_t x)
+{
+    h = (h ^ x) * UINT64_C(0x9e3779b97f4a7c15);
+    return h ^ h >> 29;
+}
+
+uint64_t
+bounds_shape(const struct bounds *b, int service, fs_amount late)
+{
+    const struct fs_services *v = b->services;
+    const struct fs_service *s = &v->services[service];
+    uint64_t h = mix((uint64_t) late, (uint64_t) s->n_nodes);
+
+    for (int i = s->first_node; i < s->first_node + s->n_nodes; i++) {
+        h = mix(h, v->nodes[i].kind);
+    }
+    for (int t = s->first_path; t < s->first_path + s->n_paths; t++) {
+        h = mix(h, (uint64_t) v->paths[t].bound);
+        for (int i = 0; i < v->paths[t].n_links; i++) {
+            const struct fs_service_link *l = &v->links[v->path_links[v->paths[t].first_link + i]];
+            h = mix(h, (uint64_t) bounds_link(b, v->path_links[v->paths[t].first_link + i]));
+            h = mix(h, (uint64_t) (l->from - s->first_node) << 32 | (uint64_t) (l->to - s->first_node));
+        }
+    }
+    return h;
 }

@@ -31,4 +31,19 @@ fs_amount bounds_lateness(struct bounds *bounds, int service);
 /* The same for a search, whose state knows its bounds. */
 fs_amount bounds_least_lateness(const struct state *state, int service);
 
+/* Ways to divide the modules of a service into parts, one server each, whatever the parts ask for. */
+struct divisions {
+    int n, n_nodes;
+    int *n_parts;                /* by division, which are sorted by it */
+    signed char *part;           /* of node I of the service in division D: part[D * n_nodes + I], -1 when it is no module */
+};
+
+/* The divisions of SERVICE, at most MAX, that are late by LATE at most with the least delays that there are; for the caller to free
+ * with divisions_free(). */
+struct divisions *bounds_divisions(const struct bounds *bounds, int service, fs_amount late, int max);
+void divisions_free(struct divisions *divisions);
+
+/* A number that services share (but for rare accidents) if they have the same divisions within LATE. */
+uint64_t bounds_shape(const struct bounds *bounds, int service, fs_amount late);
+
 #endif

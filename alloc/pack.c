@@ -25,7 +25,10 @@
 #define TRIALS 600           /* moves of the exhaustive search for one service */
 #define NEW_SERVERS 4        /* that it tries beside those that the service is on already */
 #define FILLINGS 20          /* times that a rack is built up server by server */
+#define SHAPES 64            /* of services that are known by their divisions, */
+#define DIVISIONS 128        /* and so many of each at most */
 #define MEND_STEPS 3000      /* moves to mend a rack */
+#define MEND_HOPELESS 40     /* and where servers are proven to be too few */
 #define TIGHT 0.85           /* fuller racks are built up module by module first */
 
 struct rack {
@@ -45,6 +48,8 @@ struct packing {
     double *share;               /* by service node: the larger of its shares of a mean server */
     double cpu_mean, mem_mean;
     bool apart;                  /* racks may be packed at the same time */
+    int n_shapes, *shape_services; /* the services whose divisions others share */
+    struct divisions **divisions; /* by service: ways to divide it that are no later than need be; many services share one */
     uint64_t *free_at;           /* by service node: the step of mending at which it may move again */
     atomic_int next;
     struct excess *excess;       /* by rack: what packing it changed */
@@ -445,6 +450,123 @@ place_together(struct job *j, const struct fs_service *service, int node, fs_amo
     return false;
 }
 
+/* ---- Services by their divisions. ---- */
+
+#define PARTS 16
+
+/* What the parts of a division ask for. */
+struct parts {
+    int n;
+    fs_amount cpu[PARTS], mem[PARTS];
+    int server[PARTS];
+    double misfit;               /* of all together */
+};
+
+/* Adds up the parts; returns whether there are few enough. */
+static bool
+sum_parts(const struct state *s, const struct fs_service *service, const struct divisions *list, int division, struct parts *parts)
+{
+    const signed char *part = &list->part[division * list->n_nodes];
+
+    *parts = (struct parts) { .n = list->n_parts[division] };
+    for (int i = 0; parts->n <= PARTS && i < list->n_nodes; i++) {
+        if (part[i] >= 0) {
+            parts->cpu[part[i]] += s->services->nodes[service->first_node + i].cpu;
+            parts->mem[part[i]] += s->services->nodes[service->first_node + i].mem;
+        }
+    }
+    return parts->n <= PARTS;
+}
+
+/* The server of the rack that part PART fits best, none of the parts before it; -1 if there is none. */
+static int
+server_for_part(const struct job *j, const struct parts *parts, int part, double *misfit)
+{
+    const struct state *s = j->state;
+    int best = -1;
+
+    for (int i = 0; i < j->rack->n_servers; i++) {
+        int server = j->rack->servers[i];
+        const struct fs_server *limits = &s->platform->servers[server];
+        fs_amount cpu = limits->cpu - s->servers[server].cpu - parts->cpu[part];
+        fs_amount mem = limits->mem - s->servers[server].mem - parts->mem[part];
+        bool taken = cpu < 0 || mem < 0;
+        for (int p = 0; p < part && !taken; p++) {
+            taken = parts->server[p] == server;
+        }
+        if (!taken) {
+            double c = (double) cpu / j->packing->cpu_mean, m = (double) mem / j->packing->mem_mean, bad = c * c + m * m;
+            if (best < 0 || bad < *misfit) {
+                best = server;
+                *misfit = bad;
+            }
+        }
+    }
+    return best;
+}
+
+/* Finds servers for the parts of a division. */
+static bool
+fit_parts(const struct job *j, struct parts *parts)
+{
+    for (int p = 0; p < parts->n; p++) {
+        double misfit = 0;
+        parts->server[p] = server_for_part(j, parts, p, &misfit);
+        if (parts->server[p] < 0) {
+            return false;
+        }
+        parts->misfit += misfit;
+    }
+    return true;
+}
+
+/* Puts the modules of SERVICE where PARTS says, unless that breaks a limit more, but for LATE of delay. */
+static bool
+put_parts(struct job *j, const struct fs_service *service, const struct divisions *list, int division, const struct parts *parts,
+          fs_amount late)
+{
+    const signed char *part = &list->part[division * list->n_nodes];
+    struct excess before = j->excess;
+
+    for (int i = 0; i < list->n_nodes; i++) {
+        if (part[i] >= 0) {
+            shift(j, service->first_node + i, j->state->platform->servers[parts->server[part[i]]].node);
+        }
+    }
+    if (j->excess.bandwidth <= before.bandwidth && j->excess.unrouted <= before.unrouted
+        && j->excess.delay - before.delay <= late) {
+        return true;
+    }
+    for (int i = 0; i < list->n_nodes; i++) {
+        if (part[i] >= 0) {
+            shift(j, service->first_node + i, -1);
+        }
+    }
+    return false;
+}
+
+/* Places SERVICE by the division that wastes least among those with the fewest parts. */
+static bool
+place_by_divisions(struct job *j, int service)
+{
+    const struct fs_service *v = &j->state->services->services[service];
+    const struct divisions *list = j->packing->divisions[service];
+    fs_amount late = bounds_least_lateness(j->state, service);
+    struct parts best = { 0 }, parts;
+    int division = -1;
+
+    for (int d = 0; list && d < list->n; d++) {
+        if (division >= 0 && list->n_parts[d] > best.n) {
+            break;
+        }
+        if (sum_parts(j->state, v, list, d, &parts) && fit_parts(j, &parts) && (division < 0 || parts.misfit < best.misfit)) {
+            best = parts;
+            division = d;
+        }
+    }
+    return division >= 0 && put_parts(j, v, list, division, &best, late);
+}
+
 static void
 place_apart(struct job *j, const struct fs_service *service)
 {
@@ -461,6 +583,9 @@ try_service(struct job *j, int service)
 {
     const struct fs_service *v = &j->state->services->services[service];
 
+    if (place_by_divisions(j, service)) {
+        return true;
+    }
     j->trials = TRIALS;
     if (place_together(j, v, v->first_node, 0)) {
         return true;
@@ -733,7 +858,7 @@ static struct job
 start_job(struct packing *k, struct rack *r)
 {
     return (struct job) {
-        .packing = k, .state = k->state, .rack = r, .excess = count_rack(k, r), .steps = MEND_STEPS,
+        .packing = k, .state = k->state, .rack = r, .excess = count_rack(k, r), .steps = k->search->overloaded ? MEND_HOPELESS : MEND_STEPS,
         .random = search_seed(k->search->options->seed, (uint64_t) r->index + 1),
     };
 }
@@ -999,7 +1124,7 @@ squeeze_in(struct packing *k, struct rack *r, int service)
     place_apart(&j, &v->services[service]);
     enlist(r, v, service);
     list_modules(k, r);
-    j.steps = MEND_STEPS / 4;
+    j.steps /= 4;
     mend(&j);
     bool good = cost_of(&j) < cost + 1e-9;
     if (!good) {
@@ -1102,7 +1227,7 @@ relieve(struct packing *k, struct rack *r)
         if (moved) {
             j = start_job(k, r);
             struct excess start = j.excess;
-            j.steps = MEND_STEPS / 4;
+            j.steps /= 4;
             mend(&j);
             settle(&j, &start);
         }
@@ -1151,6 +1276,49 @@ start_racks(struct packing *k)
     }
 }
 
+/* Gives each service its divisions, the same to services of the same shape. */
+static void
+find_divisions(struct packing *k)
+{
+    const struct state *s = k->state;
+    struct shape {
+        uint64_t shape;
+        int service;
+    } known[SHAPES];
+    int n = 0;
+
+    k->divisions = alloc_zeroed((size_t) s->services->n_services, sizeof(struct divisions *));
+    for (int i = 0; i < s->services->n_services; i++) {
+        fs_amount late = bounds_least_lateness(s, i);
+        uint64_t shape = bounds_shape(s->bounds, i, late);
+        int at = 0;
+        while (at < n && known[at].shape != shape) {
+            at++;
+        }
+        if (at == n && n < SHAPES) {
+            known[n++] = (struct shape) { shape, i };
+            k->divisions[i] = bounds_divisions(s->bounds, i, late, DIVISIONS);
+        } else if (at < n) {
+            k->divisions[i] = k->divisions[known[at].service];
+        }
+    }
+    k->n_shapes = n;
+    k->shape_services = alloc_zeroed((size_t) n, sizeof *k->shape_services);
+    for (int i = 0; i < n; i++) {
+        k->shape_services[i] = known[i].service;
+    }
+}
+
+static void
+free_divisions(struct packing *k)
+{
+    for (int i = 0; i < k->n_shapes; i++) {
+        divisions_free(k->divisions[k->shape_services[i]]);
+    }
+    free(k->divisions);
+    free(k->shape_services);
+}
+
 /* Puts the modules of each service somewhere in their rack, so that the ways out of the rack are chosen. */
 static void
 enter_racks(struct packing *k)
@@ -1184,9 +1352,11 @@ pack_racks(struct search *search)
     start_racks(&k);
     deal_services(&k);
     enter_racks(&k);
+    find_divisions(&k);
     pack_all(&k);
     k.apart = false;
     relieve_racks(&k);
+    free_divisions(&k);
     for (int r = 0; r < n_racks; r++) {
         free(k.racks[r].services);
         free(k.racks[r].modules);

@@ -15,6 +15,7 @@
 
 #define PROGRESS_EVERY 0.01     /* seconds */
 #define STEPS_PACK 20000        /* of tabu search after packing, */
+#define STEPS_HOPELESS 200      /* where servers are proven to be too few, */
 #define STEPS_TABU 200000       /* and on its own, when the caller does not say */
 
 /* ---- Shared by the searches. ---- */
@@ -143,18 +144,30 @@ limit_steps(struct search *search, uint64_t usual)
     search->steps_max = search->options->steps ? search->options->steps : usual;
 }
 
+/* Servers that are proven too few are filled as well as can be done quickly. */
+static void
+note_proof(struct search *search)
+{
+    struct fs_proof proof;
+
+    fs_prove(search->state->platform, search->state->services, false, &proof);
+    search->overloaded = proof.cpu > 0 || proof.mem > 0;
+    fs_proof_clear(&proof);
+}
+
 static int
 run_pack(struct search *search, char **error)
 {
     struct state *s = search->state;
 
     (void) error;
+    note_proof(search);
     pack_ports(search);
     pack_racks(search);
     pack_rest(search);
     search_progress(search, &s->excess, true);
     reroute_full(search);
-    limit_steps(search, STEPS_PACK);
+    limit_steps(search, search->overloaded ? STEPS_HOPELESS : STEPS_PACK);
     set_target(search);
     tabu_search(search);
     reroute_full(search);
@@ -238,7 +251,7 @@ fs_search(const struct fs_platform *platform, const struct fs_services *services
         return EINVAL;
     }
     if (!platform->n_servers && services->n_modules) {
-        *error = alloc_format("the platform has no server for %d modules", services->n_modules);
+        *error = alloc_format("no server can take any of the %d modules: the platform has none", services->n_modules);
         return ENOSPC;
     }
     search.deadline = search.options->seconds > 0 ? search.begin + search.options->seconds : HUGE_VAL;

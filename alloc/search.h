@@ -12,6 +12,7 @@ struct search {
     double begin, deadline;      /* of the monotonic clock, in seconds; the deadline may be infinite */
     uint64_t steps, steps_max;   /* moves made so far, and how many may be */
     uint64_t random;
+    bool overloaded;             /* proven: the servers cannot hold all modules */
     double told;                 /* when progress was told, in seconds since the beginning */
     double target;               /* a cost that is proven to be the least: nobody needs to look further */
 };
