@@ -5,6 +5,7 @@ FLOWSTREAM_SHARED += lib/libflowstream-alloc.so
 lib_libflowstream_alloc_so_SOURCES = \
 	alloc/bounds.c alloc/bounds.h \
 	alloc/check.c \
+	alloc/exact.c alloc/exact.h \
 	alloc/greedy.c \
 	alloc/load.c alloc/load.h \
 	alloc/memory.c alloc/memory.h \
@@ -21,7 +22,7 @@ lib_libflowstream_alloc_so_SOURCES = \
 nodist_lib_libflowstream_alloc_so_SOURCES = alloc/schemas.h
 lib_libflowstream_alloc_so_CPPFLAGS = $(AM_CPPFLAGS) $(XML_CFLAGS)
 lib_libflowstream_alloc_so_LDFLAGS = $(SHARED_LDFLAGS) -Wl,-soname,libflowstream-alloc.so
-lib_libflowstream_alloc_so_LDADD = $(XML_LIBS) -lm
+lib_libflowstream_alloc_so_LDADD = $(XML_LIBS) -lglpk -lm
 
 bin_PROGRAMS += bin/flowstream-alloc
 bin_flowstream_alloc_SOURCES = alloc/main.c

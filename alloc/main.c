@@ -254,12 +254,9 @@ solve(const struct settings *settings, const struct fs_platform *platform, const
     char *error = NULL;
     double start = now();
 
-    check(fs_search(platform, services, &options, &solution, &error), &error);
+    check(fs_search(platform, services, &options, &solution, &proof, &error), &error);
     double seconds = now() - start;
     fs_solution_check(solution, &report);
-    if (!report.feasible) {
-        fs_prove(platform, services, true, &proof);
-    }
     check(fs_solution_write(solution, settings->per_link, settings->output, &error), &error);
     print_report(settings, services, &report, seconds, &proof);
     int status = report.feasible ? EXIT_MET : proof.text ? EXIT_PROVEN : EXIT_BROKEN;

@@ -11,7 +11,10 @@
 #include <string.h>
 
 #include "alloc/bounds.h"
+#include "alloc/exact.h"
 #include "alloc/memory.h"
+
+#define RELAX_SECONDS 5    /* for the linear relaxation of a small instance */
 
 static double
 plain(fs_amount amount)
@@ -321,12 +324,27 @@ prove_by_racks(const struct bounds *b, struct fs_proof *proof)
     }
 }
 
+/* The linear relaxation: modules may be cut in pieces and traffic may go many ways, and still some limit is exceeded. */
+static void
+prove_by_relaxation(const struct fs_platform *p, const struct fs_services *v, struct fs_proof *proof)
+{
+    struct state *s = state_create(p, v);
+    double cost = 0;
+    char *binding;
+
+    if (!exact_relax(s, RELAX_SECONDS, &cost, &binding) && cost > 1e-5) {
+        argue(proof, alloc_format("even when modules may be divided and traffic may take many ways (the linear relaxation) these limits cannot "
+                                  "be met together: %s", binding));
+    }
+    free(binding);
+    state_destroy(s);
+}
+
 void
 fs_prove(const struct fs_platform *p, const struct fs_services *v, bool deep, struct fs_proof *proof)
 {
     struct bounds *b = bounds_create(p, v);
 
-    (void) deep;
     *proof = (struct fs_proof) { 0 };
     prove_by_totals(p, v, proof);
     prove_by_one_module(b, proof);
@@ -335,6 +353,9 @@ fs_prove(const struct fs_platform *p, const struct fs_services *v, bool deep, st
     if (p->n_servers) {
         prove_by_delay(b, proof);
         prove_by_racks(b, proof);
+    }
+    if (deep && !proof->text) {
+        prove_by_relaxation(p, v, proof);
     }
     bounds_destroy(b);
 }

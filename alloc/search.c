@@ -10,10 +10,12 @@
 #include <time.h>
 
 #include "alloc/bounds.h"
+#include "alloc/exact.h"
 #include "alloc/memory.h"
 #include "alloc/solution.h"
 
 #define PROGRESS_EVERY 0.01     /* seconds */
+#define COST_TINY 1e-5          /* what a solver's arithmetic may be wrong by */
 #define STEPS_PACK 20000        /* of tabu search after packing, */
 #define STEPS_HOPELESS 200      /* where servers are proven to be too few, */
 #define STEPS_TABU 200000       /* and on its own, when the caller does not say */
@@ -207,6 +209,24 @@ run_greedy_racks(struct search *search, char **error)
     return begin_greedy(search, FS_GREEDY_RACKS, error);
 }
 
+/* The best there is.  With one way a pair of nodes the ways are the state's, which may not be the best. */
+static int
+run_exact(struct search *search, char **error)
+{
+    struct state *s = search->state;
+    int n_links = s->services->n_links, *at = alloc_filled((size_t) s->services->n_nodes, -1);
+    double seconds = search->deadline < HUGE_VAL ? search->deadline - search_now() : 1e9;
+
+    search->routes = search->options->paths == FS_PATHS_LINK ? alloc_zeroed((size_t) n_links, sizeof(struct route *)) : NULL;
+    int result = exact_solve(s, seconds, at, search->routes, &search->optimum, error);
+    for (int n = 0; !result && n < s->services->n_nodes; n++) {
+        state_move(s, &s->excess, n, at[n]);
+    }
+    search->exact = !result;
+    free(at);
+    return result;
+}
+
 typedef int run(struct search *search, char **error);
 
 static const struct fs_algorithm algorithms[] = {
@@ -215,9 +235,10 @@ static const struct fs_algorithm algorithms[] = {
     { "greedy-flat", "round robin over all servers" },
     { "greedy-racks", "round robin over racks, and servers within" },
     { "tabu", "greedy, improved by tabu search" },
+    { "exact", "the best there is, by mixed integer programming: small instances only" },
     { NULL, NULL },
 };
-static run *const runs[] = { run_pack, run_greedy, run_greedy_flat, run_greedy_racks, run_tabu };
+static run *const runs[] = { run_pack, run_greedy, run_greedy_flat, run_greedy_racks, run_tabu, run_exact };
 
 const struct fs_algorithm *
 fs_algorithms(void)
@@ -236,9 +257,39 @@ find_algorithm(const char *name)
     return -1;
 }
 
+/* Takes the ways that an exact search found instead of the state's. */
+static void
+take_routes(struct search *search, struct fs_solution *solution)
+{
+    for (int l = 0; search->routes && l < search->state->services->n_links; l++) {
+        route_unref(solution->route[l]);
+        solution->route[l] = search->routes[l];
+    }
+    free(search->routes);
+    search->routes = NULL;
+}
+
+/* Says why SOLUTION breaks limits, where that is known. */
+static void
+explain(struct search *search, const struct fs_solution *solution, struct fs_proof *proof)
+{
+    struct fs_report report;
+
+    fs_solution_check(solution, &report);
+    if (report.feasible) {
+        return;
+    }
+    fs_prove(search->state->platform, search->state->services, !search->exact, proof);
+    if (!proof->text && search->exact && search->optimum > COST_TINY) {
+        proof->text = alloc_format("a mixed integer program of the instance, solved to the end, exceeds its limits by at least %.6g (in "
+                                   "hundredths of a mean server's cores or memory, 50 Mbit/s or a fifth of a unit of delay)",
+                                   search->optimum);
+    }
+}
+
 int
 fs_search(const struct fs_platform *platform, const struct fs_services *services, const struct fs_search_options *options,
-          struct fs_solution **solution, char **error)
+          struct fs_solution **solution, struct fs_proof *proof, char **error)
 {
     static const struct fs_search_options none;
     struct search search = { .options = options ? options : &none, .begin = search_now(), .steps_max = UINT64_MAX };
@@ -246,6 +297,7 @@ fs_search(const struct fs_platform *platform, const struct fs_services *services
 
     *solution = NULL;
     *error = NULL;
+    *proof = (struct fs_proof) { 0 };
     if (algorithm < 0) {
         *error = alloc_format("there is no algorithm '%s'", search.options->algorithm);
         return EINVAL;
@@ -261,7 +313,10 @@ fs_search(const struct fs_platform *platform, const struct fs_services *services
     if (!result) {
         search_progress(&search, &search.state->excess, true);
         *solution = state_solution(search.state);
+        take_routes(&search, *solution);
+        explain(&search, *solution, proof);
     }
+    free(search.routes);
     state_destroy(search.state);
     return result;
 }

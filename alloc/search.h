@@ -14,6 +14,9 @@ struct search {
     uint64_t random;
     bool overloaded;             /* proven: the servers cannot hold all modules */
     double told;                 /* when progress was told, in seconds since the beginning */
+    bool exact;                  /* the optimum is known: */
+    double optimum;
+    struct route **routes;       /* by service link, instead of the state's ways; NULL: those */
     double target;               /* a cost that is proven to be the least: nobody needs to look further */
 };
 

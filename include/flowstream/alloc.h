@@ -199,12 +199,6 @@ struct fs_search_options {
     void *aux;
 };
 
-/* Places all SERVICES on the empty PLATFORM.  Returns 0 and *SOLUTION, for the caller to destroy, in which every module and sink has a
- * place; EINVAL for an algorithm or objective that does not exist, ENOSPC when a module can be nowhere, E2BIG for an
- * instance that is too large for an exact search; and then an explanation in *ERROR, for the caller to free. */
-FS_API int fs_search(const struct fs_platform *platform, const struct fs_services *services,
-                     const struct fs_search_options *options, struct fs_solution **solution, char **error);
-
 /* ---- Proofs. ---- */
 
 /* Why no solution meets all limits, and what each kind of violation is at least when those of other kinds are none. */
@@ -218,5 +212,13 @@ struct fs_proof {
  * relaxation of small instances is solved too.  The caller passes *PROOF to fs_proof_clear(). */
 FS_API void fs_prove(const struct fs_platform *platform, const struct fs_services *services, bool deep, struct fs_proof *proof);
 FS_API void fs_proof_clear(struct fs_proof *proof);
+
+/* Places all SERVICES on the empty PLATFORM.  Returns 0 and *SOLUTION, for the caller to destroy, in which every module and sink has a
+ * place; and when that breaks limits, what fs_prove() finds in *PROOF, for the caller to pass to fs_proof_clear().  Returns EINVAL for an
+ * algorithm or objective that does not exist, ENOSPC when a module can be nowhere, E2BIG and ETIME when an exact search would take too much or
+ * did not end in time; and then an explanation in *ERROR, for the caller to free. */
+FS_API int fs_search(const struct fs_platform *platform, const struct fs_services *services,
+                     const struct fs_search_options *options, struct fs_solution **solution, struct fs_proof *proof,
+                     char **error);
 
 #endif

@@ -4,3 +4,11 @@ tests_unit_test_alloc_CPPFLAGS = $(AM_CPPFLAGS)
 tests_unit_test_alloc_LDFLAGS = $(AM_LDFLAGS) -Wl,-rpath,'$$ORIGIN/../../lib'
 tests_unit_test_alloc_LDADD = -lflowstream-alloc
 tests_unit_test_alloc_DEPENDENCIES = lib/libflowstream-alloc.so
+
+# What is inside the library, so compiled with its sources.
+check_PROGRAMS += tests/unit/test-alloc-search
+tests_unit_test_alloc_search_SOURCES = tests/unit/test_alloc_search.c $(lib_libflowstream_alloc_so_SOURCES)
+nodist_tests_unit_test_alloc_search_SOURCES = alloc/schemas.h
+tests_unit_test_alloc_search_CPPFLAGS = $(AM_CPPFLAGS) $(XML_CFLAGS)
+tests_unit_test_alloc_search_LDFLAGS = $(AM_LDFLAGS)
+tests_unit_test_alloc_search_LDADD = $(XML_LIBS) -lglpk -lm
