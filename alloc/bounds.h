@@ -46,4 +46,7 @@ void divisions_free(struct divisions *divisions);
 /* A number that services share (but for rare accidents) if they have the same divisions within LATE. */
 uint64_t bounds_shape(const struct bounds *bounds, int service, fs_amount late);
 
+/* Whether modules ask for more than all servers have. */
+bool proof_overloaded(const struct fs_platform *platform, const struct fs_services *services);
+
 #endif

@@ -6,6 +6,7 @@ lib_libflowstream_alloc_so_SOURCES = \
 	alloc/bounds.c alloc/bounds.h \
 	alloc/check.c \
 	alloc/exact.c alloc/exact.h \
+	alloc/flow.c alloc/flow.h \
 	alloc/greedy.c \
 	alloc/load.c alloc/load.h \
 	alloc/memory.c alloc/memory.h \

@@ -12,8 +12,10 @@
 
 #include "alloc/bounds.h"
 #include "alloc/exact.h"
+#include "alloc/flow.h"
 #include "alloc/memory.h"
 
+#define LINKS_TOLD 8       /* of those that are too few together */
 #define RELAX_SECONDS 5    /* for the linear relaxation of a small instance */
 
 static double
@@ -99,65 +101,80 @@ prove_by_one_module(const struct bounds *b, struct fs_proof *proof)
     }
 }
 
-/* ---- Ports. ---- */
+/* ---- Links. ---- */
 
-/* Whether a link with an end at I/O node IO must leave that node, whatever OTHER's place is. */
-static bool
-must_leave(const struct fs_services *v, const struct fs_service_node *other, int io)
+/* Adds up by I/O node what must go from it to servers, or (OUT) from servers to it: links between a module and a source, or a sink without a
+ * choice.  Returns what goes to sinks that have one. */
+static fs_amount
+add_demand(const struct fs_services *v, bool out, fs_amount *demand)
 {
-    for (int i = 0; i < other->n_io; i++) {
-        if (v->ios[other->first_io + i] == io) {
-            return false;
-        }
-    }
-    return true;
-}
+    fs_amount anywhere = 0;
 
-/* Adds up by I/O node what must leave it (OUT) or enter it: traffic of sources and sinks that have no choice. */
-static void
-add_crossing(const struct fs_services *v, bool out, fs_amount *crossing)
-{
     for (int l = 0; l < v->n_links; l++) {
-        const struct fs_service_link *link = &v->links[l];
-        const struct fs_service_node *here = &v->nodes[out ? link->from : link->to];
-        const struct fs_service_node *there = &v->nodes[out ? link->to : link->from];
-        if (here->n_io == 1 && must_leave(v, there, v->ios[here->first_io])) {
-            crossing[v->ios[here->first_io]] += link->bandwidth;
+        const struct fs_service_node *port = &v->nodes[out ? v->links[l].to : v->links[l].from];
+        const struct fs_service_node *other = &v->nodes[out ? v->links[l].from : v->links[l].to];
+        if (port->n_io >= 1 && other->kind == FS_SERVICE_PM) {
+            *(port->n_io == 1 ? &demand[v->ios[port->first_io]] : &anywhere) += v->links[l].bandwidth;
         }
     }
+    return anywhere;
+}
+
+/* The first links of CUT, by the names of their ends. */
+static char *
+list_links(const struct fs_platform *p, const struct flow_cut *cut)
+{
+    char *text = alloc_format("%s", "");
+
+    for (int i = 0; i < cut->n_arcs && i < LINKS_TOLD; i++) {
+        const struct fs_arc *a = &p->arcs[cut->arcs[i]];
+        char *more = alloc_format("%s%s%s-%s", text, i ? ", " : "", p->nodes[a->from].id, p->nodes[a->to].id);
+        free(text);
+        text = more;
+    }
+    if (cut->n_arcs > LINKS_TOLD) {
+        char *more = alloc_format("%s and %d more", text, cut->n_arcs - LINKS_TOLD);
+        free(text);
+        text = more;
+    }
+    return text;
+}
+
+/* The traffic of sources, or of sinks, exceeds what the links between them and all servers carry. */
+static void
+prove_by_cut(const struct fs_platform *p, const struct fs_services *v, bool out, bool *in_cut, struct fs_proof *proof)
+{
+    fs_amount *demand = alloc_zeroed((size_t) p->n_nodes, sizeof *demand), over;
+    struct flow_cut cut;
+    bool apart = true;
+
+    fs_amount anywhere = add_demand(v, out, demand);
+    flow_find_cut(p, demand, anywhere, out, &cut);
+    over = cut.demand - cut.carried;
+    if (over > 0) {
+        char *links = list_links(p, &cut);
+        for (int i = 0; i < cut.n_arcs; i++) {
+            apart &= !in_cut[cut.arcs[i]];
+            in_cut[cut.arcs[i]] = true;
+        }
+        /* Two cuts without a common link add up. */
+        proof->bandwidth = apart ? proof->bandwidth + over : proof->bandwidth > over ? proof->bandwidth : over;
+        argue(proof, alloc_format("%.10g Mbit/s must %s servers wherever modules are, over links that carry %.10g together: %s",
+                                  plain(cut.parted), out ? "go out from" : "come in to", plain(cut.capacity), links));
+        free(links);
+    }
+    free(cut.arcs);
+    free(demand);
 }
 
 static void
-prove_by_ports(const struct fs_platform *p, const struct fs_services *v, bool out, struct fs_proof *proof)
+prove_by_cuts(const struct fs_platform *p, const struct fs_services *v, struct fs_proof *proof)
 {
-    fs_amount *crossing = alloc_zeroed((size_t) p->n_nodes, sizeof *crossing), sum = 0;
-    char *first = NULL;
-    int n_full = 0;
+    bool *in_cut = alloc_zeroed((size_t) p->n_arcs, sizeof *in_cut);
 
-    add_crossing(v, out, crossing);
-    for (int n = 0; n < p->n_nodes; n++) {
-        fs_amount capacity = 0;
-        for (int i = p->out_start[n]; i < p->out_start[n + 1]; i++) {
-            capacity += p->arcs[out ? p->out[i] : p->out[i] ^ 1].bandwidth;
-        }
-        if (crossing[n] > capacity) {
-            sum += crossing[n] - capacity;
-            if (!n_full++) {
-                first = alloc_format("%.10g Mbit/s must %s \"%s\" wherever modules are, its links carry %.10g", plain(crossing[n]),
-                                     out ? "come from" : "go to", p->nodes[n].id, plain(capacity));
-            }
-        }
-    }
-    if (n_full > 1) {
-        char *more = alloc_format("%s (and likewise %d more, in all %.10g Mbit/s too many)", first, n_full - 1, plain(sum));
-        free(first);
-        first = more;
-    }
-    if (first) {
-        proof->bandwidth += sum;
-        argue(proof, first);
-    }
-    free(crossing);
+    prove_by_cut(p, v, false, in_cut, proof);
+    prove_by_cut(p, v, true, in_cut, proof);
+    free(in_cut);
 }
 
 /* ---- Delays. ---- */
@@ -340,6 +357,17 @@ prove_by_relaxation(const struct fs_platform *p, const struct fs_services *v, st
     state_destroy(s);
 }
 
+bool
+proof_overloaded(const struct fs_platform *p, const struct fs_services *v)
+{
+    struct fs_proof proof = { 0 };
+
+    prove_by_totals(p, v, &proof);
+    bool overloaded = proof.text != NULL;
+    fs_proof_clear(&proof);
+    return overloaded;
+}
+
 void
 fs_prove(const struct fs_platform *p, const struct fs_services *v, bool deep, struct fs_proof *proof)
 {
@@ -348,8 +376,7 @@ fs_prove(const struct fs_platform *p, const struct fs_services *v, bool deep, st
     *proof = (struct fs_proof) { 0 };
     prove_by_totals(p, v, proof);
     prove_by_one_module(b, proof);
-    prove_by_ports(p, v, true, proof);
-    prove_by_ports(p, v, false, proof);
+    prove_by_cuts(p, v, proof);
     if (p->n_servers) {
         prove_by_delay(b, proof);
         prove_by_racks(b, proof);

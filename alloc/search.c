@@ -17,7 +17,8 @@
 #define PROGRESS_EVERY 0.01     /* seconds */
 #define COST_TINY 1e-5          /* what a solver's arithmetic may be wrong by */
 #define STEPS_PACK 20000        /* of tabu search after packing, */
-#define STEPS_HOPELESS 200      /* where servers are proven to be too few, */
+#define STEPS_HOPELESS 40000    /* the same, divided by the number of modules, where servers are proven to be too few, */
+#define PATIENCE 3000           /* steps without a better solution, likewise */
 #define STEPS_TABU 200000       /* and on its own, when the caller does not say */
 
 /* ---- Shared by the searches. ---- */
@@ -72,18 +73,20 @@ search_progress(struct search *search, const struct excess *best, bool force)
     }
 }
 
-/* The lateness that services cannot avoid: no search needs to go further.  (What I/O links exceed by themselves is not counted, as
- * moves of modules would not find it.) */
+/* What is proven to be unavoidable: no search needs to go further.  (The bound on delays holds while no server is overloaded; a search that has
+ * got so far is at an end as well.) */
 static void
 set_target(struct search *search)
 {
     const struct state *s = search->state;
-    fs_amount least = 0;
+    struct fs_proof proof;
 
-    for (int i = 0; s->excess.delay > 0 && i < s->services->n_services; i++) {
-        least += bounds_least_lateness(s, i);
+    if (state_cost(s, &s->excess) <= 0) {
+        return;
     }
-    search->target = (double) least * s->delay_weight;
+    fs_prove(s->platform, s->services, false, &proof);
+    search->target = state_cost(s, &(struct excess) { proof.cpu, proof.mem, proof.bandwidth, proof.delay, 0 });
+    fs_proof_clear(&proof);
 }
 
 /* ---- Full links. ---- */
@@ -143,18 +146,10 @@ begin_greedy(struct search *search, enum fs_greedy form, char **error)
 static void
 limit_steps(struct search *search, uint64_t usual)
 {
-    search->steps_max = search->options->steps ? search->options->steps : usual;
-}
+    bool asked = search->options->steps || search->deadline < HUGE_VAL;
 
-/* Servers that are proven too few are filled as well as can be done quickly. */
-static void
-note_proof(struct search *search)
-{
-    struct fs_proof proof;
-
-    fs_prove(search->state->platform, search->state->services, false, &proof);
-    search->overloaded = proof.cpu > 0 || proof.mem > 0;
-    fs_proof_clear(&proof);
+    search->steps_max = search->options->steps ? search->options->steps : asked ? UINT64_MAX : usual;
+    search->patience = asked ? UINT64_MAX : PATIENCE;
 }
 
 static int
@@ -163,14 +158,15 @@ run_pack(struct search *search, char **error)
     struct state *s = search->state;
 
     (void) error;
-    note_proof(search);
+    search->overloaded = proof_overloaded(s->platform, s->services);
     pack_ports(search);
     pack_racks(search);
     pack_rest(search);
     search_progress(search, &s->excess, true);
-    reroute_full(search);
-    limit_steps(search, search->overloaded ? STEPS_HOPELESS : STEPS_PACK);
     set_target(search);
+    reroute_full(search);
+    limit_steps(search, search->overloaded ? STEPS_HOPELESS / (unsigned) (s->services->n_modules + 1) + 1 : STEPS_PACK);
+    search->exchanges = true;
     tabu_search(search);
     reroute_full(search);
     return 0;
@@ -183,7 +179,7 @@ run_tabu(struct search *search, char **error)
 
     if (!result) {
         search_progress(search, &search->state->excess, true);
-        limit_steps(search, search->deadline < HUGE_VAL ? UINT64_MAX : STEPS_TABU);
+        limit_steps(search, STEPS_TABU);
         set_target(search);
         tabu_search(search);
         reroute_full(search);

@@ -12,6 +12,8 @@ struct search {
     double begin, deadline;      /* of the monotonic clock, in seconds; the deadline may be infinite */
     uint64_t steps, steps_max;   /* moves made so far, and how many may be */
     uint64_t random;
+    uint64_t patience;           /* steps of tabu search without a better solution after which it ends */
+    bool exchanges;              /* tabu search may exchange modules, which algorithm 1 does not */
     bool overloaded;             /* proven: the servers cannot hold all modules */
     double told;                 /* when progress was told, in seconds since the beginning */
     bool exact;                  /* the optimum is known: */

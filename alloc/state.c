@@ -415,39 +415,97 @@ delay_links(struct state *s, int way, fs_amount delay)
     }
 }
 
+/* Moves all traffic of way WAY_INDEX to the N ARCS, which become the way's.  Returns the old ones. */
+static int *
+exchange_arcs(struct state *s, int way_index, int *arcs, int n, fs_amount delay)
+{
+    struct way *way = &s->ways[way_index];
+    int *old = way->arcs;
+
+    for (int i = 0; i < way->n; i++) {
+        change_arc(s, &s->excess, way->arcs[i], -way->flow);
+    }
+    for (int i = 0; i < n; i++) {
+        change_arc(s, &s->excess, arcs[i], way->flow);
+    }
+    delay_links(s, way_index, delay - way->delay);
+    way->arcs = arcs;
+    way->n = n;
+    way->delay = delay;
+    return old;
+}
+
 bool
 state_reroute(struct state *s, int way_index)
 {
     struct way *way = &s->ways[way_index];
-    struct way old = *way;
     double before = state_cost(s, &s->excess);
 
     if (way->n < 0) {
         return false;
     }
-    for (int i = 0; i < old.n; i++) {
-        change_arc(s, &s->excess, old.arcs[i], -way->flow);
-    }
-    way->arcs = NULL;
-    lay_way(s, way, way->flow);
     for (int i = 0; i < way->n; i++) {
-        change_arc(s, &s->excess, way->arcs[i], way->flow);
+        s->used[way->arcs[i]] -= way->flow;
     }
-    delay_links(s, way_index, way->delay - old.delay);
+    struct route *route = routes_find(s->routes, s->used, way->from, way->to, way->flow);
+    for (int i = 0; i < way->n; i++) {
+        s->used[way->arcs[i]] += way->flow;
+    }
+    int old_n = way->n, *arcs = alloc_zeroed((size_t) route->n, sizeof *arcs);
+    fs_amount old_delay = way->delay;
+    memcpy(arcs, route->arcs, (size_t) route->n * sizeof *arcs);
+    int *old = exchange_arcs(s, way_index, arcs, route->n, route->delay);
+    route_unref(route);
     if (state_cost(s, &s->excess) < before) {
-        free(old.arcs);
+        free(old);
         return true;
     }
-    for (int i = 0; i < way->n; i++) {
-        change_arc(s, &s->excess, way->arcs[i], -way->flow);
-    }
-    for (int i = 0; i < old.n; i++) {
-        change_arc(s, &s->excess, old.arcs[i], way->flow);
-    }
-    delay_links(s, way_index, old.delay - way->delay);
-    free(way->arcs);
-    *way = old;
+    free(exchange_arcs(s, way_index, old, old_n, old_delay));
     return false;
+}
+
+struct saved_ways {
+    int n;
+    struct way ways[];
+};
+
+struct saved_ways *
+state_save_ways(const struct state *s)
+{
+    struct saved_ways *saved = alloc_zeroed(1, sizeof *saved + (size_t) s->n_ways * sizeof *saved->ways);
+
+    saved->n = s->n_ways;
+    for (int i = 0; i < s->n_ways; i++) {
+        size_t n = s->ways[i].n < 0 ? 0 : (size_t) s->ways[i].n;
+        saved->ways[i] = s->ways[i];
+        saved->ways[i].arcs = alloc_zeroed(n, sizeof(int));
+        memcpy(saved->ways[i].arcs, s->ways[i].arcs ? s->ways[i].arcs : saved->ways[i].arcs, n * sizeof(int));
+    }
+    return saved;
+}
+
+void
+state_restore_ways(struct state *s, const struct saved_ways *saved)
+{
+    for (int i = 0; i < saved->n; i++) {
+        const struct way *old = &saved->ways[i];
+        struct way *way = &s->ways[i];
+        if (way->n < 0 || (way->n == old->n && !memcmp(way->arcs, old->arcs, (size_t) way->n * sizeof(int)))) {
+            continue;
+        }
+        int *arcs = alloc_zeroed((size_t) old->n, sizeof *arcs);
+        memcpy(arcs, old->arcs, (size_t) old->n * sizeof *arcs);
+        free(exchange_arcs(s, i, arcs, old->n, old->delay));
+    }
+}
+
+void
+state_free_ways(struct saved_ways *saved)
+{
+    for (int i = 0; saved && i < saved->n; i++) {
+        free(saved->ways[i].arcs);
+    }
+    free(saved);
 }
 
 /* ---- The whole. ---- */

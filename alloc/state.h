@@ -76,6 +76,11 @@ double state_try(struct state *state, int node, int where);
 /* Looks for a better way between the anchors of way WAY, with all its traffic.  Returns whether it is another one. */
 bool state_reroute(struct state *state, int way);
 
+/* The arcs of all ways, to be put back later; for the caller to free with state_free_ways().  Ways that were found since then stay. */
+struct saved_ways *state_save_ways(const struct state *state);
+void state_restore_ways(struct state *state, const struct saved_ways *saved);
+void state_free_ways(struct saved_ways *saved);
+
 /* The excess counted anew from the places and ways alone. */
 void state_recount(const struct state *state, struct excess *excess);
 
