@@ -10,6 +10,7 @@ lib_libflowstream_alloc_so_SOURCES = \
 	alloc/greedy.c \
 	alloc/load.c alloc/load.h \
 	alloc/memory.c alloc/memory.h \
+	alloc/objectives.c alloc/objectives.h alloc/objectives.def \
 	alloc/pack.c \
 	alloc/platform.c \
 	alloc/proof.c \
@@ -26,7 +27,7 @@ lib_libflowstream_alloc_so_LDFLAGS = $(SHARED_LDFLAGS) -Wl,-soname,libflowstream
 lib_libflowstream_alloc_so_LDADD = $(XML_LIBS) -lglpk -lm
 
 bin_PROGRAMS += bin/flowstream-alloc
-bin_flowstream_alloc_SOURCES = alloc/main.c
+bin_flowstream_alloc_SOURCES = alloc/main.c alloc/trace.c alloc/trace.h
 bin_flowstream_alloc_LDFLAGS = $(PROGRAM_LDFLAGS)
 bin_flowstream_alloc_LDADD = -lflowstream-alloc
 bin_flowstream_alloc_DEPENDENCIES = lib/libflowstream-alloc.so

@@ -13,16 +13,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "flowstream/alloc.h"
+
+#include "alloc/trace.h"
 
 enum { EXIT_MET, EXIT_BROKEN, EXIT_BAD_INPUT, EXIT_PROVEN };
 
 struct settings {
-    const char *platform, *services, *output;
+    const char *platform, *services, *output, *trace;
     double seconds;
     uint64_t steps, seed, threads;
     const struct fs_algorithm *algorithm;
+    const struct fs_objective *objective;
     bool per_link;
 };
 
@@ -31,7 +35,8 @@ static const struct option long_options[] = {
     { "output", required_argument, NULL, 'o' },     { "time-limit", required_argument, NULL, 't' },
     { "steps", required_argument, NULL, 'n' },      { "seed", required_argument, NULL, 'r' },
     { "threads", required_argument, NULL, 'j' },    { "algorithm", required_argument, NULL, 'a' },
-    { "paths", required_argument, NULL, 'w' },      { "help", no_argument, NULL, 'h' },
+    { "paths", required_argument, NULL, 'w' },      { "objective", required_argument, NULL, 'b' },
+    { "trace", required_argument, NULL, 'c' },      { "help", no_argument, NULL, 'h' },
     { "version", no_argument, NULL, 'V' },          { NULL, 0, NULL, 0 },
 };
 
@@ -48,7 +53,12 @@ print_help(void)
     for (const struct fs_algorithm *a = fs_algorithms(); a->name; a++) {
         printf("                          %-13s %s\n", a->name, a->help);
     }
-    puts("  --paths pair|link     one way for all links between a pair of nodes (default), or one a link\n"
+    puts("  --objective NAME      what to make least once all limits are met (default satisfaction):");
+    for (const struct fs_objective *o = fs_objectives(); o->name; o++) {
+        printf("                          %-13s %s\n", o->name, o->help);
+    }
+    puts("  --trace FILE          also write what the best solution exceeds, against time: a plot for FILE.svg, else CSV\n"
+         "  --paths pair|link     one way for all links between a pair of nodes (default), or one a link\n"
          "  --seed N              of the random choices (default 1); equal seeds give equal solutions\n"
          "  --time-limit SECONDS  after so long the best so far is the answer (default: no limit)\n"
          "  --steps N             moves of tabu search (default: 20000 after packing, 200000 or the time limit on its own)\n"
@@ -117,6 +127,18 @@ parse_algorithm(const char *name)
     return NULL;
 }
 
+static const struct fs_objective *
+parse_objective(const char *name)
+{
+    for (const struct fs_objective *o = fs_objectives(); o->name; o++) {
+        if (!strcmp(o->name, name)) {
+            return o;
+        }
+    }
+    fail_usage("there is no objective", name);
+    return NULL;
+}
+
 static void
 set_option(struct settings *settings, int option)
 {
@@ -129,6 +151,8 @@ set_option(struct settings *settings, int option)
     case 'r': settings->seed = parse_count("seed", optarg); break;
     case 'j': settings->threads = parse_threads(optarg); break;
     case 'a': settings->algorithm = parse_algorithm(optarg); break;
+    case 'b': settings->objective = parse_objective(optarg); break;
+    case 'c': settings->trace = optarg; break;
     case 'w':
         settings->per_link = !strcmp(optarg, "link");
         if (!settings->per_link && strcmp(optarg, "pair")) {
@@ -144,7 +168,7 @@ set_option(struct settings *settings, int option)
 static struct settings
 parse_arguments(int argc, char **argv)
 {
-    struct settings settings = { .seed = 1, .algorithm = fs_algorithms() };
+    struct settings settings = { .seed = 1, .algorithm = fs_algorithms(), .objective = fs_objectives() };
     int option;
 
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) >= 0) {
@@ -227,10 +251,10 @@ print_report(const struct settings *settings, const struct fs_services *services
 {
     printf("{\"services\": %d, \"modules\": %d, \"cpu\": %.12g, \"mem\": %.12g, \"bandwidth\": %.12g, \"delay\": %.12g, "
            "\"late_paths\": %d, \"unrouted\": %d, \"servers_used\": %d, \"max_link_use\": %.4f, \"feasible\": %s, "
-           "\"seconds\": %.3f, \"algorithm\": \"%s\", \"paths\": \"%s\", \"seed\": %" PRIu64,
+           "\"seconds\": %.3f, \"algorithm\": \"%s\", \"objective\": \"%s\", \"paths\": \"%s\", \"seed\": %" PRIu64,
            services->n_services, services->n_modules, plain(report->cpu), plain(report->mem), plain(report->bandwidth),
            plain(report->delay), report->late_paths, report->unrouted, report->servers_used, report->max_link_use,
-           report->feasible ? "true" : "false", seconds, settings->algorithm->name, settings->per_link ? "link" : "pair",
+           report->feasible ? "true" : "false", seconds, settings->algorithm->name, settings->objective->name, settings->per_link ? "link" : "pair",
            settings->seed);
     if (proof->text) {
         fputs(", \"proof\": ", stdout);
@@ -245,18 +269,23 @@ static int
 solve(const struct settings *settings, const struct fs_platform *platform, const struct fs_services *services)
 {
     struct fs_search_options options = {
-        .algorithm = settings->algorithm->name, .paths = settings->per_link ? FS_PATHS_LINK : FS_PATHS_PAIR,
+        .algorithm = settings->algorithm->name, .objective = settings->objective->name, .paths = settings->per_link ? FS_PATHS_LINK : FS_PATHS_PAIR,
         .seed = settings->seed, .steps = settings->steps, .threads = (unsigned) settings->threads, .seconds = settings->seconds,
     };
     struct fs_solution *solution;
     struct fs_report report;
     struct fs_proof proof = { 0 };
     char *error = NULL;
+    struct trace *trace = trace_begin(settings->trace != NULL, isatty(STDERR_FILENO));
     double start = now();
+
+    options.progress = trace ? trace_note : NULL;
+    options.aux = trace;
 
     check(fs_search(platform, services, &options, &solution, &proof, &error), &error);
     double seconds = now() - start;
     fs_solution_check(solution, &report);
+    check(trace_end(trace, settings->trace, &error), &error);
     check(fs_solution_write(solution, settings->per_link, settings->output, &error), &error);
     print_report(settings, services, &report, seconds, &proof);
     int status = report.feasible ? EXIT_MET : proof.text ? EXIT_PROVEN : EXIT_BROKEN;

@@ -29,6 +29,7 @@
 #define DIVISIONS 128        /* and so many of each at most */
 #define MEND_STEPS 3000      /* moves to mend a rack */
 #define MEND_HOPELESS 40     /* and where servers are proven to be too few */
+#define FULL 0.93            /* how full racks may be when servers are to be switched off */
 #define TIGHT 0.85           /* fuller racks are built up module by module first */
 
 struct rack {
@@ -216,15 +217,35 @@ enlist(struct rack *r, const struct fs_services *v, int service)
     r->mem_dealt += v->services[service].mem;
 }
 
+/* The racks to deal services to: all of them, or, to switch servers off, about as many as will be full. */
+static int
+racks_needed(const struct packing *k)
+{
+    const struct fs_services *v = k->state->services;
+    const struct fs_platform *p = k->state->platform;
+    double cpu = 0, mem = 0, rack_cpu = 0, rack_mem = 0;
+    int n = 0;
+
+    for (int i = 0; i < v->n_services; i++) {
+        cpu += (double) v->services[i].cpu;
+        mem += (double) v->services[i].mem;
+    }
+    while (n < p->n_racks && (!k->search->consolidate || !n || rack_cpu * FULL < cpu || rack_mem * FULL < mem)) {
+        rack_cpu += (double) k->racks[n].cpu;
+        rack_mem += (double) k->racks[n++].mem;
+    }
+    return n;
+}
+
 static void
 deal_services(struct packing *k)
 {
     const struct fs_services *v = k->state->services;
-    int n_racks = k->state->platform->n_racks;
+    int all = k->state->platform->n_racks, n_racks = racks_needed(k);
     struct ranked *ranked = alloc_zeroed((size_t) v->n_services, sizeof *ranked);
-    int *heap = alloc_zeroed((size_t) n_racks, sizeof *heap);
+    int *heap = alloc_zeroed((size_t) all, sizeof *heap);
 
-    for (int i = 0; i < n_racks; i++) {
+    for (int i = 0; i < all; i++) {
         heap[i] = i;
     }
     for (int i = 0; i < v->n_services; i++) {
@@ -234,6 +255,12 @@ deal_services(struct packing *k)
     for (int i = 0; i < v->n_services; i++) {
         const struct fs_service *service = &v->services[ranked[i].index];
         int place = rack_with_room(k, heap, n_racks, service);
+        if (place < 0 && n_racks < all) {
+            int swap = heap[0];    /* an empty rack, which belongs to the front of the heap */
+            heap[0] = heap[n_racks];
+            heap[n_racks++] = swap;
+            place = load_with(&k->racks[heap[0]], service) <= 1 ? 0 : -1;
+        }
         if (place >= 0) {
             enlist(&k->racks[heap[place]], v, ranked[i].index);
             sift_down(k, heap, n_racks, place);
@@ -829,7 +856,8 @@ count_rack(const struct packing *k, const struct rack *r)
 static struct excess
 difference(struct excess a, const struct excess *b)
 {
-    return (struct excess) { a.cpu - b->cpu, a.mem - b->mem, a.bandwidth - b->bandwidth, a.delay - b->delay, a.unrouted - b->unrouted };
+    return (struct excess) { a.cpu - b->cpu, a.mem - b->mem, a.bandwidth - b->bandwidth, a.delay - b->delay, a.unrouted - b->unrouted,
+                             a.objective - b->objective };
 }
 
 /* The places of the rack's modules, for the caller to free. */
@@ -996,7 +1024,7 @@ pack_rack(struct packing *k, struct rack *r)
     int *at = NULL;
 
     for (int i = 0; i < 3 && best > 1e-9; i++) {
-        builders[r->load > TIGHT][i](&j);
+        builders[r->load > TIGHT || k->search->consolidate][i](&j);
         if (cost_of(&j) < best) {
             best = cost_of(&j);
             free(at);
@@ -1050,6 +1078,7 @@ pack_all(struct packing *k)
         e->mem += k->excess[r].mem;
         e->bandwidth += k->excess[r].bandwidth;
         e->delay += k->excess[r].delay;
+        e->objective += k->excess[r].objective;
     }
     free(k->excess);
 }
@@ -1109,6 +1138,7 @@ settle(struct job *j, const struct excess *before)
     e->bandwidth += change.bandwidth;
     e->delay += change.delay;
     e->unrouted += change.unrouted;
+    e->objective += change.objective;
 }
 
 /* Puts SERVICE, which is nowhere, into RACK by mending it; or leaves everything as it was. */

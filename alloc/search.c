@@ -85,7 +85,7 @@ set_target(struct search *search)
         return;
     }
     fs_prove(s->platform, s->services, false, &proof);
-    search->target = state_cost(s, &(struct excess) { proof.cpu, proof.mem, proof.bandwidth, proof.delay, 0 });
+    search->target = state_cost(s, &(struct excess) { proof.cpu, proof.mem, proof.bandwidth, proof.delay, 0, 0 });
     fs_proof_clear(&proof);
 }
 
@@ -108,7 +108,7 @@ reroute_full(struct search *search)
     struct state *s = search->state;
     bool better = s->excess.bandwidth > 0;
 
-    for (int round = 0; better && round < 8; round++) {
+    for (int round = 0; better && round < 8 && state_cost(s, &s->excess) > search->target + 1e-9; round++) {
         better = false;
         for (int i = 0; i < s->n_ways && !search_over(search); i++) {
             better |= s->ways[i].flow > 0 && is_full(s, &s->ways[i]) && state_reroute(s, i);
@@ -290,12 +290,17 @@ fs_search(const struct fs_platform *platform, const struct fs_services *services
     static const struct fs_search_options none;
     struct search search = { .options = options ? options : &none, .begin = search_now(), .steps_max = UINT64_MAX };
     int algorithm = find_algorithm(search.options->algorithm);
+    const struct objective *objective = objective_find(search.options->objective);
 
     *solution = NULL;
     *error = NULL;
     *proof = (struct fs_proof) { 0 };
     if (algorithm < 0) {
         *error = alloc_format("there is no algorithm '%s'", search.options->algorithm);
+        return EINVAL;
+    }
+    if (!objective) {
+        *error = alloc_format("there is no objective '%s'", search.options->objective);
         return EINVAL;
     }
     if (!platform->n_servers && services->n_modules) {
@@ -305,7 +310,13 @@ fs_search(const struct fs_platform *platform, const struct fs_services *services
     search.deadline = search.options->seconds > 0 ? search.begin + search.options->seconds : HUGE_VAL;
     search.random = search_seed(search.options->seed, 0);
     search.state = state_create(platform, services);
+    search.state->objective = objective;
+    search.state->excess.objective = objective_whole(search.state, objective);
+    search.consolidate = !strcmp(objective->name, "servers");
     int result = runs[algorithm](&search, error);
+    if (!result && !search.exact) {
+        improve_objective(&search);
+    }
     if (!result) {
         search_progress(&search, &search.state->excess, true);
         *solution = state_solution(search.state);

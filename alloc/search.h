@@ -14,6 +14,7 @@ struct search {
     uint64_t random;
     uint64_t patience;           /* steps of tabu search without a better solution after which it ends */
     bool exchanges;              /* tabu search may exchange modules, which algorithm 1 does not */
+    bool consolidate;            /* on few servers, however many there are */
     bool overloaded;             /* proven: the servers cannot hold all modules */
     double told;                 /* when progress was told, in seconds since the beginning */
     bool exact;                  /* the optimum is known: */

@@ -85,6 +85,7 @@ state_create(const struct fs_platform *p, const struct fs_services *v)
 
     s->platform = p;
     s->services = v;
+    s->objective = objective_find(NULL);
     s->routes = routes_create(p);
     s->bounds = bounds_create(p, v);
     s->at = alloc_filled((size_t) v->n_nodes, -1);
@@ -229,7 +230,12 @@ change(fs_amount *used, fs_amount amount, fs_amount limit, fs_amount *excess)
 static inline void
 change_arc(struct state *s, struct excess *e, int arc, fs_amount amount)
 {
-    change(&s->used[arc], amount, s->platform->arcs[arc].bandwidth, &e->bandwidth);
+    const struct fs_arc *a = &s->platform->arcs[arc];
+    const struct objective *o = s->objective;
+    double before = o->of_arc ? o->of_arc(s->used[arc], a) : 0;
+
+    change(&s->used[arc], amount, a->bandwidth, &e->bandwidth);
+    e->objective += o->of_arc ? o->of_arc(s->used[arc], a) - before : 0;
 }
 
 /* Service link LINK has DELAY more than before. */
@@ -240,6 +246,7 @@ add_delay(struct state *s, struct excess *e, int link, fs_amount delay)
         return;
     }
     s->link_delay[link] += delay;
+    e->objective += s->objective->of_delay * (double) delay / (double) FS_UNIT;
     for (int i = s->link_paths_start[link]; i < s->link_paths_start[link + 1]; i++) {
         int path = s->link_paths[i];
         change(&s->path_delay[path], delay, s->services->paths[path].bound, &e->delay);
@@ -332,9 +339,13 @@ account_module(struct state *s, struct excess *e, int node, int server, int sign
     const struct fs_server *limits = &s->platform->servers[server];
     struct fs_server_load *use = &s->servers[server];
 
+    const struct objective *o = s->objective;
+    double before = o->of_server ? o->of_server(use, limits) : 0;
+
     change(&use->cpu, sign * m->cpu, limits->cpu, &e->cpu);
     change(&use->mem, sign * m->mem, limits->mem, &e->mem);
     use->modules += sign;
+    e->objective += o->of_server ? o->of_server(use, limits) - before : 0;
     if (sign > 0) {
         s->next_on[node] = s->first_on[server];
         s->before_on[node] = -1;
@@ -344,11 +355,11 @@ account_module(struct state *s, struct excess *e, int node, int server, int sign
         s->first_on[server] = node;
         return;
     }
-    int next = s->next_on[node], before = s->before_on[node];
+    int next = s->next_on[node], previous = s->before_on[node];
     if (next >= 0) {
-        s->before_on[next] = before;
+        s->before_on[next] = previous;
     }
-    *(before >= 0 ? &s->next_on[before] : &s->first_on[server]) = next;
+    *(previous >= 0 ? &s->next_on[previous] : &s->first_on[server]) = next;
 }
 
 static void
@@ -562,6 +573,6 @@ state_recount(const struct state *s, struct excess *e)
     struct fs_report report;
 
     fs_solution_check(solution, &report);
-    *e = (struct excess) { report.cpu, report.mem, report.bandwidth, report.delay, report.unrouted };
+    *e = (struct excess) { report.cpu, report.mem, report.bandwidth, report.delay, report.unrouted, objective_whole(s, s->objective) };
     fs_solution_destroy(solution);
 }

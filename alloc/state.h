@@ -12,12 +12,14 @@
 
 #include "flowstream/alloc.h"
 
+#include "alloc/objectives.h"
 #include "alloc/routes.h"
 
 /* What exceeds each limit, summed up; and how many links have no way. */
 struct excess {
     fs_amount cpu, mem, bandwidth, delay;
     int64_t unrouted;
+    double objective;            /* no excess: what else is to be made least */
 };
 
 struct end {
@@ -51,6 +53,7 @@ struct state {
     size_t way_mask;
     struct routes *routes;
     struct bounds *bounds;
+    const struct objective *objective;
     struct excess excess;
     double cpu_weight, mem_weight, bandwidth_weight, delay_weight, unrouted_weight; /* of a millionth */
 };

@@ -76,7 +76,7 @@ overload(const struct state *s, int server)
     const struct fs_server_load *use = &s->servers[server];
     const struct end *end = &s->ends[limits->node];
     struct excess e = { over_limit(use->cpu, limits->cpu), over_limit(use->mem, limits->mem),
-                        over_limit(use->bandwidth, limits->bandwidth), 0, 0 };
+                        over_limit(use->bandwidth, limits->bandwidth), 0, 0, 0 };
 
     if (end->up >= 0) {
         e.bandwidth += over_limit(s->used[end->up], s->platform->arcs[end->up].bandwidth)
@@ -187,7 +187,7 @@ adds(const struct state *s, int node, int server)
     const struct fs_server_load *use = &s->servers[server];
     struct excess e = {
         over_limit(use->cpu + m->cpu, limits->cpu) - over_limit(use->cpu, limits->cpu),
-        over_limit(use->mem + m->mem, limits->mem) - over_limit(use->mem, limits->mem), 0, 0, 0
+        over_limit(use->mem + m->mem, limits->mem) - over_limit(use->mem, limits->mem), 0, 0, 0, 0
     };
 
     return state_cost(s, &e);

@@ -160,6 +160,7 @@ def outcomes(bench):
         report(got.returncode == 3 and words in json.loads(got.stdout)["proof"] and os.path.exists(bench.o),
                f"proven: {name}", got)
     for name, args in (("an unknown option", ["--colour"]), ("an unknown algorithm", ["--algorithm", "magic"]),
+                       ("an unknown objective", ["--objective", "magic"]), ("no threads", ["--threads", "0"]),
                        ("paths of a third kind", ["--paths", "both"]), ("a seed that is no number", ["--seed", "x"]),
                        ("a time limit of nothing", ["--time-limit", "0"])):
         got = bench.run(*args)
@@ -204,6 +205,8 @@ def instances(bench):
     judged(bench, ("basic", "1"), "--algorithm", "exact", "--time-limit", "300")
     proofs_of_delay(bench)
     large_proofs(bench)
+    objectives(bench)
+    traces(bench)
     repeatable(bench)
 
 
@@ -220,7 +223,7 @@ def proofs_of_delay(bench):
 def large_proofs(bench):
     """What no solution can do better than is said, and reached: lateness with a bound of 10, I/O links with this seed; and basic 13."""
     for instance, kind in ((("large", "60", "--scale", "0.1", "--delay", "10"), "delay"),
-                           (("large", "300", "--scale", "0.1", "--delay", "12", "--seed", "5"), "bandwidth")):
+                           (("large", "1500", "--scale", "0.5", "--delay", "12", "--seed", "5"), "bandwidth")):
         bench.script("make_instance.py", *instance, "--platform", bench.p, "--services", bench.s)
         got = bench.run()
         answer = json.loads(got.stdout)
@@ -230,6 +233,35 @@ def large_proofs(bench):
     bench.script("make_instance.py", "basic", "13", "--platform", bench.p, "--services", bench.s)
     got = bench.run()
     report(got.returncode == 3 and "ask for 321.1 cores" in json.loads(got.stdout)["proof"], "basic 13: too many cores are asked for", got)
+
+
+def objectives(bench):
+    """Each objective is better served when it is asked for than when nothing is, and limits are met all the same."""
+    bench.script("make_instance.py", "large", "60", "--scale", "0.1", "--platform", bench.p, "--services", bench.s)
+    plain, answers = json.loads(bench.run().stdout), {}
+    for name in ("delay", "bandwidth", "servers", "spread"):
+        got = bench.run("--objective", name)
+        answers[name] = json.loads(got.stdout)
+        said = bench.script("check_solution.py", bench.p, bench.s, bench.o)
+        report(got.returncode == 0 and said.returncode == 0, f"limits are met with the objective {name}", got, said)
+    report(answers["servers"]["servers_used"] < 0.9 * plain["servers_used"], "the objective servers switches servers off", plain, answers)
+    report(answers["spread"]["servers_used"] > plain["servers_used"], "the objective spread takes more servers", plain, answers)
+    report(answers["bandwidth"]["max_link_use"] <= plain["max_link_use"], "the objective bandwidth does not fill links more", plain, answers)
+
+
+def traces(bench):
+    """A trace is a table or a plot; nothing is left where it cannot be written."""
+    bench.script("make_instance.py", "basic", "12", "--vary", "0.3", "--platform", bench.p, "--services", bench.s)
+    csv, svg = bench.o + ".csv", bench.o + ".svg"
+    bench.run("--algorithm", "tabu", "--steps", "500", "--trace", csv)
+    bench.run("--algorithm", "tabu", "--steps", "500", "--trace", svg)
+    with open(csv) as f:
+        lines = f.read().splitlines()
+    report(lines[0] == "seconds,steps,cpu,mem,bandwidth,delay" and len(lines) > 1, "a trace as CSV", lines[:3])
+    with open(svg) as f:
+        report("<polyline" in f.read(), "a trace as a plot")
+    os.unlink(csv)
+    os.unlink(svg)
 
 
 def repeatable(bench):

@@ -136,19 +136,22 @@ random_place(const struct state *s, int node)
            : s->services->ios[g->first_io + below(g->n_io)];
 }
 
+/* Moves service nodes at random, and counts anew after each move. */
 static void
-test_moves(const struct make *make, const char *what)
+test_moves(const struct make *make, const char *what, const char *objective)
 {
     struct fs_platform *p = make_platform(make);
     struct fs_services *v = make_services(p, make);
     struct state *s = state_create(p, v);
     struct excess counted;
-    bool right = true, foretold = true, violated = false;
+    bool right = true, foretold = true, violated = false, same_objective = true;
 
+    s->objective = objective_find(objective);
+    s->excess.objective = objective_whole(s, s->objective);
     for (int n = 0; n < v->n_nodes; n++) {
         state_move(s, &s->excess, n, random_place(s, n));
     }
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < 1000; i++) {
         int node = below(v->n_nodes), where = random_place(s, node);
         double said = state_try(s, node, where);
         state_move(s, &s->excess, node, where);
@@ -158,10 +161,12 @@ test_moves(const struct make *make, const char *what)
         }
         state_recount(s, &counted);
         right &= equal(&counted, &s->excess);
+        same_objective &= fabs(counted.objective - s->excess.objective) < 1e-6 * (1 + fabs(counted.objective));
         violated |= counted.cpu && counted.mem && counted.bandwidth && counted.delay;
     }
-    ok(right && violated, "%s: what 2000 moves changed is what a full count finds", what);
+    ok(right && violated, "%s: what 1000 moves changed is what a full count finds", what);
     ok(foretold, "%s: the cost of each move is known before it is made", what);
+    ok(same_objective, "%s: the objective \"%s\" too is what a full count finds", what, objective);
     for (int n = 0; n < v->n_nodes; n++) {
         state_move(s, &s->excess, n, -1);
     }
@@ -237,7 +242,7 @@ cost_of(const struct state *s, const struct fs_solution *solution)
     struct fs_report r;
 
     fs_solution_check(solution, &r);
-    return state_cost(s, &(struct excess) { r.cpu, r.mem, r.bandwidth, r.delay, r.unrouted });
+    return state_cost(s, &(struct excess) { r.cpu, r.mem, r.bandwidth, r.delay, r.unrouted, 0 });
 }
 
 /* Whether what PROOF says holds for SOLUTION.  The bound on delays speaks of solutions that overload no server. */
@@ -315,9 +320,11 @@ test_optimum(void)
 int
 main(void)
 {
-    test_moves(&(struct make) { 3, 4, 4, 12, 5, false }, "racks");
-    test_moves(&(struct make) { 3, 3, 3, 8, 5, true }, "servers with two links");
-    test_moves(&(struct make) { 1, 6, 2, 8, 4, false }, "one rack");
+    for (const struct fs_objective *o = fs_objectives(); o->name; o++) {
+        test_moves(&(struct make) { 3, 4, 4, 12, 5, false }, "racks", o->name);
+    }
+    test_moves(&(struct make) { 3, 3, 3, 8, 5, true }, "servers with two links", "bandwidth");
+    test_moves(&(struct make) { 1, 6, 2, 8, 4, false }, "one rack", "spread");
     test_threads();
     test_optimum();
     printf("1..%d\n", n_tests);
