@@ -294,6 +294,18 @@ solve(const struct settings *settings, const struct fs_platform *platform, const
     return status;
 }
 
+/* A platform under construction may be in several parts; one that services are to be placed on may not. */
+static void
+check_joined(const struct fs_platform *platform)
+{
+    const char *about = strstr(platform->warnings, "warning: ");
+
+    if (about) {
+        fprintf(stderr, "%.*s%s", (int) (about - platform->warnings), platform->warnings, about + strlen("warning: "));
+        exit(EXIT_BAD_INPUT);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -303,7 +315,7 @@ main(int argc, char **argv)
     char *error = NULL;
 
     check(fs_platform_read(settings.platform, &platform, &error), &error);
-    fputs(platform->warnings, stderr);
+    check_joined(platform);
     check(fs_services_read(settings.services, platform, &services, &error), &error);
     int status = solve(&settings, platform, services);
     fs_services_destroy(services);

@@ -197,7 +197,7 @@ explain_lateness(const struct bounds *b, const struct fs_service *service, fs_am
 {
     int path = hopeless_path(b, service);
 
-    if (least >= BOUNDS_NEVER) {
+    if (least >= BOUNDS_NEVER / 2) {
         return alloc_format("no server can be reached on a path of service \"%s\"", service->id);
     }
     if (path >= 0) {
@@ -221,7 +221,7 @@ prove_by_delay(struct bounds *b, struct fs_proof *proof)
     for (int i = 0; i < v->n_services; i++) {
         fs_amount least = v->services[i].n_paths ? bounds_lateness(b, i) : 0;
         if (least > 0) {
-            sum = least < BOUNDS_NEVER && sum < BOUNDS_NEVER ? sum + least : BOUNDS_NEVER;
+            sum = least < BOUNDS_NEVER / 2 && sum < BOUNDS_NEVER ? sum + least : BOUNDS_NEVER;
             first = n_late++ ? first : explain_lateness(b, &v->services[i], least);
         }
     }

@@ -77,6 +77,12 @@ REFUSED = [
      '{s}:2: service "s": the links go in a circle'),
     ("a path without link", PLATFORM, SERVICE.replace("in x out", "in out"),
      '{s}:8: service "s": the path goes from "in" to "out", where there is no link'),
+    ("a platform in two parts", PLATFORM.replace('<link a="n1" b="t" bandwidth="1000" delay="1"/>\n', ""), SERVICE,
+     "{p}:2: n1 is not connected to the first node of the file"),
+    ("an empty file", "", SERVICE, "{p}:1: "),
+    ("an empty file of services", PLATFORM, "", "{s}:1: "),
+    ("1e308", PLATFORM.replace('cpu="8"', 'cpu="1e308"'), SERVICE, '{p}:3: cpu is "1e308"'),
+    ("infinity", PLATFORM, SERVICE.replace('to="x" bandwidth="10"', 'to="x" bandwidth="inf"'), '{s}:6: bandwidth is "inf"'),
     ("services without servers", '<platform><io id="n0"/><io id="n1"/><link a="n0" b="n1" bandwidth="1" delay="1"/></platform>',
      SERVICE, "no server can take any of the 1 modules"),
 ]

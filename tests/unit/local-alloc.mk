@@ -12,3 +12,9 @@ nodist_tests_unit_test_alloc_search_SOURCES = alloc/schemas.h
 tests_unit_test_alloc_search_CPPFLAGS = $(AM_CPPFLAGS) $(XML_CFLAGS)
 tests_unit_test_alloc_search_LDFLAGS = $(AM_LDFLAGS)
 tests_unit_test_alloc_search_LDADD = $(XML_LIBS) -lglpk -lm
+
+# Not part of any other target: tests/fuzz/fuzz_alloc -max_total_time=60 tests/fuzz/corpus/alloc
+tests/fuzz/fuzz_alloc: $(top_srcdir)/tests/fuzz/fuzz_alloc.c $(lib_libflowstream_alloc_so_SOURCES) alloc/schemas.h
+	$(AM_V_CCLD)$(FUZZ_COMPILE) $(XML_CFLAGS) -o $@ $(top_srcdir)/tests/fuzz/fuzz_alloc.c \
+	    $(addprefix $(top_srcdir)/,$(filter %.c,$(lib_libflowstream_alloc_so_SOURCES))) $(XML_LIBS) -lglpk -lm -lpthread
+EXTRA_DIST += tests/fuzz/fuzz_alloc.c
