@@ -266,8 +266,24 @@ account_way(struct state *s, struct excess *e, int way_index, fs_amount amount, 
     }
 }
 
+/* Enters AMOUNT for service link L, which moves with NODE, on the links of its two ends.  What a local move does not change is
+ * left alone: the link of an end outside the rack, which other threads may look at. */
 static void
-strike_link(struct state *s, struct excess *e, int link, bool local)
+change_ends(struct state *s, struct excess *e, const struct fs_service_link *l, int node, bool local, fs_amount amount)
+{
+    const struct end *a = &s->ends[s->at[l->from]], *b = &s->ends[s->at[l->to]];
+    bool apart = local && a->anchor != b->anchor;
+
+    if (a->up >= 0 && !(apart && l->from != node)) {
+        change_arc(s, e, a->up, amount);
+    }
+    if (b->down >= 0 && !(apart && l->to != node)) {
+        change_arc(s, e, b->down, amount);
+    }
+}
+
+static void
+strike_link(struct state *s, struct excess *e, int link, int node, bool local)
 {
     const struct fs_service_link *l = &s->services->links[link];
     int from = s->at[l->from], to = s->at[l->to];
@@ -283,13 +299,7 @@ strike_link(struct state *s, struct excess *e, int link, bool local)
         }
         return;
     }
-    const struct end *a = &s->ends[from], *b = &s->ends[to];
-    if (a->up >= 0) {
-        change_arc(s, e, a->up, -l->bandwidth);
-    }
-    if (b->down >= 0) {
-        change_arc(s, e, b->down, -l->bandwidth);
-    }
+    change_ends(s, e, l, node, local, -l->bandwidth);
     if (s->link_way[link] >= 0 && !local) {
         account_way(s, e, s->link_way[link], -l->bandwidth, -1);
         s->link_way[link] = -1;
@@ -297,7 +307,7 @@ strike_link(struct state *s, struct excess *e, int link, bool local)
 }
 
 static void
-enter_link(struct state *s, struct excess *e, int link, bool local)
+enter_link(struct state *s, struct excess *e, int link, int node, bool local)
 {
     const struct fs_service_link *l = &s->services->links[link];
     int from = s->at[l->from], to = s->at[l->to];
@@ -315,12 +325,7 @@ enter_link(struct state *s, struct excess *e, int link, bool local)
     }
     const struct end *a = &s->ends[from], *b = &s->ends[to];
     fs_amount delay = a->up_delay + b->down_delay;
-    if (a->up >= 0) {
-        change_arc(s, e, a->up, l->bandwidth);
-    }
-    if (b->down >= 0) {
-        change_arc(s, e, b->down, l->bandwidth);
-    }
+    change_ends(s, e, l, node, local, l->bandwidth);
     if (a->anchor != b->anchor) {
         if (!local) {
             s->link_way[link] = way_between(s, a->anchor, b->anchor, l->bandwidth);
@@ -371,7 +376,7 @@ move(struct state *s, struct excess *e, int node, int where, bool local)
 
     if (s->at[node] >= 0) {
         for (int i = 0; i < g->n_incident; i++) {
-            strike_link(s, e, incident[i], local);
+            strike_link(s, e, incident[i], node, local);
         }
         if (pm) {
             account_module(s, e, node, s->platform->nodes[s->at[node]].server, -1);
@@ -383,7 +388,7 @@ move(struct state *s, struct excess *e, int node, int where, bool local)
             account_module(s, e, node, s->platform->nodes[where].server, 1);
         }
         for (int i = 0; i < g->n_incident; i++) {
-            enter_link(s, e, incident[i], local);
+            enter_link(s, e, incident[i], node, local);
         }
     }
 }

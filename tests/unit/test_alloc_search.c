@@ -219,7 +219,7 @@ solve(const struct fs_platform *p, const struct fs_services *v, const struct fs_
 static void
 test_threads(void)
 {
-    struct make make = { 6, 5, 6, 24, 5, false };
+    struct make make = { 14, 6, 8, 80, 5, false };
     struct fs_platform *p = make_platform(&make);
     struct fs_services *v = make_services(p, &make);
     struct fs_search_options one = { .threads = 1, .seed = 3, .steps = 500 }, many = { .threads = 5, .seed = 3, .steps = 500 };
