@@ -8,7 +8,7 @@ variable a module and server, one a link and server for "both ends here", and wh
 not there are left out and named: glpsol (package glpk-utils), cbc (coinor-cbc), HiGHS (npm package highs in FOLDER/node_modules, run by node). Seconds are
 wall time of the whole program, 'cpu' that of the processor. Nothing fails because a machine is slow.
 
---growth draws the processor time of flowstream-alloc against the number of servers, for 30 services on 100 servers up to 12,000 on 10,000.
+--growth draws the processor time of flowstream-alloc against the number of servers, for 2,000 services on as many servers up to 10,000 on 10,000.
 """
 import argparse
 import json
@@ -57,8 +57,11 @@ def write_model(path, servers, modules, links):
         rows.append(" + ".join(f"{c:g} x{g}_{s}" for g, (c, _) in enumerate(modules)) + f" - c{s} <= {cpu:g}")
         rows.append(" + ".join(f"{m:g} x{g}_{s}" for g, (_, m) in enumerate(modules)) + f" - m{s} <= {mem:g}")
         for side, what in ((0, "u"), (1, "d")):
-            terms = [f"{link[2]:g} x{link[side]}_{s}" for link in links if link[side] is not None]
-            rows.append(" + ".join(terms) + "".join(f" - {r:g} w{n}_{s}" for n, a, b, r in inner) + f" - {what}{s} <= {wire:g}")
+            rates = {}    # a module may have several links, and a variable may stand in a row but once
+            for link in links:
+                if link[side] is not None:
+                    rates[link[side]] = rates.get(link[side], 0) + link[2]
+            rows.append(" + ".join(f"{rate:g} x{g}_{s}" for g, rate in rates.items()) + "".join(f" - {r:g} w{n}_{s}" for n, a, b, r in inner) + f" - {what}{s} <= {wire:g}")
         rows += [f"w{n}_{s} - x{g}_{s} <= 0" for n, a, b, _ in inner for g in (a, b)]
     with open(path, "w") as f:
         f.write("Minimize\n o: " + " + ".join(f"100 c{s} + m{s} + u{s} + d{s}" for s in every) + "\nSubject To\n")
@@ -120,7 +123,7 @@ def growth(judge, folder, path):
     """Processor time against servers, in logarithms of both."""
     p, s, o = (os.path.join(folder, n) for n in ("p.xml", "s.xml", "o.xml"))
     points = []
-    for scale in (0.1, 0.2, 0.4, 0.7, 1.0):
+    for scale in (0.2, 0.35, 0.5, 0.7, 1.0):
         subprocess.run([sys.executable, judge / "make_instance.py", "large", str(int(2500 * scale)), "--scale", str(scale), "--platform", p,
                         "--services", s], check=True)
         _, _, cpu = measured([str(BUILD / "bin" / "flowstream-alloc"), "--platform", p, "--services", s, "--output", o])
