@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/client.h"
+#include "core/crash.h"
 #include "core/daemon.h"
 #include "core/engine.h"
 #include "core/loader.h"
@@ -19,6 +20,7 @@ FS_LOG_MODULE("call");
 struct fs_call {
     struct fs_daemon *daemon;
     const struct fs_method *method;
+    const struct fs_loaded *version;
     xmlrpc_value *params; /* array, borrowed */
     const struct fs_daemon_call *context;
     struct fs_reply reply;
@@ -72,7 +74,7 @@ static void
 run(struct fs_daemon *d, struct fs_loaded *loaded, xmlrpc_value *params, const struct fs_daemon_call *context, struct fs_reply *reply)
 {
     const struct fs_method *m = loaded->method;
-    struct fs_call call = { .daemon = d, .method = m, .params = params, .context = context };
+    struct fs_call call = { .daemon = d, .method = m, .version = loaded, .params = params, .context = context };
     int64_t begin = fs_now_ms();
     char *why = check_params(m, params);
     if (why && m->plain) {
@@ -80,7 +82,9 @@ run(struct fs_daemon *d, struct fs_loaded *loaded, xmlrpc_value *params, const s
     } else if (why) {
         fs_reply_fail(&call.reply, "%s", why);
     } else {
+        const char *before = fs_crash_enter(loaded->who);
         m->run(&call);
+        fs_crash_enter(before);
     }
     free(why);
     double seconds = (double) (fs_now_ms() - begin) / 1e3;
@@ -100,7 +104,9 @@ fs_daemon_run_command(struct fs_daemon *d, const char *name, xmlrpc_value *param
     char *error = NULL;
     struct fs_daemon_call own = { .deadline = fs_now_ms() + COMMAND_DEADLINE_MS };
     own.request_id = context ? context->request_id : "";
-    struct fs_loaded *loaded = fs_loader_get(fs_daemon_loader(d), FS_KIND_COMMAND, name, &error);
+    struct fs_loader *l = fs_daemon_loader(d);
+    own.table = fs_loader_take(l, FS_KIND_COMMAND, name);
+    struct fs_loaded *loaded = fs_table_get(l, own.table, FS_KIND_COMMAND, name, &error);
     if (loaded) {
         *plain = loaded->method->plain;
         run(d, loaded, params, &own, reply);
@@ -110,6 +116,7 @@ fs_daemon_run_command(struct fs_daemon *d, const char *name, xmlrpc_value *param
         fs_reply_fault(reply, XMLRPC_NO_SUCH_METHOD_ERROR, "the %s daemon has no method '%.64s' (system.listMethods lists them)",
                        fs_daemon_name(d), name);
     }
+    fs_loader_give(l, own.table);
     free(error);
 }
 
@@ -118,28 +125,40 @@ fs_daemon_run_task(struct fs_daemon *d, const char *name, xmlrpc_value *param, c
                    struct fs_reply *reply)
 {
     char *error = NULL;
-    struct fs_loaded *loaded = fs_loader_get(fs_daemon_loader(d), FS_KIND_TASK, name, &error);
+    struct fs_loader *l = fs_daemon_loader(d);
+    struct fs_daemon_call own = *context; /* a task that is no part of a call takes a table of its own */
+    own.table = context->table ? context->table : fs_loader_take(l, FS_KIND_TASK, name);
+    struct fs_loaded *loaded = fs_table_get(l, own.table, FS_KIND_TASK, name, &error);
     if (loaded) {
         xmlrpc_value *params = fs_array();
         xmlrpc_INCREF(param);
         fs_append(params, param);
-        run(d, loaded, params, context, reply);
+        run(d, loaded, params, &own, reply);
         fs_free(params);
     } else if (error) {
         fs_reply_fail(reply, "%s", error);
     } else {
         fs_reply_fail(reply, "the %s daemon has no task '%.64s' (list_tasks lists them)", fs_daemon_name(d), name);
     }
+    if (!context->table) {
+        fs_loader_give(l, own.table);
+    }
     free(error);
 }
 
 char *
-fs_daemon_undo_of(struct fs_daemon *d, const char *name)
+fs_daemon_undo_of(struct fs_daemon *d, const struct fs_daemon_call *context, const char *name)
 {
     char *error = NULL;
-    struct fs_loaded *loaded = fs_loader_get(fs_daemon_loader(d), FS_KIND_TASK, name, &error);
+    struct fs_loader *l = fs_daemon_loader(d);
+    struct fs_table *table = context->table ? context->table : fs_loader_take(l, FS_KIND_TASK, name);
+    struct fs_loaded *loaded = fs_table_get(l, table, FS_KIND_TASK, name, &error);
+    char *undo = loaded && loaded->method->undo ? fs_xstrdup(loaded->method->undo) : NULL;
+    if (!context->table) {
+        fs_loader_give(l, table);
+    }
     free(error);
-    return loaded && loaded->method->undo ? fs_xstrdup(loaded->method->undo) : NULL;
+    return undo;
 }
 
 /* --- What a method sees --- */
@@ -229,6 +248,18 @@ void *
 fs_call_state(const struct fs_call *c)
 {
     return fs_daemon_state(c->daemon);
+}
+
+void *
+fs_call_version_state(const struct fs_call *c)
+{
+    return c->version->state;
+}
+
+struct fs_table *
+fs_call_table(const struct fs_call *c)
+{
+    return c->context->table;
 }
 
 const char *

@@ -30,11 +30,12 @@
 #include "core/metrics.h"
 #include "core/server.h"
 #include "core/util.h"
+#include "core/vet.h"
 #include <flowstream/log.h>
 
 FS_LOG_MODULE("daemon");
 
-enum { END_MS = 10000, LAST_MS = 2000 };
+enum { END_MS = 10000, LAST_MS = 2000, MAX_KEYS = 16 };
 
 struct fs_daemon {
     const struct fs_daemon_class *class;
@@ -143,10 +144,11 @@ fs_daemon_statistics(const struct fs_daemon *d)
     fs_set(v, "tasks_running", fs_int((int) running));
     fs_set(v, "tasks_done", fs_double(done));
     xmlrpc_value *methods = fs_array();
+    struct fs_table *table = fs_loader_take(d->loader, FS_KIND_COMMAND, NULL);
     for (int kind = FS_KIND_COMMAND; kind <= FS_KIND_TASK; kind++) {
         size_t n;
         char *problems;
-        struct fs_loaded **list = fs_loader_list(d->loader, (enum fs_method_kind) kind, &n, &problems);
+        struct fs_loaded **list = fs_table_list(d->loader, table, (enum fs_method_kind) kind, &n, &problems);
         for (size_t i = 0; i < n; i++) {
             double calls, failures, seconds;
             fs_loaded_figures(list[i], &calls, &failures, &seconds);
@@ -163,6 +165,7 @@ fs_daemon_statistics(const struct fs_daemon *d)
         free(list);
         free(problems);
     }
+    fs_loader_give(d->loader, table);
     return fs_set(v, "methods", methods);
 }
 
@@ -182,8 +185,7 @@ is_quick(void *aux, const char *method)
     if (*method == '/') {
         return strcmp(method, "/metrics") != 0;
     }
-    struct fs_loaded *m = fs_loader_peek(d->loader, FS_KIND_COMMAND, method);
-    return m && m->method->quick;
+    return fs_loader_is_quick(d->loader, method);
 }
 
 /* /metrics shows what get_statistics answers, so a daemon that wants more there answers more. */
@@ -333,7 +335,12 @@ begin(struct fs_daemon *d, const char *config)
     }
     make_peers(d);
     char *images = fs_xasprintf("%s/images", d->dir);
-    d->loader = fs_loader_new(fs_setting(d->settings, NULL, 0, "lib"), d->class->name, images, &error);
+    const char *keys[MAX_KEYS];
+    struct fs_loader_options options = { .lib = fs_setting(d->settings, NULL, 0, "lib"), .own = d->class->name, .images = images, .keys = keys, .daemon = d };
+    while (options.n_keys < MAX_KEYS && (keys[options.n_keys] = fs_setting(d->settings, "trust", options.n_keys, "key"))) {
+        options.n_keys++;
+    }
+    d->loader = fs_loader_new(&options, &error);
     free(images);
     if (!d->loader) {
         return error;
@@ -484,7 +491,7 @@ fs_daemon_main(const struct fs_daemon_class *class, int argc, char **argv)
             foreground = true;
             break;
         case 'v': /* not for users: the loader runs this program to try an object */
-            return fs_loader_vet_main(argc - optind, argv + optind);
+            return fs_vet_main(argc - optind, argv + optind);
         case 'V':
             printf("flowstream-%s %s\n", class->name, PACKAGE_VERSION);
             return 0;
@@ -516,7 +523,6 @@ fs_daemon_main(const struct fs_daemon_class *class, int argc, char **argv)
     if (ready >= 0) {
         log_to_file(&d, ready);
     }
-    fs_loader_try_all(d.loader);
     for (const struct fs_regular_task *t = class->regular; t && t->name; t++) {
         fs_engine_every(d.engine, t->name, t->ms);
     }

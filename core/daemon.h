@@ -15,6 +15,7 @@
 struct fs_engine;
 struct fs_loader;
 struct fs_server;
+struct fs_table;
 
 struct fs_daemon_class {
     const char *name;    /* "resource": also the folder of its own tasks and commands */
@@ -53,6 +54,7 @@ struct fs_daemon_call {
     const char *request_id;
     const bool *cancel; /* or NULL */
     int64_t deadline;   /* fs_now_ms() */
+    struct fs_table *table; /* the versions that the call uses; NULL: those of now */
 };
 
 /* Serve command 'name' as the XML-RPC server does. */
@@ -62,6 +64,8 @@ FS_API void fs_daemon_run_command(struct fs_daemon *, const char *name, xmlrpc_v
 FS_API void fs_daemon_run_task(struct fs_daemon *, const char *name, xmlrpc_value *param, const struct fs_daemon_call *,
                                struct fs_reply *);
 /* The name of the task that undoes task 'name' (owned), or NULL. */
-FS_API char *fs_daemon_undo_of(struct fs_daemon *, const char *name);
+FS_API char *fs_daemon_undo_of(struct fs_daemon *, const struct fs_daemon_call *, const char *name);
+/* The versions that a call uses. */
+FS_API struct fs_table *fs_call_table(const struct fs_call *);
 
 #endif

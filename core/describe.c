@@ -57,19 +57,20 @@ describe(const struct fs_loaded *l)
 }
 
 xmlrpc_value *
-fs_describe_methods(struct fs_daemon *d, enum fs_method_kind kind)
+fs_describe_methods(struct fs_call *call, enum fs_method_kind kind)
 {
     size_t n;
     char *problems;
-    struct fs_loaded **list = fs_loader_list(fs_daemon_loader(d), kind, &n, &problems);
+    struct fs_loader *l = fs_daemon_loader(fs_call_daemon(call));
+    struct fs_table *table = fs_loader_take(l, kind, NULL); /* as it is now, not as it was when the call began */
+    struct fs_loaded **list = fs_table_list(l, table, kind, &n, &problems);
     xmlrpc_value *all = fs_array();
     for (size_t i = 0; i < n; i++) {
         xmlrpc_value *v = describe(list[i]);
-        char *why = fs_loader_problem(fs_daemon_loader(d), kind, list[i]->method->name);
+        const char *why = fs_table_problem(table, kind, list[i]->method->name);
         if (why) {
             fs_set(v, "problem", fs_string(why)); /* the file has changed, but this older version serves */
         }
-        free(why);
         fs_append(all, v);
     }
     char *rest = NULL;
@@ -78,5 +79,6 @@ fs_describe_methods(struct fs_daemon *d, enum fs_method_kind kind)
     }
     free(list);
     free(problems);
+    fs_loader_give(l, table);
     return all;
 }

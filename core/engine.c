@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "core/daemon.h"
+#include "core/loader.h"
 #include "core/util.h"
 #include <flowstream/log.h>
 
@@ -158,7 +159,7 @@ static void
 undo(struct fs_engine *e, struct task *t, size_t n, const struct fs_daemon_call *context, struct fs_text *said)
 {
     while (n--) {
-        char *name = fs_daemon_undo_of(e->daemon, t->steps[n].name);
+        char *name = fs_daemon_undo_of(e->daemon, context, t->steps[n].name);
         if (!name) {
             continue;
         }
@@ -207,12 +208,14 @@ run(struct fs_engine *e, struct task *t)
     struct fs_daemon_call context = { .request_id = t->request_id, .cancel = &t->cancel, .deadline = INT64_MAX };
     struct fs_reply reply = { 0 };
     fs_log_set_request(t->request_id);
+    context.table = fs_loader_take(fs_daemon_loader(e->daemon), FS_KIND_TASK, t->steps->name);
     if (t->compound) {
         run_compound(e, t, &context, &reply);
     } else {
         fs_daemon_run_task(e->daemon, t->steps->name, t->steps->param, &context, &reply);
     }
     fs_log_set_request("");
+    fs_loader_give(fs_daemon_loader(e->daemon), context.table);
     pthread_mutex_lock(&e->lock);
     t->reply = reply;
     bool cancelled = reply.code && __atomic_load_n(&t->cancel, __ATOMIC_RELAXED);

@@ -1,71 +1,25 @@
-/* The loader of tasks and commands; the promise is in the header.
- *
- * Look-up: one lstat() in the daemon's own folder and, when nothing is there, one in the common folder; identity is (device, inode,
- * size, times of modification and change).  Same identity: the entry is served.  Another: the file is read into memory, passes
- * fs_elf_check(), is hashed, and, unless an image with just these bytes is already in the store of images (then it has been vetted),
- * written there and tried in a child. */
+/* The loader of tasks and commands: taking a table, and changing what is in it.  table.c has the tables, scan.c reads the folders. */
 #include "config.h"
 
 #include "core/loader.h"
 
-#include <dirent.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <gnutls/crypto.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
-#include <spawn.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
+#include <dirent.h>
 #include <unistd.h>
 
+#include "core/crash.h"
 #include "core/elf.h"
+#include "core/table.h"
 #include "core/util.h"
 #include <flowstream/log.h>
 
 FS_LOG_MODULE("loader");
 
-#define BEING_WRITTEN "somebody has it open for writing"
-
-enum { MAX_LOADABLE = 64 << 20, VET_MS = 10000, TICK_MS = 20 };
-
-/* A file as it was when it was looked at. */
-struct identity {
-    dev_t device;
-    ino_t inode;
-    off_t size;
-    struct timespec modified, changed; /* 'changed' tells when the modification time was set back */
-};
-
-/* A name in one folder. */
-struct entry {
-    char *name;
-    enum fs_method_kind kind;
-    int folder;              /* 0 own, 1 common */
-    struct identity seen;    /* the file that 'loaded' or 'problem' came from */
-    struct fs_loaded *loaded; /* newest good version; NULL: none yet */
-    char *problem;           /* why the file as seen cannot be loaded, or NULL */
-    struct entry *next;
-};
-
-struct fs_loader {
-    char *lib;
-    char *images;
-    int images_fd;
-    char *folders[2][2];     /* [kind - 1][own, common]; by path, so that one made later counts too */
-    pthread_rwlock_t lock;   /* of the table */
-    pthread_mutex_t loading; /* one load at a time */
-    struct entry *buckets[256];
-    struct fs_loaded **all;  /* every version ever loaded, to free */
-    size_t n_all;
-};
+enum { DRAIN_MS = 10000, DRAIN_STEP_US = 500 };
 
 bool
 fs_method_name_ok(const char *name)
@@ -75,60 +29,68 @@ fs_method_name_ok(const char *name)
            && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.") == n;
 }
 
-static unsigned
-bucket(enum fs_method_kind kind, const char *name)
-{
-    unsigned h = 5381 + (unsigned) kind;
-    while (*name) {
-        h = h * 33 + (unsigned char) *name++;
-    }
-    return h % 256;
-}
+/* --- Life --- */
 
-static struct entry *
-find(struct fs_loader *l, enum fs_method_kind kind, const char *name, int folder)
+/* Try all files of the daemon in one child before they are looked at one by one. */
+static void
+try_all(struct fs_loader *l)
 {
-    for (struct entry *e = l->buckets[bucket(kind, name)]; e; e = e->next) {
-        if (e->kind == kind && e->folder == folder && !strcmp(e->name, name)) {
-            return e;
+    char **files = NULL;
+    size_t n = 0;
+    for (int i = 0; i < 4; i++) {
+        const char *folder = l->folders[i / 2][i % 2].path;
+        DIR *dir = opendir(folder);
+        for (struct dirent *d; dir && (d = readdir(dir));) {
+            size_t length = strlen(d->d_name);
+            if (length > 3 && !strcmp(d->d_name + length - 3, ".so")) {
+                files = fs_xrealloc(files, (n + 1) * sizeof *files);
+                files[n++] = fs_xasprintf("%s/%s", folder, d->d_name);
+            }
+        }
+        if (dir) {
+            closedir(dir);
         }
     }
-    return NULL;
-}
-
-static bool
-same(const struct identity *a, const struct identity *b)
-{
-    return a->device == b->device && a->inode == b->inode && a->size == b->size && a->modified.tv_sec == b->modified.tv_sec
-           && a->modified.tv_nsec == b->modified.tv_nsec && a->changed.tv_sec == b->changed.tv_sec
-           && a->changed.tv_nsec == b->changed.tv_nsec;
+    if (!l->keys) { /* else the signature comes first */
+        fs_images_add_all(l->images, files, n);
+    }
+    while (n) {
+        free(files[--n]);
+    }
+    free(files);
 }
 
 struct fs_loader *
-fs_loader_new(const char *lib, const char *own, const char *images, char **error)
+fs_loader_new(const struct fs_loader_options *o, char **error)
 {
     struct fs_loader *l = fs_xcalloc(1, sizeof *l);
-    l->lib = fs_xstrdup(lib);
-    l->images = fs_xstrdup(images);
+    l->lib = fs_xstrdup(o->lib);
+    l->own = fs_xstrdup(o->own);
+    l->daemon = o->daemon;
     pthread_rwlock_init(&l->lock, NULL);
     pthread_mutex_init(&l->loading, NULL);
-    for (int kind = 0; kind < 2; kind++) {
-        for (int common = 0; common < 2; common++) {
-            l->folders[kind][common] = fs_xasprintf("%s/%s/%s", lib, kind ? "tasks" : "commands", common ? "common" : own);
-        }
-    }
+    pthread_mutex_init(&l->opening, NULL);
+    pthread_mutex_init(&l->lives, NULL);
+    folders_open(l, o->own);
     struct stat st;
-    int e = fs_make_dirs(images);
-    l->images_fd = e ? -1 : open(images, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (l->images_fd < 0) {
-        *error = fs_xasprintf("%s: %s", images, strerror(e ? e : errno));
-    } else if (stat(l->folders[0][1], &st) || !S_ISDIR(st.st_mode)) {
-        *error = fs_xasprintf("%s: no such folder: 'lib' in the configuration must hold tasks/ and commands/", l->folders[0][1]);
-    } else {
-        return l;
+    l->images = fs_images_open(o->images, error);
+    l->keys = l->images && o->n_keys ? fs_keys_read(o->keys, o->n_keys, error) : NULL;
+    if (!*error && (stat(l->folders[0][1].path, &st) || !S_ISDIR(st.st_mode))) {
+        *error = fs_xasprintf("%s: no such folder: 'lib' in the configuration must hold tasks/ and commands/", l->folders[0][1].path);
     }
-    fs_loader_destroy(l);
-    return NULL;
+    if (*error) {
+        fs_loader_destroy(l);
+        return NULL;
+    }
+    l->versions = fs_versions_read(o->images);
+    fs_crash_watch(o->images);
+    versions_recover(l);
+    try_all(l);
+    pthread_mutex_lock(&l->loading);
+    folders_read(l, "start");
+    l->started = true;
+    pthread_mutex_unlock(&l->loading);
+    return l;
 }
 
 void
@@ -137,516 +99,397 @@ fs_loader_destroy(struct fs_loader *l)
     if (!l) {
         return;
     }
-    for (size_t i = 0; i < 256; i++) {
-        for (struct entry *e = l->buckets[i], *next; e; e = next) {
-            next = e->next;
-            free(e->name);
-            free(e->problem);
-            free(e);
-        }
-    }
-    for (size_t i = 0; i < l->n_all; i++) {
-        free(l->all[i]->path);
-        free(l->all[i]);
-    }
-    free(l->all);
-    for (int i = 0; i < 4; i++) {
-        free(l->folders[i / 2][i % 2]);
-    }
-    if (l->images_fd >= 0) {
-        close(l->images_fd);
-    }
+    fs_loader_give(l, l->table);
+    fs_versions_destroy(l->versions);
+    fs_images_close(l->images);
+    fs_keys_destroy(l->keys);
+    folders_close(l);
     pthread_rwlock_destroy(&l->lock);
     pthread_mutex_destroy(&l->loading);
+    pthread_mutex_destroy(&l->opening);
+    pthread_mutex_destroy(&l->lives);
     free(l->lib);
-    free(l->images);
+    free(l->own);
     free(l);
 }
 
-/* --- The child that tries an object first --- */
+/* --- Taking a table --- */
 
-static const struct fs_method *
-open_object(const char *path, char **error)
-{
-    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!handle) {
-        *error = fs_xasprintf("%s", dlerror());
-        return NULL;
-    }
-    const struct fs_method *m = dlsym(handle, "fs_method_v1");
-    if (!m) {
-        *error = fs_xasprintf("it defines no FS_TASK or FS_COMMAND (symbol fs_method_v1)");
-    } else if (m->magic != FS_METHOD_MAGIC || m->abi != FS_METHOD_ABI) {
-        *error = fs_xasprintf("it was compiled for another version of <flowstream/method.h> (ABI %u, this is %u)", m->abi, FS_METHOD_ABI);
-    } else if (!m->name || !m->run || (m->kind != FS_KIND_TASK && m->kind != FS_KIND_COMMAND)) {
-        *error = fs_xasprintf("its descriptor has no name, no kind or no run function");
-    } else {
-        return m;
-    }
-    return NULL; /* the handle stays: what was loaded is never unloaded */
-}
-
-int
-fs_loader_vet_main(int n, char **files)
-{
-    struct rlimit two_seconds = { 2, 3 }, none = { 0, 0 };
-    setrlimit(RLIMIT_CPU, &two_seconds);
-    setrlimit(RLIMIT_CORE, &none);
-    alarm(VET_MS / 1000);
-    /* What an object prints while it is loaded must not pass for our verdict. */
-    int verdict = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-    if (verdict < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0) {
-        return 1;
-    }
-    int bad = 0;
-    for (int i = 0; i < n; i++) {
-        char *error = NULL;
-        const struct fs_method *m = open_object(files[i], &error);
-        bad |= dprintf(verdict, "%s\n", m ? "ok" : error) < 0 || !m;
-        free(error);
-    }
-    return bad ? 1 : 0;
-}
-
-/* What the child says until it ends; false when it takes too long.  An object may leave processes behind that keep the pipe
- * open, so the end of the pipe alone is not waited for. */
-static bool
-listen_to(int fd, struct fs_text *said)
-{
-    int64_t until = fs_now_ms() + VET_MS + 1000;
-    for (;;) {
-        int64_t left = until - fs_now_ms();
-        struct pollfd p = { .fd = fd, .events = POLLIN };
-        if (left <= 0 || poll(&p, 1, (int) left) <= 0) {
-            return false;
-        }
-        char buffer[512];
-        ssize_t got = read(fd, buffer, sizeof buffer);
-        if (got <= 0) {
-            return true;
-        }
-        fs_text_add(said, buffer, (size_t) got);
-    }
-}
-
-/* Have one child load 'n' files, in order.  What it said, a line a file, goes into 'said' and its end into '*status'; 0 or errno. */
-static int
-try_in_child(char *const files[], size_t n, struct fs_text *said, int *status)
-{
-    int out[2];
-    if (pipe2(out, O_CLOEXEC)) {
-        return errno;
-    }
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-    char program[] = "/proc/self/exe", option[] = "--vet";
-    char **argv = fs_xcalloc(n + 3, sizeof *argv);
-    argv[0] = program;
-    argv[1] = option;
-    memcpy(argv + 2, files, n * sizeof *argv);
-    pid_t pid;
-    extern char **environ;
-    int e = posix_spawn(&pid, program, &actions, NULL, argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    close(out[1]);
-    free(argv);
-    if (!e && !listen_to(out[0], said)) {
-        kill(pid, SIGKILL);
-    }
-    close(out[0]);
-    return e ? e : waitpid(pid, status, 0) != pid ? errno : 0;
-}
-
-/* NULL when a child could load 'path', else why not. */
-static char *
-vet(char *path)
-{
-    struct fs_text said = { 0 };
-    int status = 0;
-    int e = try_in_child(&path, 1, &said, &status);
-    char *why = NULL;
-    if (e) {
-        why = fs_xasprintf("it could not be tried in a child process: %s", strerror(e));
-    } else if (WIFSIGNALED(status)) {
-        why = fs_xasprintf("loading it ended the process that tried it: %s", strsignal(WTERMSIG(status)));
-    } else if (!said.text) {
-        why = fs_xasprintf("loading it ended the process that tried it with status %d: does it call exit() in a constructor?",
-                           WEXITSTATUS(status));
-    } else if (strcmp(said.text, "ok\n") || WEXITSTATUS(status)) {
-        said.text[strcspn(said.text, "\n")] = '\0';
-        why = fs_xstrdup(said.text);
-    }
-    free(said.text);
-    return why;
-}
-
-/* --- Loading --- */
-
-static void
-hash(const void *bytes, size_t size, char hex[65])
-{
-    unsigned char digest[32];
-    gnutls_hash_fast(GNUTLS_DIG_SHA256, bytes, size, digest);
-    for (size_t i = 0; i < sizeof digest; i++) {
-        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-    }
-}
-
-/* Is the image there, with these very bytes?  A crash of the machine may have left an empty file under the name. */
-static bool
-image_is_good(const struct fs_loader *l, const char *name, const char *bytes, size_t size)
-{
-    char *there;
-    size_t n;
-    if (fs_read_file(l->images_fd, name, MAX_LOADABLE, true, &there, &n)) {
-        return false;
-    }
-    bool good = n == size && !memcmp(there, bytes, n);
-    free(there);
-    return good;
-}
-
-/* Bring the bytes into the store of images, vetted; NULL or the reason why not. */
-static char *
-make_image(struct fs_loader *l, const char *bytes, size_t size, const char *hex, char **path)
-{
-    *path = fs_xasprintf("%s/%s.so", l->images, hex);
-    char *name = fs_xasprintf("%s.so", hex);
-    char *why = NULL;
-    if (!image_is_good(l, name, bytes, size)) {
-        char *trial = fs_xasprintf("%s/trial-%s.so", l->images, hex);
-        char *trial_name = fs_xasprintf("trial-%s.so", hex);
-        int e = fs_write_file(l->images_fd, trial_name, bytes, size, 0444);
-        why = e ? fs_xasprintf("%s: %s", trial, strerror(e)) : vet(trial);
-        if (!why && renameat(l->images_fd, trial_name, l->images_fd, name)) {
-            why = fs_xasprintf("%s: %s", *path, strerror(errno));
-        }
-        if (why) {
-            unlinkat(l->images_fd, trial_name, 0);
-        }
-        free(trial);
-        free(trial_name);
-    }
-    free(name);
-    return why;
-}
-
-/* --- Trying many at once --- */
-
-/* Files that are tried together: where each is now, and the image that it becomes. */
-struct trials {
-    char **paths, **images;
-    size_t n;
-};
-
-static void
-add_trial(struct fs_loader *l, struct trials *t, const char *file)
-{
-    char *bytes = NULL, hex[65];
-    size_t size;
-    if (fs_read_unwritten_file(file, MAX_LOADABLE, &bytes, &size)) {
-        return;
-    }
-    char *why = fs_elf_check(bytes, size);
-    if (!why) {
-        hash(bytes, size, hex);
-        char *image = fs_xasprintf("%s.so", hex), *trial = fs_xasprintf("ahead-%s.so", hex);
-        if (!image_is_good(l, image, bytes, size) && !fs_write_file(l->images_fd, trial, bytes, size, 0444)) {
-            t->paths = fs_xrealloc(t->paths, (t->n + 1) * sizeof *t->paths);
-            t->images = fs_xrealloc(t->images, (t->n + 1) * sizeof *t->images);
-            t->paths[t->n] = fs_xasprintf("%s/%s", l->images, trial);
-            t->images[t->n++] = fs_xasprintf("%s/%s", l->images, image);
-        }
-        free(image);
-        free(trial);
-    }
-    free(why);
-    free(bytes);
-}
-
-static void
-add_folder(struct fs_loader *l, struct trials *t, const char *folder)
-{
-    DIR *dir = opendir(folder);
-    for (struct dirent *d; dir && (d = readdir(dir));) {
-        size_t length = strlen(d->d_name);
-        if (length > 3 && !strcmp(d->d_name + length - 3, ".so")) {
-            char *file = fs_xasprintf("%s/%s", folder, d->d_name);
-            add_trial(l, t, file);
-            free(file);
-        }
-    }
-    if (dir) {
-        closedir(dir);
-    }
-}
-
-static bool
-all_are_good(const struct trials *t)
-{
-    struct fs_text said = { 0 };
-    int status = 0;
-    bool good = !try_in_child(t->paths, t->n, &said, &status) && !status && said.length == 3 * t->n; /* so many times "ok\n" */
-    free(said.text);
-    return good;
-}
-
-void
-fs_loader_try_all(struct fs_loader *l)
-{
-    struct trials t = { 0 };
-    for (int i = 0; i < 4; i++) {
-        add_folder(l, &t, l->folders[i / 2][i % 2]);
-    }
-    bool good = t.n && all_are_good(&t);
-    for (size_t i = 0; i < t.n; i++) {
-        if (!good || rename(t.paths[i], t.images[i])) {
-            unlink(t.paths[i]);
-        }
-        free(t.paths[i]);
-        free(t.images[i]);
-    }
-    free(t.paths);
-    free(t.images);
-}
-
-/* --- One --- */
-
-static struct fs_loaded *
-load(struct fs_loader *l, enum fs_method_kind kind, const char *name, int folder, char **error)
-{
-    char *file = fs_xasprintf("%s/%s.so", l->folders[kind - 1][folder], name);
-    char *bytes = NULL, *image = NULL, *why = NULL;
-    size_t size = 0;
-    char hex[65];
-    int e = fs_read_unwritten_file(file, MAX_LOADABLE, &bytes, &size);
-    if (e) {
-        why = fs_xasprintf("%s", e == EBUSY ? BEING_WRITTEN : e == EINVAL ? "not a regular file" : e == ELOOP ? "it is a symbolic link" : strerror(e));
-    } else {
-        why = fs_elf_check(bytes, size);
-    }
-    const struct fs_method *m = NULL;
-    if (!why) {
-        hash(bytes, size, hex);
-        why = make_image(l, bytes, size, hex, &image);
-    }
-    if (!why) {
-        m = open_object(image, &why);
-    }
-    if (m && m->kind != kind) {
-        why = fs_xasprintf("it is a %s, but lies in a folder of %s", m->kind == FS_KIND_TASK ? "task" : "command",
-                           kind == FS_KIND_TASK ? "tasks" : "commands");
-    } else if (m && strcmp(m->name, name)) {
-        why = fs_xasprintf("its descriptor says '%s': file and method have the same name", m->name);
-    }
-    struct fs_loaded *loaded = NULL;
-    if (!why) {
-        loaded = fs_xcalloc(1, sizeof *loaded);
-        loaded->method = m;
-        loaded->path = fs_xstrdup(file);
-        memcpy(loaded->hash, hex, sizeof hex);
-        l->all = fs_xrealloc(l->all, (l->n_all + 1) * sizeof *l->all);
-        l->all[l->n_all++] = loaded;
-    }
-    free(bytes);
-    free(file);
-    free(image);
-    *error = why;
-    return loaded;
-}
-
-/* The file has changed: load it again.  Called with 'loading' held. */
-static void
-renew(struct fs_loader *l, enum fs_method_kind kind, const char *name, int folder, const struct identity *id)
-{
-    struct entry *e = find(l, kind, name, folder); /* only we change the table: reading needs no lock */
-    if (e && same(&e->seen, id)) {
-        return;
-    }
-    /* Two writes within one tick of the file system's clock leave the same times: what was written just now is looked at again. */
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME_COARSE, &now);
-    bool settled = (now.tv_sec - id->changed.tv_sec) * 1000 + (now.tv_nsec - id->changed.tv_nsec) / 1000000 > TICK_MS;
-    char *why = NULL;
-    struct fs_loaded *loaded = load(l, kind, name, folder, &why);
-    if (why && (!e || !e->problem || strcmp(e->problem, why))) {
-        fs_log_warning("%s/%s.so is not loaded: %s", l->folders[kind - 1][folder], name, why);
-    } else if (!why) {
-        fs_log_debug("loaded %s (%.12s)", loaded->path, loaded->hash);
-    }
-    pthread_rwlock_wrlock(&l->lock);
-    if (!e) {
-        e = fs_xcalloc(1, sizeof *e);
-        e->name = fs_xstrdup(name);
-        e->kind = kind;
-        e->folder = folder;
-        e->next = l->buckets[bucket(kind, name)];
-        l->buckets[bucket(kind, name)] = e;
-    }
-    bool unfinished = why && !strcmp(why, BEING_WRITTEN);
-    e->seen = settled && !unfinished ? *id : (struct identity) { 0 };
-    free(e->problem);
-    e->problem = why;
-    if (loaded && e->loaded && !strcmp(loaded->hash, e->loaded->hash)) {
-        loaded = e->loaded; /* the same bytes written again: the same version goes on */
-    }
-    e->loaded = loaded ? loaded : e->loaded;
-    pthread_rwlock_unlock(&l->lock);
-}
-
-static bool
-identify(struct fs_loader *l, enum fs_method_kind kind, const char *name, int folder, struct identity *id)
-{
-    struct stat st;
-    char *file = fs_xasprintf("%s/%s.so", l->folders[kind - 1][folder], name);
-    bool there = !lstat(file, &st);
-    free(file);
-    if (there) {
-        *id = (struct identity) { st.st_dev, st.st_ino, st.st_size, st.st_mtim, st.st_ctim };
-    }
-    return there;
-}
-
-/* What the table says: true when the file as it is now has been looked at, with what serves or why nothing does. */
-static bool
-look_up(struct fs_loader *l, enum fs_method_kind kind, const char *name, int folder, const struct identity *id,
-        struct fs_loaded **loaded, char **error)
+static struct fs_table *
+take(struct fs_loader *l)
 {
     pthread_rwlock_rdlock(&l->lock);
-    struct entry *e = find(l, kind, name, folder);
-    bool fresh = e && same(&e->seen, id);
-    *loaded = e ? e->loaded : NULL;
-    *error = e && !e->loaded && e->problem
-                 ? fs_xasprintf("%s/%s.so is not loaded: %s", l->folders[kind - 1][folder], name, e->problem)
-                 : NULL;
+    struct fs_table *t = l->table;
+    __atomic_add_fetch(&t->refs, 1, __ATOMIC_RELAXED);
     pthread_rwlock_unlock(&l->lock);
-    return fresh;
+    return t;
 }
 
-struct fs_loaded *
-fs_loader_get(struct fs_loader *l, enum fs_method_kind kind, const char *name, char **error)
+static bool
+must_look(struct fs_loader *l, const struct fs_table *t, enum fs_method_kind kind, const char *name)
 {
-    *error = NULL;
-    struct identity id;
-    int folder = 0;
-    if (!fs_method_name_ok(name) || (!identify(l, kind, name, folder, &id) && !identify(l, kind, name, ++folder, &id))) {
+    int64_t again = __atomic_load_n(&l->look_again, __ATOMIC_RELAXED);
+    return __atomic_load_n(&l->dirty, __ATOMIC_RELAXED) || (again && again <= fs_now_ms()) || folders_changed(l) || file_changed(l, t, kind, name);
+}
+
+struct fs_table *
+fs_loader_take(struct fs_loader *l, enum fs_method_kind kind, const char *name)
+{
+    struct fs_table *t = take(l);
+    /* While a patch is being applied the folders are half done: what was active goes on until all of it is. */
+    if (!__atomic_load_n(&l->patching, __ATOMIC_ACQUIRE) && must_look(l, t, kind, name)) {
+        fs_loader_give(l, t);
+        pthread_mutex_lock(&l->loading);
+        t = take(l);
+        bool still = must_look(l, t, kind, name); /* whoever held the lock before us may have done it */
+        fs_loader_give(l, t);
+        if (still) {
+            folders_read(l, "dropped");
+        }
+        t = take(l);
+        pthread_mutex_unlock(&l->loading);
+    }
+    return t;
+}
+
+bool
+fs_loader_is_quick(struct fs_loader *l, const char *name)
+{
+    struct fs_table *t = take(l);
+    const struct binding *b = table_serving(t, FS_KIND_COMMAND, name);
+    const struct fs_method *m = b && b->loaded ? __atomic_load_n(&b->loaded->method, __ATOMIC_ACQUIRE) : NULL;
+    bool quick = m && m->quick && (__atomic_load_n(&l->patching, __ATOMIC_ACQUIRE) || !must_look(l, t, FS_KIND_COMMAND, name));
+    fs_loader_give(l, t);
+    return quick;
+}
+
+/* --- Patches --- */
+
+/* One file of a patch while it is applied. */
+struct change {
+    const struct fs_patch *patch;
+    char hash[FS_HASH_SIZE];
+    struct fs_loaded *fresh;  /* NULL: it is active already */
+    bool written;
+    char *before, *signature_before; /* the files that were there; NULL: none */
+    size_t size_before;
+};
+
+static const char *
+word(enum fs_method_kind kind)
+{
+    return kind == FS_KIND_TASK ? "task" : "command";
+}
+
+/* Look at one before anything is done: NULL, or what is wrong with it. */
+static char *
+examine(struct fs_loader *l, struct change *c, bool known)
+{
+    const struct fs_patch *p = c->patch;
+    if (!fs_method_name_ok(p->name)) {
+        return fs_xasprintf("'name' must be the name of a method (letters, digits, '_' and '.'), not '%.64s'", p->name);
+    }
+    char *why = p->size > FS_LOADABLE_MAX ? fs_xasprintf("it has %zu bytes, more than %d", p->size, FS_LOADABLE_MAX) : fs_elf_check(p->bytes, p->size);
+    if (!why) {
+        fs_image_hash(p->bytes, p->size, c->hash);
+        const char *refused = fs_versions_refused(l->versions, c->hash);
+        why = refused ? fs_xasprintf("its hash %.12s is refused: %s (lift_refusal lifts that)", c->hash, refused)
+              : known ? NULL
+                      : check_signature(l, p->signature, p->kind, 0, p->name, c->hash);
+    }
+    char *said = why ? fs_xasprintf("%s %s is refused: %s", word(p->kind), p->name, why) : NULL;
+    free(why);
+    return said;
+}
+
+/* Wait until there is room for one more version: NULL, or why there is none. */
+static char *
+wait_for_room(struct fs_loader *l, const char *path)
+{
+    int64_t until = fs_now_ms() + DRAIN_MS;
+    while (loaded_in_use(l, path) >= FS_VERSIONS_AT_ONCE) {
+        if (fs_now_ms() > until) {
+            return fs_xasprintf("calls that began before its last patch have not ended within %d s, and at most two versions are in use at once: try again when they "
+                                "have ended, or cancel_task them", DRAIN_MS / 1000);
+        }
+        usleep(DRAIN_STEP_US);
+    }
+    return NULL;
+}
+
+/* Make the new version ready: image, child, room, load, warm. */
+static char *
+prepare(struct fs_loader *l, struct change *c)
+{
+    const struct fs_patch *p = c->patch;
+    const struct binding *now = table_find(l->table, p->kind, p->name, 0), *serving = table_serving(l->table, p->kind, p->name);
+    if (now && now->loaded && !now->problem && !strcmp(now->loaded->hash, c->hash)) {
         return NULL;
     }
-    struct fs_loaded *loaded;
-    if (look_up(l, kind, name, folder, &id, &loaded, error)) {
-        return loaded;
+    char *why = fs_images_add(l->images, c->hash, p->bytes, p->size, p->kind, p->name);
+    char *path = fs_xasprintf("%s/%s.so", l->folders[p->kind - 1][0].path, p->name);
+    why = why ? why : wait_for_room(l, path);
+    if (!why) {
+        c->fresh = loaded_new(l, p->kind, p->name, c->hash, path);
+        const char *problem = loaded_open(l, c->fresh, serving ? serving->loaded : NULL);
+        why = problem ? fs_xstrdup(problem) : NULL;
     }
-    free(*error);
+    free(path);
+    char *said = why ? fs_xasprintf("%s %s is refused: %s", word(p->kind), p->name, why) : NULL;
+    free(why);
+    return said;
+}
+
+static char *
+write_files(struct fs_loader *l, struct change *changes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct fs_patch *p = changes[i].patch;
+        const struct folder *f = &l->folders[p->kind - 1][0];
+        if (!changes[i].fresh) {
+            continue;
+        }
+        char *path = fs_xasprintf("%s/%s.so", f->path, p->name), *beside = fs_xasprintf("%s.sig", path);
+        size_t size;
+        if (fs_read_file(AT_FDCWD, path, FS_LOADABLE_MAX, true, &changes[i].before, &changes[i].size_before)) {
+            changes[i].before = NULL;
+        }
+        if (fs_read_file(AT_FDCWD, beside, FS_LOADABLE_MAX, true, &changes[i].signature_before, &size)) {
+            changes[i].signature_before = NULL;
+        }
+        fs_make_dirs(f->path); /* what goes wrong here, the writing says */
+        int e = put_file(f, p->name, p->bytes, p->size, p->signature);
+        char *why = e ? fs_xasprintf("%s: %s", path, strerror(e)) : NULL;
+        changes[i].written = !e;
+        free(beside);
+        free(path);
+        if (why) {
+            return why;
+        }
+    }
+    return NULL;
+}
+
+/* The files as they were before. */
+static void
+take_back(struct fs_loader *l, struct change *changes, size_t n)
+{
+    for (size_t i = n; i--;) {
+        const struct fs_patch *p = changes[i].patch;
+        const struct folder *f = &l->folders[p->kind - 1][0];
+        char *path = fs_xasprintf("%s/%s.so", f->path, p->name);
+        int e = !changes[i].written ? 0
+                : changes[i].before ? put_file(f, p->name, changes[i].before, changes[i].size_before, changes[i].signature_before)
+                                    : unlink(path) ? errno : 0;
+        if (e) {
+            fs_log_warning("%s could not be put back: %s", path, strerror(e));
+        }
+        free(path);
+    }
+}
+
+/* The table with all the changes in it. */
+static void
+publish(struct fs_loader *l, struct change *changes, size_t n)
+{
+    struct fs_table *old = l->table, *fresh = table_new(old->n + n);
+    for (size_t i = 0; i < old->n; i++) {
+        bool replaced = false;
+        for (size_t k = 0; k < n; k++) {
+            const struct fs_patch *p = changes[k].patch;
+            replaced = replaced || (changes[k].fresh && table_find(old, p->kind, p->name, 0) == &old->bindings[i]);
+        }
+        if (!replaced) {
+            table_add(l, fresh, &old->bindings[i]);
+        }
+    }
+    for (size_t k = 0; k < n; k++) {
+        if (changes[k].fresh) {
+            struct binding *b = &fresh->bindings[fresh->n++];
+            *b = (struct binding) { .kind = changes[k].patch->kind, .loaded = changes[k].fresh };
+            memcpy(b->name, changes[k].fresh->name, sizeof b->name);
+            identify(l, b->kind, 0, b->name, ".so", &b->seen);
+            if (l->keys) {
+                identify(l, b->kind, 0, b->name, ".so.sig", &b->seen_signature);
+            }
+            changes[k].fresh = NULL; /* its reference is the table's */
+        }
+    }
+    table_publish(l, fresh);
+}
+
+/* Write down, write, publish, write down: in this order, so that a restart after a crash at any point finds all of it or nothing. */
+static char *
+commit(struct fs_loader *l, struct change *changes, size_t n, const char *source)
+{
+    struct fs_intent *intents = fs_xcalloc(n, sizeof *intents);
+    size_t n_intents = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (changes[i].fresh) {
+            intents[n_intents].kind = changes[i].patch->kind;
+            memcpy(intents[n_intents].name, changes[i].fresh->name, sizeof intents->name);
+            memcpy(intents[n_intents++].hash, changes[i].hash, sizeof intents->hash);
+        }
+    }
+    char *why = NULL;
+    int e = n_intents ? fs_versions_begin(l->versions, intents, n_intents) : 0;
+    free(intents);
+    if (e) {
+        return fs_xasprintf("the patch cannot be written down: %s", strerror(e));
+    }
+    if (n_intents && (why = write_files(l, changes, n))) {
+        take_back(l, changes, n);
+    } else if (n_intents) {
+        publish(l, changes, n);
+        versions_record(l, l->table, source);
+    }
+    if (n_intents) {
+        fs_versions_end(l->versions);
+    }
+    return why;
+}
+
+/* 'known': the bytes were accepted once before. */
+static char *
+apply(struct fs_loader *l, const struct fs_patch *patches, size_t n, bool known, const char *source)
+{
+    struct change *changes = fs_xcalloc(n + 1, sizeof *changes);
+    char *why = NULL;
+    for (size_t i = 0; i < n && !why; i++) {
+        changes[i].patch = &patches[i];
+        why = examine(l, &changes[i], known);
+    }
+    for (size_t i = 0; i < n && !why; i++) {
+        for (size_t k = 0; k < i && !why; k++) {
+            if (patches[i].kind == patches[k].kind && !strcmp(patches[i].name, patches[k].name)) {
+                why = fs_xasprintf("%s %s is in the list twice", word(patches[i].kind), patches[i].name);
+            }
+        }
+    }
+    for (size_t i = 0; i < n && !why; i++) {
+        why = prepare(l, &changes[i]);
+    }
+    why = why ? why : commit(l, changes, n, source);
+    for (size_t i = 0; i < n; i++) {
+        if (changes[i].fresh) {
+            loaded_unref(l, changes[i].fresh);
+        }
+        free(changes[i].before);
+        free(changes[i].signature_before);
+    }
+    free(changes);
+    return why;
+}
+
+/* Begin a change of what is active: first what lies in the folders, then the others wait. */
+static void
+begin_change(struct fs_loader *l)
+{
     pthread_mutex_lock(&l->loading);
-    if (identify(l, kind, name, folder, &id)) { /* again: whoever held the lock before us may have taken long */
-        renew(l, kind, name, folder, &id);
+    if (must_look(l, l->table, FS_KIND_COMMAND, NULL)) {
+        folders_read(l, "dropped");
     }
-    look_up(l, kind, name, folder, &id, &loaded, error); /* under the lock: no other thread has looked at a newer file since */
-    pthread_mutex_unlock(&l->loading);
-    return loaded;
+    __atomic_store_n(&l->patching, true, __ATOMIC_RELEASE);
 }
 
-struct fs_loaded *
-fs_loader_peek(struct fs_loader *l, enum fs_method_kind kind, const char *name)
+static void
+end_change(struct fs_loader *l)
 {
-    struct identity id;
-    int folder = 0;
-    if (!fs_method_name_ok(name) || (!identify(l, kind, name, folder, &id) && !identify(l, kind, name, ++folder, &id))) {
-        return NULL;
-    }
-    struct fs_loaded *loaded;
-    char *error;
-    bool fresh = look_up(l, kind, name, folder, &id, &loaded, &error);
-    free(error);
-    return fresh ? loaded : NULL;
+    __atomic_store_n(&l->patching, false, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&l->loading);
 }
 
 char *
-fs_loader_problem(struct fs_loader *l, enum fs_method_kind kind, const char *name)
+fs_loader_patch(struct fs_loader *l, const struct fs_patch *patches, size_t n)
 {
-    char *why = NULL;
-    pthread_rwlock_rdlock(&l->lock);
-    struct entry *own = find(l, kind, name, 0), *common = find(l, kind, name, 1);
-    struct identity id;
-    struct entry *e = own && identify(l, kind, name, 0, &id) ? own : common;
-    if (e && e->problem) {
-        why = fs_xstrdup(e->problem);
-    }
-    pthread_rwlock_unlock(&l->lock);
+    begin_change(l);
+    char *why = apply(l, patches, n, false, "upgrade");
+    end_change(l);
     return why;
 }
 
-const char *
-fs_loader_folder(const struct fs_loader *l, enum fs_method_kind kind)
+/* The hash to go back to (of the list of versions), or NULL with *why. */
+static const char *
+choose(struct fs_loader *l, enum fs_method_kind kind, const char *name, const char *wanted, char **why)
 {
-    return l->folders[kind - 1][0];
-}
-
-static int
-by_name(const void *a, const void *b)
-{
-    const struct fs_loaded *const *x = a, *const *y = b;
-    return strcmp((*x)->method->name, (*y)->method->name);
-}
-
-struct fs_loaded **
-fs_loader_list(struct fs_loader *l, enum fs_method_kind kind, size_t *n, char **problems)
-{
-    struct fs_loaded **list = NULL;
-    struct fs_text said = { 0 };
-    *n = 0;
-    for (int folder = 0; folder < 2; folder++) {
-        DIR *dir = opendir(l->folders[kind - 1][folder]);
-        for (struct dirent *d; dir && (d = readdir(dir));) {
-            size_t length = strlen(d->d_name);
-            if (length < 4 || strcmp(d->d_name + length - 3, ".so")) {
-                continue;
-            }
-            d->d_name[length - 3] = '\0';
-            struct identity id;
-            if (folder == 1 && identify(l, kind, d->d_name, 0, &id)) {
-                continue; /* the daemon's own comes before the common one */
-            }
-            char *error = NULL;
-            struct fs_loaded *loaded = fs_loader_get(l, kind, d->d_name, &error);
-            if (error) {
-                fs_text_addf(&said, "%s%s", said.length ? "\n" : "", error);
-                free(error);
-            }
-            if (loaded) {
-                list = fs_xrealloc(list, (*n + 1) * sizeof *list);
-                list[(*n)++] = loaded;
-            }
-        }
-        if (dir) {
-            closedir(dir);
-        }
+    size_t n;
+    const struct fs_version **list = fs_versions_list(l->versions, kind, name, &n);
+    const char *found = NULL;
+    for (size_t i = 1; i < n && !found; i++) {
+        bool fits = wanted ? !strncmp(list[i]->hash, wanted, strlen(wanted)) : !fs_versions_refused(l->versions, list[i]->hash);
+        found = fits ? list[i]->hash : NULL;
     }
-    if (*n) {
-        qsort(list, *n, sizeof *list, by_name);
+    if (!found) {
+        *why = !n       ? fs_xasprintf("there is no %s '%.64s'", word(kind), name)
+               : wanted ? fs_xasprintf("no version %.64s of %s is kept (list_versions lists them)", wanted, name)
+                        : fs_xasprintf("no version of %s before the active one is kept (list_versions lists them)", name);
     }
-    *problems = said.text;
-    return list;
+    free(list);
+    return found;
 }
 
-void
-fs_loaded_account(struct fs_loaded *m, bool failed, double seconds)
+char *
+fs_loader_rollback(struct fs_loader *l, enum fs_method_kind kind, const char *name, const char *hash, char now[FS_HASH_SIZE])
 {
-    __atomic_add_fetch(&m->calls, 1, __ATOMIC_RELAXED);
-    __atomic_add_fetch(&m->failures, failed, __ATOMIC_RELAXED);
-    double before, after;
-    __atomic_load(&m->seconds, &before, __ATOMIC_RELAXED);
-    do {
-        after = before + seconds;
-    } while (!__atomic_compare_exchange(&m->seconds, &before, &after, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    begin_change(l);
+    char *why = NULL, *bytes = NULL;
+    const char *back = choose(l, kind, name, hash, &why);
+    size_t size = 0;
+    int e = back ? fs_images_read(l->images, back, &bytes, &size) : 0;
+    if (e) {
+        why = fs_xasprintf("the image %.12s of %s cannot be read: %s", back, name, strerror(e));
+    }
+    if (!why) {
+        memcpy(now, back, FS_HASH_SIZE);
+        char *signature = fs_images_signature(l->images, now);
+        struct fs_patch patch = { .kind = kind, .name = name, .bytes = bytes, .size = size, .signature = signature };
+        why = apply(l, &patch, 1, true, "rollback");
+        free(signature);
+        free(bytes);
+    }
+    end_change(l);
+    return why;
 }
 
-void
-fs_loaded_figures(const struct fs_loaded *m, double *calls, double *failures, double *seconds)
+xmlrpc_value *
+fs_loader_versions(struct fs_loader *l)
 {
-    *calls = (double) __atomic_load_n(&m->calls, __ATOMIC_RELAXED);
-    *failures = (double) __atomic_load_n(&m->failures, __ATOMIC_RELAXED);
-    __atomic_load(&m->seconds, seconds, __ATOMIC_RELAXED);
+    xmlrpc_value *versions = fs_array(), *refused = fs_array(), *all = fs_struct();
+    pthread_mutex_lock(&l->loading);
+    size_t n;
+    const struct fs_version **list = fs_versions_list(l->versions, 0, NULL, &n);
+    for (size_t i = 0; i < n; i++) {
+        bool first = !i || list[i]->kind != list[i - 1]->kind || strcmp(list[i]->name, list[i - 1]->name);
+        const struct binding *b = table_serving(l->table, list[i]->kind, list[i]->name);
+        xmlrpc_value *v = fs_set(fs_struct(), "kind", fs_string(word(list[i]->kind)));
+        fs_set(v, "name", fs_string(list[i]->name));
+        fs_set(v, "sha256", fs_string(list[i]->hash));
+        fs_set(v, "generation", fs_double((double) list[i]->generation));
+        fs_set(v, "time", fs_double((double) list[i]->time));
+        fs_set(v, "source", fs_string(list[i]->source));
+        fs_append(versions, fs_set(v, "active", fs_bool(first && b && b->loaded && !strcmp(b->loaded->hash, list[i]->hash))));
+    }
+    free(list);
+    const struct fs_refusal *r = fs_versions_refusals(l->versions, &n);
+    for (size_t i = 0; i < n; i++) {
+        xmlrpc_value *v = fs_set(fs_struct(), "sha256", fs_string(r[i].hash));
+        fs_append(refused, fs_set(fs_set(v, "time", fs_double((double) r[i].time)), "why", fs_string(r[i].why)));
+    }
+    fs_set(all, "generation", fs_double((double) fs_versions_generation(l->versions)));
+    pthread_mutex_unlock(&l->loading);
+    return fs_set(fs_set(all, "versions", versions), "refused", refused);
+}
+
+bool
+fs_loader_lift(struct fs_loader *l, const char *hash)
+{
+    pthread_mutex_lock(&l->loading);
+    bool lifted = fs_versions_lift(l->versions, hash);
+    if (lifted) {
+        fs_versions_write(l->versions);
+        l->look_at_bad = true;
+        __atomic_store_n(&l->dirty, true, __ATOMIC_RELAXED);
+    }
+    pthread_mutex_unlock(&l->loading);
+    return lifted;
 }

@@ -2,7 +2,7 @@
 
 noinst_PROGRAMS += lib/libflowstream-resourced.so
 FLOWSTREAM_SHARED += lib/libflowstream-resourced.so
-lib_libflowstream_resourced_so_SOURCES = daemons/resource/delays.c daemons/resource/hosts.c daemons/resource/hostwork.c daemons/resource/hostwork.h daemons/resource/model.c daemons/resource/resource.h daemons/resource/show.c daemons/resource/show.h daemons/resource/state.c daemons/resource/state.h
+lib_libflowstream_resourced_so_SOURCES = daemons/resource/begin.c daemons/resource/byhand.c daemons/resource/byhand.h daemons/resource/delays.c daemons/resource/hosts.c daemons/resource/hostwork.c daemons/resource/hostwork.h daemons/resource/instances.c daemons/resource/model.c daemons/resource/resource.h daemons/resource/show.c daemons/resource/show.h daemons/resource/state.c daemons/resource/state.h
 lib_libflowstream_resourced_so_LDFLAGS = $(SHARED_LDFLAGS) -Wl,-soname,libflowstream-resourced.so
 lib_libflowstream_resourced_so_LDADD = -lflowstream-core -lflowstream-alloc -lflowstream-openflow -lxmlrpc
 lib_libflowstream_resourced_so_DEPENDENCIES = lib/libflowstream-core.so lib/libflowstream-alloc.so lib/libflowstream-openflow.so

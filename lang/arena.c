@@ -1,9 +1,14 @@
 /* The arena: chunks of growing size from malloc(), handed out front to back and freed together.  Everything that the
- * parser and the checker make lives in one; only texts that leave the library are malloc()ed one by one (text.c). */
+ * parser and the checker make lives in one; only texts that leave the library are malloc()ed one by one (text.c).
+ *
+ * An array that grows large moves into a block of its own, which realloc() enlarges: for large blocks that changes the
+ * map of pages, and neither copies them nor leaves the smaller copies behind, whose pages are what the time goes for. */
 #include "config.h"
 
 #include "lang/arena.h"
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,9 +17,11 @@
 #define ALIGNMENT _Alignof(max_align_t)
 #define FIRST_CHUNK ((size_t) 4096)
 #define LARGEST_CHUNK ((size_t) 1 << 20)
+#define SMALLEST_BLOCK ((size_t) 1 << 15) /* bytes of an array that gets a block of its own */
 
 struct arena_chunk {
     struct arena_chunk *next;
+    struct arena_chunk **link; /* of a block: what points to it */
     size_t size, used; /* bytes of 'memory' */
     max_align_t memory[];
 };
@@ -39,20 +46,46 @@ add_chunk(struct arena *arena, size_t size)
     return chunk;
 }
 
-void *
-arena_alloc(struct arena *arena, size_t size)
+static void *
+take(struct arena *arena, size_t size, size_t alignment)
 {
     if (size > SIZE_MAX / 2) {
         longjmp(*arena->out_of_memory, 1);
     }
-    size = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     struct arena_chunk *chunk = arena->chunks;
-    if (!chunk || chunk->size - chunk->used < size) {
+    size_t start = chunk ? (chunk->used + alignment - 1) / alignment * alignment : 0;
+    if (!chunk || start > chunk->size || chunk->size - start < size) {
         chunk = add_chunk(arena, size);
+        start = 0;
     }
-    void *result = (char *) chunk->memory + chunk->used;
-    chunk->used += size;
-    return result;
+    chunk->used = start + size;
+    return (char *) chunk->memory + start;
+}
+
+void *
+arena_alloc(struct arena *arena, size_t size)
+{
+    return take(arena, size, ALIGNMENT);
+}
+
+/* The block of the array 'old', or a new one, with 'size' bytes. */
+static void *
+resize_block(struct arena *arena, void *old, size_t size)
+{
+    struct arena_chunk *chunk = old ? (struct arena_chunk *) ((char *) old - offsetof(struct arena_chunk, memory)) : NULL;
+    struct arena_chunk *resized = realloc(chunk, sizeof *chunk + size);
+    if (!resized) {
+        longjmp(*arena->out_of_memory, 1);
+    }
+    if (!chunk) {
+        resized->next = arena->blocks;
+        resized->link = &arena->blocks;
+    }
+    *resized->link = resized;
+    if (resized->next) {
+        resized->next->link = &resized->next;
+    }
+    return resized->memory;
 }
 
 void *
@@ -67,18 +100,33 @@ arena_grow(struct arena *arena, void *array, size_t n, size_t *capacity, size_t 
     if (n < *capacity) {
         return array;
     }
-    *capacity = *capacity ? *capacity * 2 : 16;
-    void *larger = arena_array(arena, *capacity, size);
-    if (n) {
-        memcpy(larger, array, n * size);
+    bool block = *capacity * size >= SMALLEST_BLOCK;
+    *capacity = *capacity ? *capacity * 2 : 4;
+    if (*capacity > SIZE_MAX / 4 / size) {
+        longjmp(*arena->out_of_memory, 1);
     }
-    return larger;
+    if (*capacity * size >= SMALLEST_BLOCK) {
+        void *larger = resize_block(arena, block ? array : NULL, *capacity * size);
+        return block || !n ? larger : memcpy(larger, array, n * size);
+    }
+    void *larger = arena_array(arena, *capacity, size);
+    return n ? memcpy(larger, array, n * size) : larger;
+}
+
+void *
+arena_trim(struct arena *arena, void *array, size_t n, size_t *capacity, size_t size)
+{
+    if (n * size < SMALLEST_BLOCK || n == *capacity) {
+        return array; /* it must still be a block where the next call takes it for one */
+    }
+    *capacity = n;
+    return resize_block(arena, array, n * size);
 }
 
 char *
 arena_copy(struct arena *arena, const char *bytes, size_t length)
 {
-    char *copy = arena_alloc(arena, length + 1);
+    char *copy = take(arena, length + 1, 1);
     if (length) {
         memcpy(copy, bytes, length);
     }
@@ -95,7 +143,7 @@ arena_vprintf(struct arena *arena, const char *format, va_list arguments)
         va_end(again);
         longjmp(*arena->out_of_memory, 1);
     }
-    char *text = arena_alloc(arena, (size_t) length + 1);
+    char *text = take(arena, (size_t) length + 1, 1);
     vsnprintf(text, (size_t) length + 1, format, again);
     va_end(again);
     return text;
@@ -111,12 +159,19 @@ arena_printf(struct arena *arena, const char *format, ...)
     return text;
 }
 
+static void
+free_list(struct arena_chunk **list)
+{
+    while (*list) {
+        struct arena_chunk *next = (*list)->next;
+        free(*list);
+        *list = next;
+    }
+}
+
 void
 arena_free(struct arena *arena)
 {
-    while (arena->chunks) {
-        struct arena_chunk *next = arena->chunks->next;
-        free(arena->chunks);
-        arena->chunks = next;
-    }
+    free_list(&arena->chunks);
+    free_list(&arena->blocks);
 }

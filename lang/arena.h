@@ -1,4 +1,4 @@
-/* Memory that is freed as a whole: a request, or a list of diagnostics, owns one arena each.
+/* Memory that is freed as a whole: a request, a list of diagnostics, and the work of one call own one arena each.
  *
  * Running out of memory is answered in one place: an arena jumps to the 'jmp_buf' that it was given, so nothing in this
  * folder tests what it allocates.  Whoever calls a function that allocates must therefore hold nothing that only it
@@ -13,7 +13,8 @@
 struct arena_chunk;
 
 struct arena {
-    struct arena_chunk *chunks; /* the newest first */
+    struct arena_chunk *chunks; /* the newest first; there is room in none but that */
+    struct arena_chunk *blocks; /* of one large array each, which can grow in place */
     jmp_buf *out_of_memory;     /* where to go when malloc() fails */
 };
 
@@ -24,8 +25,11 @@ void *arena_alloc(struct arena *, size_t size);
 void *arena_array(struct arena *, size_t n, size_t size);
 
 /* Make room for one more than 'n' elements in a growing array with room for '*capacity' elements of 'size' bytes.
- * Returns the array, which may have moved. */
+ * Returns the array, which may have moved.  What is behind the 'n' elements has no particular value. */
 void *arena_grow(struct arena *, void *array, size_t n, size_t *capacity, size_t size);
+
+/* Give back what an array made by arena_grow() has more than its 'n' elements, as far as that is worth it. */
+void *arena_trim(struct arena *, void *array, size_t n, size_t *capacity, size_t size);
 
 /* A copy of 'length' bytes with a NUL behind them. */
 char *arena_copy(struct arena *, const char *bytes, size_t length);

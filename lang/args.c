@@ -133,6 +133,19 @@ extract_in_port(struct check *check, uint32_t node)
     return good;
 }
 
+/* Words that filters have and matches have not. */
+static bool
+is_filter_word(const char *word, size_t length)
+{
+    static const char *const words[] = { "port", "host", "net", "src", "dst", "and", "or", "not", "portrange" };
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (strlen(words[i]) == length && !strncmp(words[i], word, length)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 check_from_net(struct check *check, uint32_t node)
 {
@@ -156,8 +169,14 @@ check_from_net(struct check *check, uint32_t node)
         size_t part = strcspn(value + offset, ", \t\n");
         char message[LONGEST_MESSAGE];
         take_message(wrong, message);
-        diagnostics_error(check->diagnostics, check_span_in_args(check, args, offset, part), "bad match of '%s': %s",
-                          check->nodes[node].name, message);
+        struct fs_diagnostic *error =
+            diagnostics_error(check->diagnostics, check_span_in_args(check, args, offset, part), "bad match of '%s': %s",
+                              check->nodes[node].name, message);
+        if (is_filter_word(value + offset, part)) {
+            diagnostics_note(check->diagnostics, error, NULL,
+                             "a match is one of OpenFlow, such as tcp,nw_dst=10.0.0.1,tp_dst=80; filters as in "
+                             "pcap-filter(7) are for Firewall and Classifier");
+        }
     }
 }
 
@@ -214,20 +233,41 @@ check_to_net(struct check *check, uint32_t node)
     check->nodes[node].n_ports = n;
 }
 
-/* Where a message speaks of a 'part' of the arguments that is there once: that part; else all of them. */
+/* The first 'part' or "part" that a message quotes from '*at' on, which moves behind it.  Length 0: there is none. */
+static struct span
+next_quoted(const char *message, size_t *at)
+{
+    for (size_t open = *at; message[open]; open++) {
+        bool quote = message[open] == '"' || (message[open] == '\'' && (open == 0 || message[open - 1] == ' '));
+        size_t length = quote ? strcspn(message + open + 1, message[open] == '"' ? "\"" : "'") : 0;
+        if (quote && message[open + 1 + length]) {
+            *at = open + length + 2;
+            return (struct span) { (uint32_t) open + 1, (uint32_t) length };
+        }
+    }
+    *at = strlen(message);
+    return (struct span) { (uint32_t) *at, 0 };
+}
+
+/* Where a message quotes parts of the arguments: the part that is there once, and the last part of that part that is
+ * quoted again, as in 'filter "tcp prot 80": "prot" is no word'.  Else all of them. */
 static struct span
 span_of_quoted(const struct check *check, uint32_t node, const char *message)
 {
     const struct syntax_args *args = check->facts[node].args;
-    const char *value = check->nodes[node].args, *open = strchr(message, '\''),
-               *close = open ? strchr(open + 1, '\'') : NULL;
-    if (!close || close == open + 1) {
-        return args->span;
+    const char *value = arena_copy(check->work, check->nodes[node].args, strlen(check->nodes[node].args));
+    size_t start = 0, length = 0; /* 0: all */
+    for (size_t at = 0; message[at];) {
+        struct span quoted = next_quoted(message, &at);
+        const char *part = arena_copy(check->work, message + quoted.offset, quoted.length);
+        const char *found = quoted.length ? strstr(value, part) : NULL;
+        if (found && !strstr(found + 1, part)) {
+            start += (size_t) (found - value);
+            length = quoted.length;
+            value = part;
+        }
     }
-    const char *part = arena_copy(check->arena, open + 1, (size_t) (close - open) - 1);
-    const char *found = strstr(value, part);
-    bool once = found && !strstr(found + 1, part);
-    return once ? check_span_in_args(check, args, (size_t) (found - value), strlen(part)) : args->span;
+    return length ? check_span_in_args(check, args, start, length) : args->span;
 }
 
 /* In an instance of a part, say which. */
@@ -253,7 +293,8 @@ check_module(struct check *check, uint32_t node)
     if (type->arguments) {
         check_named_args(check, node);
     }
-    if (!check->env->check_args || (!fixed && (!facts->outputs_sound || check->incomplete)) ||
+    bool settled = type->arguments && type->n_arguments == 0; /* none is what the type wants, and none is what it gets */
+    if (!check->env->check_args || settled || (!fixed && (!facts->outputs_sound || check->incomplete)) ||
         errors != fs_diagnostics_errors(check->diagnostics)) {
         return;
     }
@@ -318,7 +359,7 @@ static void
 check_named_arg(struct check *check, uint32_t node, struct span part, bool *given)
 {
     const struct fs_lang_type *type = check->facts[node].type;
-    const char *text = arena_copy(check->arena, check->nodes[node].args + part.offset, part.length),
+    const char *text = arena_copy(check->work, check->nodes[node].args + part.offset, part.length),
                *equals = strchr(text, '=');
     struct span span = check_span_in_args(check, check->facts[node].args, part.offset, part.length);
     struct suggestion suggestion;
@@ -327,7 +368,7 @@ check_named_arg(struct check *check, uint32_t node, struct span part, bool *give
                           text);
         return;
     }
-    const char *name = arena_copy(check->arena, text, (size_t) (equals - text));
+    const char *name = arena_copy(check->work, text, (size_t) (equals - text));
     const struct fs_lang_argument *argument = find_argument(type, name, &suggestion);
     if (!argument) {
         struct fs_diagnostic *error =
@@ -344,12 +385,32 @@ check_named_arg(struct check *check, uint32_t node, struct span part, bool *give
     given[argument - type->arguments] = true;
 }
 
+/* The type says that it takes none. */
+static void
+check_no_args(struct check *check, uint32_t node)
+{
+    const char *args = check->nodes[node].args;
+    size_t at = 0;
+    if (args[strspn(args, " \t\n")]) {
+        struct span all = next_part(args, &at, '\0');
+        struct fs_diagnostic *error = diagnostics_error(
+            check->diagnostics, check_span_in_args(check, check->facts[node].args, all.offset, all.length),
+            "'%s' is given '%.40s', but a %s takes no arguments", check->nodes[node].name, args + all.offset,
+            check->facts[node].type->name);
+        note_instance(check, node, error);
+    }
+}
+
 static void
 check_named_args(struct check *check, uint32_t node)
 {
     const struct fs_lang_type *type = check->facts[node].type;
     const char *args = check->nodes[node].args;
-    bool *given = arena_array(check->arena, type->n_arguments, sizeof *given);
+    if (type->n_arguments == 0) {
+        check_no_args(check, node);
+        return;
+    }
+    bool *given = arena_array(check->work, type->n_arguments, sizeof *given);
     for (size_t at = 0; args[at];) {
         struct span part = next_part(args, &at, ',');
         check_named_arg(check, node, part, given);

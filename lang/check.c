@@ -32,14 +32,14 @@ struct place {
 
 static bool check_instance(struct check *, const struct check_instance *);
 static bool declare_all(struct check *, const struct place *);
-static void refer(struct check *, const struct place *, const struct syntax_element *, uint32_t *node);
+static void refer(struct check *, const struct place *, const struct syntax_element *, enum syntax_kind, uint32_t *node);
 static bool connect_all(struct check *, const struct place *);
 static void index_links(struct check *);
 
 bool
 check_names(struct check *check)
 {
-    struct check_instance *request = arena_alloc(check->arena, sizeof *request);
+    struct check_instance *request = arena_alloc(check->work, sizeof *request);
     *request = (struct check_instance) { .scope = check->scope, .prefix = "", .input = TABLE_NONE };
     check->waiting = NULL;
     check->last_waiting = &check->waiting;
@@ -66,7 +66,8 @@ check_instance(struct check *check, const struct check_instance *instance)
                            .again = instance->part && instance->part->expanded };
     place.names = instance->part ? &own : &check->names;
     table_init_like(place.names, &check->file->types);
-    place.node_of = arena_array(check->arena, place.scope->n_elements, sizeof *place.node_of);
+    table_reserve(place.names, place.scope->n_names + 2);
+    place.node_of = arena_array(check->work, place.scope->n_elements, sizeof *place.node_of);
     check->incomplete |= place.scope->incomplete;
     if (instance->part) {
         table_add(place.names, "input", instance->input);
@@ -75,8 +76,12 @@ check_instance(struct check *check, const struct check_instance *instance)
     if (!declare_all(check, &place)) {
         return false;
     }
+    /* What stands in a statement that could not be parsed may be declared there, also where it is spoken of before. */
     for (size_t i = 0; i < place.scope->n_elements; i++) {
-        refer(check, &place, &place.scope->elements[i], &place.node_of[i]);
+        refer(check, &place, &place.scope->elements[i], SYNTAX_MENTION, &place.node_of[i]);
+    }
+    for (size_t i = 0; i < place.scope->n_elements; i++) {
+        refer(check, &place, &place.scope->elements[i], SYNTAX_REFERENCE, &place.node_of[i]);
     }
     return connect_all(check, &place);
 }
@@ -90,9 +95,17 @@ check_find_type(const struct check *check, const char *name)
     if (!strcmp(name, to_net.name)) {
         return &to_net;
     }
+    if (name == check->file->last_type_name) {
+        return check->file->last_type; /* the parser gives modules one behind the other one name */
+    }
     const struct part *part = parts_find(check, name);
     uint32_t i = part ? TABLE_NONE : table_find(&check->file->types, name);
-    return part ? &part->type : i == TABLE_NONE ? NULL : &check->env->types[i];
+    const struct fs_lang_type *type = part ? &part->type : i == TABLE_NONE ? NULL : &check->env->types[i];
+    if (type) {
+        check->file->last_type_name = name;
+        check->file->last_type = type;
+    }
+    return type;
 }
 
 uint32_t
@@ -119,23 +132,39 @@ report_unknown_type(struct check *check, const struct syntax_element *element)
         return;
     }
     struct suggestion suggestion;
-    char *list = arena_copy(check->arena, "FromNet, ToNet", strlen("FromNet, ToNet"));
+    size_t n_parts = 0;
+    char *list = arena_copy(check->work, "FromNet, ToNet", strlen("FromNet, ToNet"));
     suggest_begin(&suggestion, element->type);
     suggest_offer(&suggestion, from_net.name);
     suggest_offer(&suggestion, to_net.name);
     for (size_t i = 0; i < check->env->n_types; i++) {
         suggest_offer(&suggestion, check->env->types[i].name);
         if (i <= MOST_LISTED) {
-            list = arena_printf(check->arena, "%s, %s", list, i < MOST_LISTED ? check->env->types[i].name : "...");
+            list = arena_printf(check->work, "%s, %s", list, i < MOST_LISTED ? check->env->types[i].name : "...");
         }
     }
     for (size_t i = 0; i < check->file->tree->n_scopes; i++) {
         if (check->file->parts[i].scope) {
             suggest_offer(&suggestion, check->file->parts[i].type.name);
+            n_parts++;
+            if (n_parts <= MOST_LISTED) {
+                list = arena_printf(check->work, "%s, %s", list, n_parts < MOST_LISTED ? check->file->parts[i].type.name : "...");
+            }
         }
     }
     diagnostics_suggest(check->diagnostics, error, suggestion.best);
     diagnostics_note(check->diagnostics, error, NULL, "the types are: %s", list);
+}
+
+/* The name of a file, as the request keeps it: it may outlive its diagnostics. */
+static const char *
+own_file(struct check *check, const char *name)
+{
+    if (name != check->file->last_file) {
+        check->file->last_file = name;
+        check->file->file_name = arena_copy(check->arena, name, strlen(name));
+    }
+    return check->file->file_name;
 }
 
 /* Append a node; its kind follows from its type. */
@@ -144,11 +173,11 @@ add_node(struct check *check, const struct place *place, const char *name, const
          const struct fs_lang_type *type)
 {
     check->nodes = arena_grow(check->arena, check->nodes, check->n_nodes, &check->nodes_capacity, sizeof *check->nodes);
-    check->facts = arena_grow(check->arena, check->facts, check->n_nodes, &check->facts_capacity, sizeof *check->facts);
+    check->facts = arena_grow(check->work, check->facts, check->n_nodes, &check->facts_capacity, sizeof *check->facts);
     struct fs_request_node *node = &check->nodes[check->n_nodes];
     *node = (struct fs_request_node) { .name = name, .type = type_name, .args = "" };
     node->kind = type == &from_net ? FS_NODE_FROM_NET : type == &to_net ? FS_NODE_TO_NET : FS_NODE_MODULE;
-    node->file = diagnostics_locate(check->diagnostics, span.offset, &node->line, &node->column);
+    node->file = own_file(check, diagnostics_locate(check->diagnostics, span.offset, &node->line, &node->column));
     check->facts[check->n_nodes] = (struct node_facts) { .span = span,
                                                         .type = type,
                                                         .instance = place->instance,
@@ -197,7 +226,7 @@ read_args(struct check *check, const struct place *place, const struct syntax_ar
     if (check->last_args.strings == args->strings && check->last_args.instance == place->instance) {
         return check->last_args.value;
     }
-    const char **values = arena_array(check->arena, args->n, sizeof *values);
+    const char **values = arena_array(check->work, args->n, sizeof *values);
     size_t length = 0, n_missing = check->file->n_missing;
     for (uint32_t i = 0; i < args->n; i++) {
         const struct syntax_string *string = &args->strings[i];
@@ -261,7 +290,7 @@ declare(struct check *check, const struct place *place, const struct syntax_elem
     bool named = element->kind == SYNTAX_DECLARATION;
     struct span span = named ? element->name_span : element->type_span;
     if (named) {
-        uint32_t first = table_find(place->names, element->name);
+        uint32_t first = table_enter(place->names, element->name, (uint32_t) check->n_nodes);
         if (first != TABLE_NONE) {
             report_second_declaration(check, place, element, first);
             return first;
@@ -281,9 +310,6 @@ declare(struct check *check, const struct place *place, const struct syntax_elem
         add_instance(check, place, element, part, node);
     } else {
         fill_node(check, place, element, node);
-    }
-    if (named) {
-        table_add(place->names, element->name, node);
     }
     return node;
 }
@@ -337,11 +363,12 @@ report_undeclared(struct check *check, const struct place *place, const struct s
     diagnostics_suggest(check->diagnostics, error, suggestion.best);
 }
 
-/* Find the node that a name speaks of; make a ghost where there is none. */
+/* Find the node that a name speaks of, if it is of this kind; make a ghost where there is none. */
 static void
-refer(struct check *check, const struct place *place, const struct syntax_element *element, uint32_t *node)
+refer(struct check *check, const struct place *place, const struct syntax_element *element, enum syntax_kind kind,
+      uint32_t *node)
 {
-    if (element->kind != SYNTAX_REFERENCE && element->kind != SYNTAX_MENTION) {
+    if (element->kind != kind) {
         return;
     }
     *node = table_find(place->names, element->name);
@@ -457,7 +484,7 @@ connect(struct check *check, const struct place *place, const struct syntax_elem
         return;
     }
     check->links = arena_grow(check->arena, check->links, check->n_links, &check->links_capacity, sizeof *check->links);
-    check->spans = arena_grow(check->arena, check->spans, check->n_links, &check->spans_capacity, sizeof *check->spans);
+    check->spans = arena_grow(check->work, check->spans, check->n_links, &check->spans_capacity, sizeof *check->spans);
     struct fs_request_link *link = &check->links[check->n_links];
     *link = (struct fs_request_link) {
         .from = from_node, .from_port = output.number, .to = to_node, .to_port = input.number, .rate = settings.rate
@@ -522,8 +549,8 @@ static struct link_index
 make_index(struct check *check, bool outgoing)
 {
     struct link_index index;
-    index.first = arena_array(check->arena, check->n_nodes + 2, sizeof *index.first);
-    index.by_node = arena_array(check->arena, check->n_links, sizeof *index.by_node);
+    index.first = arena_array(check->work, check->n_nodes + 2, sizeof *index.first);
+    index.by_node = arena_array(check->work, check->n_links, sizeof *index.by_node);
     for (size_t i = 0; i < check->n_links; i++) {
         index.first[(outgoing ? check->links[i].from : check->links[i].to) + 2]++;
     }

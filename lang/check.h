@@ -71,11 +71,15 @@ struct check_file {
     struct variable *variables;
     size_t n_variables, variables_capacity;
     size_t substitutes_left; /* bytes */
+    const char *last_type_name;              /* looked up last, and found */
+    const struct fs_lang_type *last_type;
     size_t n_missing;        /* parameters that had no value where they were used */
+    const char *last_file, *file_name; /* of the last node: as the diagnostics have it, and the request's copy */
 };
 
 struct check {
-    struct arena *arena;
+    struct arena *arena; /* of the request */
+    struct arena *work;  /* of what is only needed until it is checked */
     struct fs_diagnostics *diagnostics;
     const struct fs_lang_env *env;
     struct fs_lang_limits limits; /* without zeros */

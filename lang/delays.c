@@ -100,8 +100,8 @@ check_delays(struct check *check, struct fs_request *request)
                           "the request has more than %u bounds on delays", MOST_DELAYS);
         return;
     }
-    bool *seen = arena_array(check->arena, check->n_nodes, sizeof *seen);
-    uint32_t *stack = arena_array(check->arena, check->n_nodes + 1, sizeof *stack);
+    bool *seen = arena_array(check->work, check->n_nodes, sizeof *seen);
+    uint32_t *stack = arena_array(check->work, check->n_nodes + 1, sizeof *stack);
     struct fs_request_delay *delays = arena_array(check->arena, scope->n_delays, sizeof *delays);
     for (size_t i = 0; i < scope->n_delays; i++) {
         const struct syntax_delay *delay = &scope->delays[i], *first = given_before(scope->delays, i);

@@ -37,6 +37,7 @@ struct fs_diagnostics {
     size_t source_size, source_capacity;
     uint32_t *line_starts; /* offset of each line */
     size_t n_lines, lines_capacity;
+    size_t last_line; /* in line_starts: what was asked for last, since most who ask go down the text */
     bool muted;
     struct entry **entries;
     size_t n_entries, capacity, limit;
@@ -46,7 +47,7 @@ struct fs_diagnostics {
 };
 
 static void find_lines(struct fs_diagnostics *, size_t start);
-static uint32_t global_line(const struct fs_diagnostics *, uint32_t offset);
+static uint32_t global_line(struct fs_diagnostics *, uint32_t offset);
 static struct fs_diagnostic *add(struct fs_diagnostics *, enum fs_severity, struct span, char *message);
 static uint32_t visible_length(const struct fs_diagnostics *, struct span, uint32_t line);
 static void clean(char *message);
@@ -158,9 +159,13 @@ diagnostics_note(struct fs_diagnostics *list, struct fs_diagnostic *entry, const
 
 /* The line that 'offset' is on, from 1 through all texts. */
 static uint32_t
-global_line(const struct fs_diagnostics *list, uint32_t offset)
+global_line(struct fs_diagnostics *list, uint32_t offset)
 {
-    size_t low = 0, high = list->n_lines; /* line_starts[low] <= offset < line_starts[high] */
+    size_t low = list->last_line, high = low + 2; /* line_starts[low] <= offset < line_starts[high] */
+    if (high >= list->n_lines || offset < list->line_starts[low] || offset >= list->line_starts[high]) {
+        low = 0;
+        high = list->n_lines;
+    }
     while (high - low > 1) {
         size_t middle = low + (high - low) / 2;
         if (list->line_starts[middle] <= offset) {
@@ -169,11 +174,12 @@ global_line(const struct fs_diagnostics *list, uint32_t offset)
             high = middle;
         }
     }
+    list->last_line = low;
     return (uint32_t) low + 1;
 }
 
 const char *
-diagnostics_locate(const struct fs_diagnostics *list, uint32_t offset, uint32_t *line, uint32_t *column)
+diagnostics_locate(struct fs_diagnostics *list, uint32_t offset, uint32_t *line, uint32_t *column)
 {
     uint32_t global = global_line(list, offset);
     const struct source *source = list->sources;
@@ -325,7 +331,8 @@ clean(char *message)
         if (c < 0x20 || c == 0x7f) {
             *p = '?';
         } else if (c == 0xc2 && next >= 0x80 && next < 0xa0) {
-            p[0] = p[1] = '?';
+            *p = '?';
+            memmove(p + 1, p + 2, strlen(p + 2) + 1);
         }
     }
 }

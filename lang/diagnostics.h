@@ -40,7 +40,7 @@ void diagnostics_note(struct fs_diagnostics *, struct fs_diagnostic *, const str
     __attribute__((format(printf, 4, 5)));
 
 /* Where 'offset' is: line and column from 1.  Returns the name of the file, which lives as long as the list. */
-const char *diagnostics_locate(const struct fs_diagnostics *, uint32_t offset, uint32_t *line, uint32_t *column);
+const char *diagnostics_locate(struct fs_diagnostics *, uint32_t offset, uint32_t *line, uint32_t *column);
 
 /* True while further entries would be kept: what only serves a good message can be left out otherwise. */
 bool diagnostics_wanted(const struct fs_diagnostics *);

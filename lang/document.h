@@ -9,7 +9,7 @@ struct fs_request_document {
     struct arena arena; /* of the whole request */
     const char *text;   /* of all files */
     size_t size;
-    struct tokens tokens; /* of the first */
+    size_t first_size; /* of the first */
 };
 
 /* format.c: the canonical form of 'text', malloc()ed; NULL: out of memory.  The tokens must make sense to the parser.

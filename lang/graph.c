@@ -47,6 +47,9 @@ check_ways(struct check *check)
         diagnostics_error(check->diagnostics, start, "the request declares no modules");
         return;
     }
+    if (check->env->partial) {
+        return;
+    }
     if (!in) {
         diagnostics_error(check->diagnostics, start, "the request has no FromNet: no traffic comes in");
     }
@@ -60,17 +63,17 @@ check_ways(struct check *check)
 static void
 report_circle(struct check *check, const struct walk *walk, size_t start, uint32_t link)
 {
-    char *names = arena_copy(check->arena, "", 0);
+    char *names = arena_copy(check->work, "", 0);
     size_t length = walk->depth - start;
     for (size_t i = start; i < walk->depth; i++) {
         uint32_t node = walk->stack[i];
         walk->reported[node] = true;
         if (i - start < MOST_NAMED) {
-            names = arena_printf(check->arena, "%s%s -> ", names, check->nodes[node].name);
+            names = arena_printf(check->work, "%s%s -> ", names, check->nodes[node].name);
         }
     }
     if (length > MOST_NAMED) {
-        names = arena_printf(check->arena, "%s... %zu more ... -> ", names, length - MOST_NAMED);
+        names = arena_printf(check->work, "%s... %zu more ... -> ", names, length - MOST_NAMED);
     }
     uint32_t first = walk->stack[start];
     struct fs_diagnostic *error =
@@ -111,10 +114,10 @@ static void
 find_circles(struct check *check)
 {
     size_t n = check->n_nodes;
-    struct walk walk = { .stack = arena_array(check->arena, n, sizeof *walk.stack),
-                         .next = arena_array(check->arena, n, sizeof *walk.next),
-                         .position = arena_array(check->arena, n, sizeof *walk.position),
-                         .reported = arena_array(check->arena, n, sizeof *walk.reported) };
+    struct walk walk = { .stack = arena_array(check->work, n, sizeof *walk.stack),
+                         .next = arena_array(check->work, n, sizeof *walk.next),
+                         .position = arena_array(check->work, n, sizeof *walk.position),
+                         .reported = arena_array(check->work, n, sizeof *walk.reported) };
     for (uint32_t i = 0; i < n; i++) {
         if (walk.position[i] == 0) {
             enter(check, &walk, i);

@@ -223,13 +223,13 @@ static void
 report_unknown_property(struct check *check, const struct syntax_pair *pair, bool module)
 {
     struct suggestion suggestion;
-    char *list = arena_copy(check->arena, "", 0);
+    char *list = arena_copy(check->work, "", 0);
     const char *owner = module ? "module" : "connection";
     suggest_begin(&suggestion, pair->key);
     for (size_t p = 0; p < N_PROPERTIES; p++) {
         if (properties[p].of == (module ? MODULE : CONNECTION)) {
             suggest_offer(&suggestion, properties[p].key);
-            list = arena_printf(check->arena, "%s %s", list, properties[p].key);
+            list = arena_printf(check->work, "%s %s", list, properties[p].key);
         }
     }
     struct fs_diagnostic *error =

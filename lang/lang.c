@@ -3,8 +3,8 @@
  *     text -> lexer.c -> parser.c -> parameters.c, parts.c
  *          -> for each request: keywords.c, check.c, ports.c, args.c, graph.c, delays.c, warnings.c -> struct fs_request
  *
- * A request and a list of diagnostics own an arena each.  Every allocation that fails jumps back to run(), which gives
- * up as a whole. */
+ * A request and a list of diagnostics own an arena each, and what is needed no longer than the call lies in two more.
+ * Every allocation that fails jumps back to run(), which gives up as a whole. */
 #include "config.h"
 
 #include "flowstream/lang.h"
@@ -40,6 +40,8 @@ struct job {
     struct fs_diagnostics *diagnostics;
     struct table included; /* names of files */
     size_t total;          /* bytes of all texts */
+    struct arena work;     /* the tree, and what the checker finds out */
+    struct arena tokens;   /* freed when they are parsed */
     char *unowned;         /* malloc()ed, to be freed when memory runs out */
     jmp_buf out_of_memory;
 };
@@ -117,13 +119,22 @@ drop_request(struct job *job)
     job->request = NULL;
 }
 
+static void
+drop_work(struct job *job)
+{
+    arena_free(&job->tokens);
+    arena_free(&job->work);
+}
+
 /* Everything that changes after setjmp() lies in the caller's 'job'. */
 static int
 run(struct job *job)
 {
+    job->work.out_of_memory = job->tokens.out_of_memory = &job->out_of_memory;
     job->diagnostics = diagnostics_create(&job->out_of_memory);
     job->request = create_request(&job->out_of_memory);
     if (!job->diagnostics || !job->request || setjmp(job->out_of_memory)) {
+        drop_work(job);
         drop_request(job);
         free(job->unowned);
         fs_diagnostics_destroy(job->diagnostics);
@@ -131,6 +142,7 @@ run(struct job *job)
         return ENOMEM;
     }
     parse_and_check(job);
+    drop_work(job);
     diagnostics_mute(job->diagnostics, false);
     diagnostics_finish(job->diagnostics);
     if (fs_diagnostics_errors(job->diagnostics)) {
@@ -146,6 +158,10 @@ static bool
 check_bytes(struct job *job, const char *text, size_t start, size_t end)
 {
     for (size_t i = start; i < end;) {
+        if (text[i] >= ' ' && text[i] < 0x7f) {
+            i++; /* nearly all of them */
+            continue;
+        }
         size_t length = utf8_length(text + i, end - i);
         struct span span = { (uint32_t) i, 1 };
         unsigned char c = (unsigned char) text[i];
@@ -274,7 +290,7 @@ open_include(void *job_, const char *name, struct span span, struct parser_sourc
         return false;
     }
     source->text = document->text;
-    source->tokens = lexer_run(&document->arena, document->text, start, document->size, job->diagnostics);
+    source->tokens = lexer_run(&job->tokens, document->text, start, document->size, job->diagnostics);
     return true;
 }
 
@@ -299,6 +315,7 @@ static void
 check_request(struct job *job, struct check_file *file, const struct syntax_scope *scope, struct fs_request *request)
 {
     struct check check = { .arena = &job->request->document->arena,
+                           .work = &job->work,
                            .diagnostics = job->diagnostics,
                            .env = job->env,
                            .limits = job->limits,
@@ -321,9 +338,9 @@ check_request(struct job *job, struct check_file *file, const struct syntax_scop
         parts_dissolve(&check);
         renumber_delays(&check, request);
     }
-    request->nodes = check.nodes;
+    request->nodes = arena_trim(check.arena, check.nodes, check.n_nodes, &check.nodes_capacity, sizeof *check.nodes);
     request->n_nodes = check.n_nodes;
-    request->links = check.links;
+    request->links = arena_trim(check.arena, check.links, check.n_links, &check.links_capacity, sizeof *check.links);
     request->n_links = check.n_links;
 }
 
@@ -360,15 +377,15 @@ check_requests(struct job *job, struct check_file *file)
 static void
 check_meaning(struct job *job, const struct syntax_tree *tree)
 {
-    struct arena *arena = &job->request->document->arena;
     struct check_file file = { .tree = tree, .substitutes_left = MOST_SUBSTITUTES };
-    struct check check = { .arena = arena,
+    struct check check = { .arena = &job->request->document->arena,
+                           .work = &job->work,
                            .diagnostics = job->diagnostics,
                            .env = job->env,
                            .limits = job->limits,
                            .text = job->request->document->text,
                            .file = &file };
-    table_init(&file.types, arena);
+    table_init(&file.types, &job->work);
     table_init_like(&file.part_names, &file.types);
     table_init_like(&file.variable_names, &file.types);
     for (size_t i = 0; i < job->env->n_types; i++) {
@@ -401,14 +418,14 @@ parse_and_check(struct job *job)
         return;
     }
     struct fs_request_document *document = job->request->document;
-    struct syntax_tree *tree = arena_alloc(&document->arena, sizeof *tree);
+    struct syntax_tree *tree = arena_alloc(&job->work, sizeof *tree);
     struct parser_includes includes = { open_include, job };
     document->text = arena_copy(&document->arena, job->text, job->size);
-    document->size = job->total = job->size;
-    document->tokens = lexer_run(&document->arena, document->text, 0, job->size, job->diagnostics);
-    table_init(&job->included, &document->arena);
-    struct parser_source source = { document->text, document->tokens };
-    parser_run(&document->arena, &source, job->env ? &includes : NULL, job->diagnostics, tree);
+    document->size = document->first_size = job->total = job->size;
+    struct parser_source source = { document->text, lexer_run(&job->tokens, document->text, 0, job->size, job->diagnostics) };
+    table_init(&job->included, &job->work);
+    parser_run(&document->arena, &job->work, &source, job->env ? &includes : NULL, job->diagnostics, tree);
+    arena_free(&job->tokens);
     if (job->env) {
         check_meaning(job, tree);
     }

@@ -10,6 +10,7 @@
 #include "lang/lexer.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lang/utf8.h"
@@ -350,6 +351,27 @@ is_ascii_space_or_known(const struct lexer *lexer)
            at_comment(lexer) || punctuation(c, peek(lexer, 1), &length) != TOKEN_BAD;
 }
 
+/* 'text' on one line is one mistake.  False where the second quote is missing. */
+static bool
+read_single_quotes(struct lexer *lexer, uint32_t start)
+{
+    uint32_t end = start + 1;
+    while (end < lexer->size && lexer->text[end] != '\'' && lexer->text[end] != '\n') {
+        end++;
+    }
+    if (end == lexer->size || lexer->text[end] != '\'') {
+        return false;
+    }
+    struct span span = { start, end + 1 - start };
+    struct fs_diagnostic *error = diagnostics_error(lexer->diagnostics, span, "a string stands in double quotes");
+    if (span.length < 64 && !memchr(lexer->text + start, '"', span.length)) {
+        diagnostics_suggest(lexer->diagnostics, error, arena_printf(lexer->arena, "\"%.*s\"", (int) span.length - 2, lexer->text + start + 1));
+    }
+    lexer->at = end + 1;
+    push(lexer, TOKEN_BAD, start);
+    return true;
+}
+
 /* Everything up to the next character that the language knows is one mistake, not many. */
 static void
 read_bad(struct lexer *lexer, uint32_t start)
@@ -359,8 +381,16 @@ read_bad(struct lexer *lexer, uint32_t start)
     } while (!is_ascii_space_or_known(lexer));
     struct span span = { start, lexer->at - start };
     const char *bad = lexer->text + start;
-    struct fs_diagnostic *error = diagnostics_error(lexer->diagnostics, span, "unexpected '%.*s'",
-                                                    (int) (span.length < 40 ? span.length : 40), bad);
+    if (*bad == '\'' && read_single_quotes(lexer, start)) {
+        return;
+    }
+    uint32_t point = utf8_code_point(bad, utf8_length(bad, span.length));
+    char number[16] = "";
+    if (point >= 0x80) { /* it may be invisible, or look like another */
+        snprintf(number, sizeof number, " (U+%04X)", point);
+    }
+    struct fs_diagnostic *error = diagnostics_error(lexer->diagnostics, span, "unexpected '%.*s'%s",
+                                                    (int) utf8_cut(bad, span.length, 40), bad, number);
     if (span.length == 1 && *bad == ':') {
         diagnostics_suggest(lexer->diagnostics, error, "::");
     } else if (span.length == 1 && (*bad == '-' || *bad == '>')) {
@@ -421,8 +451,7 @@ goes_on(enum token_kind last, enum token_kind next)
     case TOKEN_COMMA:
     case TOKEN_OPEN:
     case TOKEN_OPEN_PORT:
-    case TOKEN_OPEN_PROPERTIES:
-    case TOKEN_EQUALS: return true;
+    case TOKEN_OPEN_PROPERTIES: return true;
     default:
         return next == TOKEN_ARROW || next == TOKEN_OPEN_PROPERTIES || next == TOKEN_OPEN_BLOCK ||
                next == TOKEN_CLOSE_PROPERTIES ||

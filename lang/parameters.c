@@ -20,7 +20,7 @@ static struct variable *
 add_variable(struct check *check, const char *name, const char *value)
 {
     struct check_file *file = check->file;
-    file->variables = arena_grow(check->arena, file->variables, file->n_variables, &file->variables_capacity,
+    file->variables = arena_grow(check->work, file->variables, file->n_variables, &file->variables_capacity,
                                  sizeof *file->variables);
     table_add(&file->variable_names, name, (uint32_t) file->n_variables);
     struct variable *variable = &file->variables[file->n_variables++];

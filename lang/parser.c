@@ -25,12 +25,14 @@
 
 #include "lang/syntax.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct parser {
-    struct arena *arena;
+    struct arena *arena; /* of names and strings */
+    struct arena *work;  /* of the tree */
     const char *text;
     const struct parser_includes *includes; /* NULL: they are not opened */
     bool included;                          /* this is such a file */
@@ -39,6 +41,7 @@ struct parser {
     struct fs_diagnostics *diagnostics;
     struct syntax_tree *tree;
     struct syntax_scope *scope; /* what a statement belongs to */
+    const char *last_type;      /* copied last; NULL: none */
 };
 
 static void parse_source(struct parser *, struct tokens);
@@ -77,10 +80,11 @@ at_end(const struct parser *parser)
 }
 
 void
-parser_run(struct arena *arena, const struct parser_source *source, const struct parser_includes *includes,
-           struct fs_diagnostics *diagnostics, struct syntax_tree *tree)
+parser_run(struct arena *arena, struct arena *work, const struct parser_source *source,
+           const struct parser_includes *includes, struct fs_diagnostics *diagnostics, struct syntax_tree *tree)
 {
     struct parser parser = { .arena = arena,
+                             .work = work,
                              .text = source->text,
                              .includes = includes,
                              .diagnostics = diagnostics,
@@ -137,7 +141,7 @@ describe(const struct parser *parser)
     case TOKEN_STATEMENT_END: return parser->text[token->span.offset] == ';' ? "';'" : "the end of the line";
     case TOKEN_STRING: return "a string";
     default:
-        return arena_printf(parser->arena, "'%.*s'", (int) (token->span.length < 64 ? token->span.length : 64),
+        return arena_printf(parser->work, "'%.*s'", (int) (token->span.length < 64 ? token->span.length : 64),
                             parser->text + token->span.offset);
     }
 }
@@ -182,9 +186,10 @@ static void
 push_element(struct parser *parser, const struct syntax_element *element)
 {
     struct syntax_scope *scope = parser->scope;
-    scope->elements = arena_grow(parser->arena, scope->elements, scope->n_elements, &scope->elements_capacity,
+    scope->elements = arena_grow(parser->work, scope->elements, scope->n_elements, &scope->elements_capacity,
                                  sizeof *scope->elements);
     scope->elements[scope->n_elements++] = *element;
+    scope->n_names += element->kind == SYNTAX_DECLARATION;
 }
 
 /* Leave a statement from 'token' on, remembering the names in it. */
@@ -196,8 +201,7 @@ give_up(struct parser *parser, const struct token *token)
     parser->token = token;
     while (!at_end(parser) || (parser->token->kind == TOKEN_OPEN_BLOCK && parser->token == token)) {
         enum token_kind next = following(parser);
-        if (parser->token->kind == TOKEN_NAME && before != TOKEN_COLONS && next != TOKEN_OPEN && next != TOKEN_EQUALS &&
-            before != TOKEN_EQUALS) {
+        if (parser->token->kind == TOKEN_NAME && before != TOKEN_COLONS && next != TOKEN_OPEN && (next != TOKEN_EQUALS || parser->token == token)) {
             struct syntax_element mention = { .kind = SYNTAX_MENTION,
                                               .name = copy_token(parser, parser->token),
                                               .name_span = parser->token->span };
@@ -240,7 +244,7 @@ parse_statement(struct parser *parser)
 static void
 demand_end(struct parser *parser, const char *what)
 {
-    if (!at_end(parser) || parser->token->kind == TOKEN_OPEN_BLOCK) {
+    if (!at_end(parser)) {
         complain(parser, what);
         give_up(parser, parser->token);
     }
@@ -270,23 +274,40 @@ parse_pair(struct parser *parser)
         pair.value = pair.broken ? "" : copy_token(parser, value);
         pair.variable = has_parameter(pair.value);
     }
-    if (value->kind == TOKEN_STRING || value->kind == TOKEN_VALUE || value->kind == TOKEN_BROKEN_STRING) {
-        advance(parser);
-    }
+    advance(parser); /* behind '=' the lexer always puts a value, if only an empty one */
     return pair;
 }
 
 static void
 push_pair(struct parser *parser, struct syntax_pair **pairs, size_t *n, size_t *capacity, struct syntax_pair pair)
 {
-    *pairs = arena_grow(parser->arena, *pairs, *n, capacity, sizeof **pairs);
+    *pairs = arena_grow(parser->work, *pairs, *n, capacity, sizeof **pairs);
     (*pairs)[(*n)++] = pair;
+}
+
+/* name = Type(...), as other languages declare. */
+static bool
+is_declaration_with_equals(const struct parser *parser)
+{
+    const struct token *value = parser->token + 2; /* nothing comes between: the lexer has read them in one go */
+    const char *text = parser->text + value->span.offset;
+    size_t length = 0;
+    while (length < value->span.length && (isalnum((unsigned char) text[length]) || text[length] == '_')) {
+        length++;
+    }
+    return value->kind == TOKEN_VALUE && length > 0 && length < value->span.length && text[length] == '(';
 }
 
 static void
 parse_header(struct parser *parser)
 {
     struct syntax_scope *scope = parser->scope;
+    if (is_declaration_with_equals(parser)) {
+        struct fs_diagnostic *error = diagnostics_error(parser->diagnostics, parser->token[1].span, "a module is declared with '::', not with '='");
+        diagnostics_suggest(parser->diagnostics, error, "::");
+        give_up(parser, parser->token);
+        return;
+    }
     struct syntax_pair header = parse_pair(parser);
     if (scope->part) {
         diagnostics_error(parser->diagnostics, header.key_span,
@@ -387,8 +408,7 @@ static void
 parse_block(struct parser *parser)
 {
     struct syntax_tree *tree = parser->tree;
-    struct syntax_scope *scope = arena_alloc(parser->arena, sizeof *scope);
-    const struct token *start = parser->token;
+    struct syntax_scope *scope = arena_alloc(parser->work, sizeof *scope);
     scope->part = at_word(parser, "part");
     scope->library = parser->included;
     advance(parser);
@@ -404,7 +424,7 @@ parse_block(struct parser *parser)
             diagnostics_note(parser->diagnostics, error, NULL, "a block is written %s %.64s { ... }",
                              scope->part ? "part" : "request", scope->name);
         }
-        give_up(parser, parser->token == start ? start : parser->token);
+        give_up(parser, parser->token);
         return;
     }
     if (parser->scope != &tree->top) {
@@ -416,7 +436,7 @@ parse_block(struct parser *parser)
     }
     advance(parser);
     tree->scopes =
-        arena_grow(parser->arena, tree->scopes, tree->n_scopes, &tree->scopes_capacity, sizeof(struct syntax_scope *));
+        arena_grow(parser->work, tree->scopes, tree->n_scopes, &tree->scopes_capacity, sizeof(struct syntax_scope *));
     tree->scopes[tree->n_scopes++] = scope;
     tree->n_requests += !scope->part;
     parser->scope = scope;
@@ -482,7 +502,7 @@ parse_delay(struct parser *parser)
         return;
     }
     scope->delays =
-        arena_grow(parser->arena, scope->delays, scope->n_delays, &scope->delays_capacity, sizeof *scope->delays);
+        arena_grow(parser->work, scope->delays, scope->n_delays, &scope->delays_capacity, sizeof *scope->delays);
     scope->delays[scope->n_delays++] = delay;
 }
 
@@ -503,34 +523,35 @@ parse_chain(struct parser *parser)
     struct syntax_scope *scope = parser->scope;
     struct syntax_statement statement = { .first = scope->n_elements };
     const struct token *start = parser->token;
-    bool good, arrow = false;
+    bool good = true, arrow = false;
     if (scope->n_statements == 0) {
         scope->first_statement = start->span;
     }
-    do {
+    for (bool more = true; more; arrow |= more) {
         start = parser->token;
         good = parse_element(parser, arrow);
-    } while (good && parser->token->kind == TOKEN_ARROW && (advance(parser), arrow = true));
+        more = good && accept(parser, TOKEN_ARROW);
+    }
 
     statement.n = scope->n_elements - statement.first;
     statement.chain = arrow;
-    if (arrow && statement.n && scope->elements[scope->n_elements - 1].args.broken) {
+    if (arrow && scope->elements[scope->n_elements - 1].args.broken) {
         scope->incomplete = true; /* the rest of the chain may be within a string that was not closed */
     }
     statement.broken = true;
     if (!good) {
         give_up(parser, start);
-    } else if (!at_end(parser) || parser->token->kind == TOKEN_OPEN_BLOCK) {
-        struct syntax_element *only = &scope->elements[statement.first];
-        if (statement.n == 1 && only->kind == SYNTAX_REFERENCE) {
-            only->kind = SYNTAX_MENTION; /* perhaps a declaration gone wrong */
+    } else if (!at_end(parser)) {
+        struct syntax_element *last = &scope->elements[scope->n_elements - 1];
+        if (last->kind == SYNTAX_REFERENCE) {
+            last->kind = SYNTAX_MENTION; /* perhaps a declaration gone wrong */
         }
         complain_behind_element(parser);
         give_up(parser, parser->token);
     } else {
         statement.broken = false;
     }
-    scope->statements = arena_grow(parser->arena, scope->statements, scope->n_statements, &scope->statements_capacity,
+    scope->statements = arena_grow(parser->work, scope->statements, scope->n_statements, &scope->statements_capacity,
                                    sizeof *scope->statements);
     scope->statements[scope->n_statements++] = statement;
 }
@@ -609,13 +630,13 @@ parse_arguments(struct parser *parser, struct syntax_args *args, bool *unclosed)
     struct syntax_string *strings = NULL;
     size_t n = 0, capacity = 1; /* most modules have one */
     uint32_t start = parser->token->span.offset;
-    strings = arena_alloc(parser->arena, sizeof *strings);
+    strings = arena_alloc(parser->work, sizeof *strings);
     do {
         if (!at_argument(parser)) {
             complain(parser, "another string behind ','");
             return false;
         }
-        strings = arena_grow(parser->arena, strings, n, &capacity, sizeof *strings);
+        strings = arena_grow(parser->work, strings, n, &capacity, sizeof *strings);
         strings[n] = parse_argument(parser, args, unclosed);
         args->span = (struct span) { start, strings[n].span.offset + strings[n].span.length - start };
         n++;
@@ -681,6 +702,18 @@ parse_properties(struct parser *parser, struct syntax_properties *properties)
     return true;
 }
 
+/* The type of a module, from the current token.  Neighbours tend to have the same. */
+static const char *
+copy_type(struct parser *parser)
+{
+    const struct span span = parser->token->span;
+    const char *last = parser->last_type;
+    if (!last || strncmp(last, parser->text + span.offset, span.length) || last[span.length]) {
+        parser->last_type = copy_token(parser, parser->token);
+    }
+    return parser->last_type;
+}
+
 static void
 set_name(struct parser *parser, struct syntax_element *element)
 {
@@ -718,7 +751,7 @@ parse_declaration(struct parser *parser, struct syntax_element *element)
         scope->n_elements = first;
         return false;
     }
-    element->type = copy_token(parser, parser->token);
+    element->type = copy_type(parser);
     element->type_span = parser->token->span;
     advance(parser);
     if (!parse_args(parser, element) || !parse_properties(parser, &element->properties)) {

@@ -21,7 +21,7 @@ parts_declare(struct check *check)
     struct check_file *file = check->file;
     const struct syntax_tree *tree = file->tree;
     struct table requests;
-    file->parts = arena_array(check->arena, tree->n_scopes, sizeof *file->parts);
+    file->parts = arena_array(check->work, tree->n_scopes, sizeof *file->parts);
     table_init_like(&requests, &file->types);
     for (size_t i = 0; i < tree->n_scopes; i++) {
         const struct syntax_scope *scope = tree->scopes[i];
@@ -146,7 +146,7 @@ read_values(struct check *check, const struct syntax_element *element, const str
         diagnostics_note(check->diagnostics, error, &scope->span, "it is declared here");
         return false;
     }
-    instance->values = arena_array(check->arena, scope->n_parameters, sizeof *instance->values);
+    instance->values = arena_array(check->work, scope->n_parameters, sizeof *instance->values);
     for (size_t i = 0; i < scope->n_parameters; i++) {
         const struct syntax_string *string = i < args->n ? &args->strings[i] : NULL;
         const char *value = string ? parameters_value(check, parent, string->value, string->variable, string->span)
@@ -164,10 +164,10 @@ parts_instantiate(struct check *check, struct part *part, const struct syntax_el
     if (!check_depth(check, part, element, parent)) {
         return false;
     }
-    struct check_instance *instance = arena_alloc(check->arena, sizeof *instance);
+    struct check_instance *instance = arena_alloc(check->work, sizeof *instance);
     *instance = (struct check_instance) { .scope = part->scope,
                                          .part = part,
-                                         .prefix = arena_printf(check->arena, "%s.", name),
+                                         .prefix = arena_printf(check->work, "%s.", name),
                                          .input = input,
                                          .depth = parent->depth + 1,
                                          .span = element->type_span,
@@ -224,13 +224,13 @@ follow(struct check *check, uint32_t link, uint32_t *final, uint32_t *stack)
 static void
 dissolve_links(struct check *check, const uint32_t *new_index)
 {
-    uint32_t *final = arena_array(check->arena, check->n_links, sizeof *final);
-    uint32_t *stack = arena_array(check->arena, check->n_links, sizeof *stack);
+    uint32_t *final = arena_array(check->work, check->n_links, sizeof *final);
+    uint32_t *stack = arena_array(check->work, check->n_links, sizeof *stack);
     memset(final, 0xff, check->n_links * sizeof *final);
     for (size_t i = 0; i < check->n_links; i++) {
         follow(check, (uint32_t) i, final, stack);
     }
-    struct fs_request_link *links = arena_array(check->arena, check->n_links, sizeof *links);
+    struct fs_request_link *links = arena_array(check->work, check->n_links, sizeof *links);
     size_t n = 0;
     for (size_t i = 0; i < check->n_links; i++) {
         const struct fs_request_link *first = &check->links[i], *last = &check->links[final[i]];
@@ -241,14 +241,16 @@ dissolve_links(struct check *check, const uint32_t *new_index)
             links[n++].to_port = last->to_port;
         }
     }
-    check->links = links;
+    if (n) {
+        memcpy(check->links, links, n * sizeof *links);
+    }
     check->n_links = n;
 }
 
 void
 parts_dissolve(struct check *check)
 {
-    uint32_t n = 0, *new_index = arena_array(check->arena, check->n_nodes, sizeof *new_index);
+    uint32_t n = 0, *new_index = arena_array(check->work, check->n_nodes, sizeof *new_index);
     for (size_t i = 0; i < check->n_nodes; i++) {
         new_index[i] = check->facts[i].stand == STAND_NONE ? n++ : UINT32_MAX;
     }

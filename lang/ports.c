@@ -19,7 +19,7 @@ static void check_node(struct check *, uint32_t node, uint32_t *users);
 void
 check_ports(struct check *check)
 {
-    uint32_t *users = arena_array(check->arena, (size_t) check->limits.ports + 1, sizeof *users); /* port to link + 1 */
+    uint32_t *users = arena_array(check->work, (size_t) check->limits.ports + 1, sizeof *users); /* port to link + 1 */
     for (size_t i = 0; i < check->n_nodes; i++) {
         if (check->facts[i].type) {
             diagnostics_mute(check->diagnostics, check->facts[i].again);
@@ -99,7 +99,8 @@ report_missing(struct check *check, uint32_t node, struct side *side)
 static void
 check_side(struct check *check, uint32_t node, struct side *side, uint32_t *users)
 {
-    bool complete = side->sound && !check->incomplete; /* else what is missing may be in what was not understood */
+    bool elsewhere = check->env->partial && check->nodes[node].kind == FS_NODE_MODULE;
+    bool complete = side->sound && !elsewhere && !check->incomplete; /* else what is missing may be in what was not understood */
     count_ports(check, node, side, users);
     if (complete && side->n_distinct < side->n) {
         report_gaps(check, node, side, users);
@@ -151,7 +152,7 @@ check_node(struct check *check, uint32_t node, uint32_t *users)
     facts->outputs_sound = output.sound;
     check->nodes[node].n_inputs = input.n;
     check->nodes[node].n_outputs = output.n;
-    if (output.n == 0 && output.sound && !check->incomplete) {
+    if (output.n == 0 && output.sound && !check->incomplete && !check->env->partial) {
         warn_of_end(check, node);
     }
 }

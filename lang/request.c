@@ -59,10 +59,33 @@ fs_request_node(const struct fs_request *request, const char *name)
     return NULL;
 }
 
+/* Tokens are twice as large as their text, and few requests are ever formatted: they are made again. */
+struct formatting {
+    const struct fs_request_document *document;
+    struct arena arena;
+    jmp_buf out_of_memory;
+};
+
+static char *
+format_document(struct formatting *formatting)
+{
+    const struct fs_request_document *document = formatting->document;
+    if (setjmp(formatting->out_of_memory)) {
+        return NULL;
+    }
+    /* The lexer has nothing to report: it has had this text before. */
+    return format_tokens(document->text,
+                         lexer_run(&formatting->arena, document->text, 0, document->first_size, NULL));
+}
+
 char *
 fs_request_format(const struct fs_request *request)
 {
-    return format_tokens(request->document->text, request->document->tokens);
+    struct formatting formatting = { .document = request->document };
+    formatting.arena.out_of_memory = &formatting.out_of_memory;
+    char *text = format_document(&formatting);
+    arena_free(&formatting.arena);
+    return text;
 }
 
 static void

@@ -14,8 +14,9 @@
 void
 suggest_begin(struct suggestion *suggestion, const char *wanted)
 {
-    /* A third of the letters may be wrong. */
-    *suggestion = (struct suggestion) { .wanted = wanted, .best_distance = strlen(wanted) / 3 + 2 };
+    /* A third of the letters and one may be wrong, of the shortest names one. */
+    size_t length = strlen(wanted);
+    *suggestion = (struct suggestion) { .wanted = wanted, .best_distance = length > 3 ? length / 3 + 2 : 2 };
 }
 
 static unsigned char

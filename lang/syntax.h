@@ -89,6 +89,7 @@ struct syntax_scope {
     size_t n_parameters, parameters_capacity;
     struct syntax_element *elements;
     size_t n_elements, elements_capacity;
+    size_t n_names; /* declared by them */
     struct syntax_statement *statements;
     size_t n_statements, statements_capacity;
     struct syntax_delay *delays;
@@ -117,9 +118,9 @@ struct parser_includes {
     void *aux;
 };
 
-/* Parse a source into a tree in the arena.  Mistakes are reported; parsing goes on with the next statement.  NULL
- * 'includes': they are only parsed. */
-void parser_run(struct arena *, const struct parser_source *, const struct parser_includes *, struct fs_diagnostics *,
-                struct syntax_tree *);
+/* Parse a source into a tree in the arena 'work', with names and strings in the arena 'strings'.  Mistakes are reported;
+ * parsing goes on with the next statement.  NULL 'includes': they are only parsed. */
+void parser_run(struct arena *strings, struct arena *work, const struct parser_source *, const struct parser_includes *,
+                struct fs_diagnostics *, struct syntax_tree *);
 
 #endif

@@ -9,8 +9,7 @@
 
 struct table_slot {
     const char *name; /* NULL: free */
-    uint64_t hash;
-    uint32_t value;
+    uint32_t hash, value;
 };
 
 void
@@ -30,7 +29,7 @@ table_init_like(struct table *table, const struct table *other)
 }
 
 /* Each byte is mixed into all bits by a multiplication that depends on the key. */
-static uint64_t
+static uint32_t
 hash_name(const struct table *table, const char *name)
 {
     uint64_t hash = table->key, factor = table->key * 2 + 0x9e3779b97f4a7c15u;
@@ -38,13 +37,13 @@ hash_name(const struct table *table, const char *name)
         hash = (hash ^ (unsigned char) *name) * (factor | 1);
         hash ^= hash >> 29;
     }
-    return hash ^ hash >> 32;
+    return (uint32_t) (hash ^ hash >> 32);
 }
 
 static struct table_slot *
-slot_of(const struct table *table, const char *name, uint64_t hash)
+slot_of(const struct table *table, const char *name, uint32_t hash)
 {
-    for (size_t i = (size_t) hash & (table->capacity - 1);; i = (i + 1) & (table->capacity - 1)) {
+    for (size_t i = hash & (table->capacity - 1);; i = (i + 1) & (table->capacity - 1)) {
         struct table_slot *slot = &table->slots[i];
         if (!slot->name || (slot->hash == hash && !strcmp(slot->name, name))) {
             return slot;
@@ -53,10 +52,10 @@ slot_of(const struct table *table, const char *name, uint64_t hash)
 }
 
 static void
-enlarge(struct table *table)
+enlarge(struct table *table, size_t capacity)
 {
     struct table old = *table;
-    table->capacity = old.capacity ? old.capacity * 2 : 8;
+    table->capacity = capacity;
     table->slots = arena_array(table->arena, table->capacity, sizeof *table->slots);
     for (size_t i = 0; i < old.capacity; i++) {
         if (old.slots[i].name) {
@@ -75,15 +74,36 @@ table_find(const struct table *table, const char *name)
     return slot->name ? slot->value : TABLE_NONE;
 }
 
+uint32_t
+table_enter(struct table *table, const char *name, uint32_t value)
+{
+    if (table->n * 2 >= table->capacity) {
+        enlarge(table, table->capacity ? table->capacity * 2 : 8);
+    }
+    uint32_t hash = hash_name(table, name);
+    struct table_slot *slot = slot_of(table, name, hash);
+    if (slot->name) {
+        return slot->value;
+    }
+    *slot = (struct table_slot) { name, hash, value };
+    table->n++;
+    return TABLE_NONE;
+}
+
 void
 table_add(struct table *table, const char *name, uint32_t value)
 {
-    if (table->n * 2 >= table->capacity) {
-        enlarge(table);
+    table_enter(table, name, value);
+}
+
+void
+table_reserve(struct table *table, size_t n)
+{
+    size_t capacity = 8;
+    while (capacity < n * 2) {
+        capacity *= 2;
     }
-    uint64_t hash = hash_name(table, name);
-    *slot_of(table, name, hash) = (struct table_slot) { name, hash, value };
-    table->n++;
+    enlarge(table, capacity);
 }
 
 void

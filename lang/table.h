@@ -29,6 +29,13 @@ uint32_t table_find(const struct table *, const char *name);
 /* Give 'name', which the table does not have and which must outlive it, the number 'value'. */
 void table_add(struct table *, const char *name, uint32_t value);
 
+/* The same for a name that the table may have already: returns the number that it has then, which stays, else
+ * TABLE_NONE. */
+uint32_t table_enter(struct table *, const char *name, uint32_t value);
+
+/* Make room for 'n' names in a table that has none. */
+void table_reserve(struct table *, size_t n);
+
 /* Change the number of a name that the table has. */
 void table_set(struct table *, const char *name, uint32_t value);
 

@@ -111,7 +111,7 @@ warn_rules(struct check *check, uint32_t node, bool verbs)
     for (const char *p = args; *p && most < MOST_RULES; p++) {
         most += *p == ',';
     }
-    struct rule *rules = arena_array(check->arena, most, sizeof *rules);
+    struct rule *rules = arena_array(check->work, most, sizeof *rules);
     struct rule all = { .start = NULL }, unreached = { .start = NULL };
     for (size_t at = 0; args[at] && n < most;) {
         struct rule rule = next_rule(args, &at, verbs);
@@ -140,7 +140,7 @@ static size_t
 split_match(struct check *check, const char *match, const char *terms[static MOST_TERMS])
 {
     size_t n = 0;
-    char *copy = arena_copy(check->arena, match, strlen(match)), *rest = NULL;
+    char *copy = arena_copy(check->work, match, strlen(match)), *rest = NULL;
     for (char *term = strtok_r(copy, ", \t\n", &rest); term; term = strtok_r(NULL, ", \t\n", &rest)) {
         if (n == MOST_TERMS) {
             return 0;
@@ -181,7 +181,7 @@ warn_from_nets(struct check *check)
     if (n_from < 2) {
         return;
     }
-    matches = arena_array(check->arena, n_from, sizeof *matches);
+    matches = arena_array(check->work, n_from, sizeof *matches);
     for (size_t i = 0; i < check->n_nodes && n < n_from; i++) {
         if (check->nodes[i].kind == FS_NODE_FROM_NET && check->facts[i].stand == STAND_NONE) {
             matches[n].node = (uint32_t) i;

@@ -38,6 +38,7 @@ static char *check_port(const struct word *);
 static void locate_error(const char *match, char **error, size_t *offset);
 static char *parse(const char *match, const struct word *last, const struct word *without, struct match *);
 static char *check_addresses(const char *match, size_t *offset);
+static char *check_ranges(const char *match, size_t *offset);
 static char *check_contradictions(const char *match, const struct match *parsed, size_t *offset);
 static char *check_lost(const char *match, const struct match *parsed, size_t *offset);
 static bool flows_differ(const struct match *, const struct match *);
@@ -62,6 +63,7 @@ fs_match_check(const char *match, size_t *offset)
             locate_error(match, &error, offset);
         } else {
             error = check_addresses(match, offset);
+            error = error ? error : check_ranges(match, offset);
             error = error ? error : check_contradictions(match, &parsed, offset);
             error = error ? error : check_lost(match, &parsed, offset);
         }
@@ -167,6 +169,37 @@ check_addresses(const char *match, size_t *offset)
         if (!good) {
             *offset = (size_t) (word.start - match);
             return xasprintf("%s: not an IPv4 address", keys[i]);
+        }
+    }
+    return NULL;
+}
+
+/* Open vSwitch cuts the bits off that a field does not have: dl_vlan=4096 would match VLAN 0. */
+static char *
+check_ranges(const char *match, size_t *offset)
+{
+    static const struct {
+        const char *key;
+        unsigned long most, other; /* 'other' has a meaning of its own; 0: there is none */
+        unsigned long step;
+    } fields[] = {
+        { "dl_vlan", 4095, 0xffff, 1 }, { "vlan_vid", 0x1fff, 0, 1 }, { "dl_vlan_pcp", 7, 0, 1 }, { "vlan_pcp", 7, 0, 1 },
+        { "nw_tos", 252, 0, 4 },        { "ip_dscp", 63, 0, 1 },      { "nw_ecn", 3, 0, 1 },      { "ip_ecn", 3, 0, 1 },
+        { "mpls_label", 0xfffff, 0, 1 }, { "mpls_tc", 7, 0, 1 },      { "mpls_bos", 1, 0, 1 },    { "ipv6_label", 0xfffff, 0, 1 },
+    };
+    struct word word;
+
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+        if (!find_key(match, fields[i].key, &word)) {
+            continue;
+        }
+        char *value = value_of(&word);
+        unsigned long number = strtoul(value, NULL, 0);
+        free(value);
+        if ((number > fields[i].most && number != fields[i].other) || number % fields[i].step) {
+            *offset = (size_t) (word.start - match);
+            return fields[i].step > 1 ? xasprintf("%s is a multiple of %lu up to %lu, not %lu", fields[i].key, fields[i].step, fields[i].most, number)
+                                      : xasprintf("%s is a number from 0 to %lu, not %lu", fields[i].key, fields[i].most, number);
         }
     }
     return NULL;

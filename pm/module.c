@@ -147,7 +147,7 @@ open_outside(struct start *s, struct module *m)
         report_and_exit(PM_REPORT_FD, '-', "%s", why ? why : "out of memory");
     }
     open_type(s);
-    *m = (struct module){ .spec = s->spec, .n_outputs = (uint32_t) s->spec->n_outputs };
+    *m = (struct module){ .spec = s->spec, .n_outputs = pm_spec_output_ports(s->spec) };
     int err = pm_channel_listen(s->dir, &m->control);
     if (err) {
         report_and_exit(PM_REPORT_FD, '-', "module %s: %s/control.sock: %s", s->spec->name, s->dir, strerror(err));
@@ -207,13 +207,13 @@ shut_in(struct start *s, const char **object)
 static void
 check_ports(const struct start *s, const struct fs_module_type *t)
 {
-    uint32_t inputs = 0;
+    uint32_t inputs = 0, outputs = pm_spec_output_ports(s->spec);
     for (size_t i = 0; i < s->spec->n_inputs; i++) {
         inputs = s->spec->inputs[i].port >= inputs ? s->spec->inputs[i].port + 1 : inputs;
     }
-    if (inputs > t->max_inputs || s->spec->n_outputs > t->max_outputs || s->spec->n_outputs < t->min_outputs) {
-        report_and_exit(s->report[1], '-', "module %s: type %s cannot have %u inputs and %zu outputs", s->spec->name,
-                        s->spec->type, inputs, s->spec->n_outputs);
+    if (inputs > t->max_inputs || outputs > t->max_outputs || outputs < t->min_outputs) {
+        report_and_exit(s->report[1], '-', "module %s: type %s cannot have %u inputs and %u outputs", s->spec->name,
+                        s->spec->type, inputs, outputs);
     }
 }
 

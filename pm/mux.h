@@ -17,6 +17,12 @@ struct handle {
     int fd;
 };
 
+/* The service paths that lead out of one port of a module: more than one where the next module has several instances. */
+struct exit {
+    uint32_t n;          /* 0: not connected */
+    const uint32_t *spi; /* into spis of the module */
+};
+
 struct mux_module {
     struct handle bell;
     struct mux_module *next;
@@ -24,7 +30,8 @@ struct mux_module {
     struct mux_module *next_dirty;  /* see mux.dirty */
     bool active, dirty, dead;
     struct fs_module_spec *spec;
-    uint32_t output_spi[FS_PORTS_MAX]; /* 0: not connected */
+    struct exit exits[FS_PORTS_MAX];
+    uint32_t *spis; /* of all ports, each port's in their order */
     struct pm_area *area;
     struct pm_producer rx;
     struct pm_consumer tx;

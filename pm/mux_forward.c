@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "pm/spec.h"
+#include "pm/spread.h"
 
 enum { PATHS_ROOM_MIN = 64 };
 
@@ -96,6 +97,7 @@ destroy(struct mux *mux, struct mux_module *m)
         close(m->bell.fd);
         pm_area_unmap(m->area);
         pm_spec_free(m->spec);
+        free(m->spis);
         free(m);
     }
 }
@@ -114,6 +116,26 @@ check_paths_free(const struct mux *mux, const struct fs_module_spec *spec, char 
 }
 
 static int
+fill_exits(struct mux_module *m)
+{
+    uint32_t n = 0;
+    m->spis = calloc(m->spec->n_outputs + 1, sizeof *m->spis);
+    if (!m->spis) {
+        return ENOMEM;
+    }
+    for (uint32_t port = 0; port < pm_spec_output_ports(m->spec); port++) {
+        m->exits[port].spi = m->spis + n;
+        for (size_t i = 0; i < m->spec->n_outputs; i++) {
+            if (m->spec->outputs[i].port == port && m->spec->outputs[i].spi) {
+                m->spis[n++] = m->spec->outputs[i].spi;
+                m->exits[port].n++;
+            }
+        }
+    }
+    return 0;
+}
+
+static int
 connect_module(struct mux *mux, struct mux_module *m, int area_fd, char **error)
 {
     int err = check_paths_free(mux, m->spec, error);
@@ -124,8 +146,9 @@ connect_module(struct mux *mux, struct mux_module *m, int area_fd, char **error)
     if (!m->area) {
         return pm_fail(error, errno, "module %s: its rings are not what a runner makes: %s", m->spec->name, strerror(errno));
     }
-    for (size_t i = 0; i < m->spec->n_outputs; i++) {
-        m->output_spi[m->spec->outputs[i].port] = m->spec->outputs[i].spi;
+    err = fill_exits(m);
+    if (err) {
+        return err;
     }
     pm_producer_init(&m->rx, &m->area->rx, m->area->rx_slots);
     pm_consumer_init(&m->tx, &m->area->tx, m->area->tx_slots);
@@ -264,22 +287,30 @@ mux_wake(struct mux *mux, struct mux_module *m)
     }
 }
 
+/* The path that a packet takes out of a port that is connected. */
+static uint32_t
+choose_exit(const struct exit *exit, const uint8_t *frame, uint32_t length)
+{
+    return exit->spi[exit->n > 1 ? pm_spread_hash(frame, length) % exit->n : 0];
+}
+
 /* One packet of a module: length and port are its word, taken once. */
 static void
 send_on(struct mux *mux, struct mux_module *m, struct pm_slot *slot)
 {
     uint32_t length = atomic_load_explicit(&slot->length, memory_order_relaxed);
     uint32_t port = atomic_load_explicit(&slot->port, memory_order_relaxed);
-    if (length < PM_ETHERNET_HEADER || length > PM_FRAME_MAX || port >= FS_PORTS_MAX || !m->output_spi[port]) {
+    if (length < PM_ETHERNET_HEADER || length > PM_FRAME_MAX || port >= FS_PORTS_MAX || !m->exits[port].n) {
         mux->stats.ring_faults++;
         return;
     }
     count(&m->area->tally.out, 1);
     count(&m->area->tally.bytes_out, length);
-    if (mux_deliver(mux, m->output_spi[port], slot->data, length)) {
+    uint32_t spi = choose_exit(&m->exits[port], slot->data, length);
+    if (mux_deliver(mux, spi, slot->data, length)) {
         mux->stats.local_packets++;
     } else {
-        mux_trunk_add(mux, m->output_spi[port], slot->data, length);
+        mux_trunk_add(mux, spi, slot->data, length);
     }
 }
 

@@ -17,7 +17,7 @@ struct parsed {
     struct fs_module_spec spec;
     char *text;
     struct fs_port_spi inputs[FS_PATHS_MAX];
-    struct fs_port_spi outputs[FS_PORTS_MAX];
+    struct fs_port_spi outputs[FS_PATHS_MAX];
 };
 
 static bool
@@ -33,12 +33,8 @@ type_ok(const char *type)
 }
 
 static int
-check_paths(const struct fs_module_spec *s, char **error)
+check_inputs(const struct fs_module_spec *s, char **error)
 {
-    bool seen[FS_PORTS_MAX] = { false };
-    if (s->n_inputs > FS_PATHS_MAX || s->n_outputs > FS_PORTS_MAX) {
-        return pm_fail(error, EINVAL, "module %s: more than %u input paths or %u outputs", s->name, FS_PATHS_MAX, FS_PORTS_MAX);
-    }
     for (size_t i = 0; i < s->n_inputs; i++) {
         const struct fs_port_spi *p = &s->inputs[i];
         if (p->port >= FS_PORTS_MAX || p->spi == 0 || p->spi > FS_SPI_MAX) {
@@ -50,16 +46,52 @@ check_paths(const struct fs_module_spec *s, char **error)
             }
         }
     }
+    return 0;
+}
+
+/* Every port up to the last has a path, and a path leads from one port. */
+static int
+check_outputs(const struct fs_module_spec *s, char **error)
+{
+    bool seen[FS_PORTS_MAX] = { false };
     for (size_t i = 0; i < s->n_outputs; i++) {
         const struct fs_port_spi *p = &s->outputs[i];
-        if (p->port >= s->n_outputs || p->spi == 0 || p->spi > FS_SPI_MAX || seen[p->port]) {
-            return pm_fail(error, EINVAL,
-                           "module %s: output port %u, service path %u: out of range, or one port twice (%zu outputs)",
-                           s->name, p->port, p->spi, s->n_outputs);
+        if (p->port >= FS_PORTS_MAX || p->spi > FS_SPI_MAX) {
+            return pm_fail(error, EINVAL, "module %s: output port %u, service path %u: out of range", s->name, p->port, p->spi);
+        }
+        for (size_t k = 0; k < i && p->spi; k++) {
+            if (s->outputs[k].spi == p->spi) {
+                return pm_fail(error, EINVAL, "module %s: service path %u leads from it twice", s->name, p->spi);
+            }
         }
         seen[p->port] = true;
     }
+    for (uint32_t port = 0; port < pm_spec_output_ports(s); port++) {
+        if (!seen[port]) {
+            return pm_fail(error, EINVAL, "module %s: output port %u has no service path, but a later one has", s->name, port);
+        }
+    }
     return 0;
+}
+
+static int
+check_paths(const struct fs_module_spec *s, char **error)
+{
+    if (s->n_inputs > FS_PATHS_MAX || s->n_outputs > FS_PATHS_MAX) {
+        return pm_fail(error, EINVAL, "module %s: more than %u service paths on one side", s->name, FS_PATHS_MAX);
+    }
+    int err = check_inputs(s, error);
+    return err ? err : check_outputs(s, error);
+}
+
+uint32_t
+pm_spec_output_ports(const struct fs_module_spec *s)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < s->n_outputs; i++) {
+        n = s->outputs[i].port >= n ? s->outputs[i].port + 1 : n;
+    }
+    return n;
 }
 
 int
@@ -130,7 +162,7 @@ parse_field(struct parsed *p, const char *key, const char *value)
     } else if (!strcmp(key, "input")) {
         return parse_path(value, p->inputs, &s->n_inputs, FS_PATHS_MAX);
     } else if (!strcmp(key, "output")) {
-        return parse_path(value, p->outputs, &s->n_outputs, FS_PORTS_MAX);
+        return parse_path(value, p->outputs, &s->n_outputs, FS_PATHS_MAX);
     }
     return true; /* a field of a later version */
 }

@@ -7,6 +7,9 @@
 /* Check all that can be said without the type; an error names the field. */
 int pm_spec_check(const struct fs_module_spec *, char **error);
 
+/* How many output ports it has; a port may have several paths. */
+uint32_t pm_spec_output_ports(const struct fs_module_spec *);
+
 /* Write it: one field a line, the arguments last since they may hold anything.  NULL: no memory. */
 char *pm_spec_print(const struct fs_module_spec *, bool with_args);
 

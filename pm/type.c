@@ -42,6 +42,7 @@ load(const char *path, struct fs_type *t, char **error)
         fs_type_unload(t);
         return pm_fail(error, ENOEXEC, "%s is no module type of this version", path);
     }
+    t->arguments = dlsym(t->handle, "fs_module_arguments_v1");
     return 0;
 }
 

@@ -1,6 +1,8 @@
 # Tasks: one source, one loadable, named as the task.
+LOADABLES += tasks/modulehost/connect_pm
 LOADABLES += tasks/modulehost/create_pm
 LOADABLES += tasks/modulehost/delete_pm
+LOADABLES += tasks/modulehost/disconnect_pm
 LOADABLES += tasks/modulehost/register_host
 LOADABLES += tasks/modulehost/setup_host
 LOADABLES += tasks/monitoring/collect

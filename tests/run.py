@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """Run the tests of tests/suite.txt and count what they say.
 
-usage: tests/run.py [--build DIR] [--sanitized] [--list] [AREA | AREA/WHAT ...]
+usage: tests/run.py [--build DIR] [--sanitized] [--jobs N] [--list] [AREA | AREA/WHAT ...]
+
+As many tests as there are processors run at a time, those marked 'long' first, then those marked 'alone' one by one.
 
 Each test prints TAP.  A test that ends badly, prints no plan or runs longer than ten minutes counts as one failure.  The last line is
 "N passed, N failed, N skipped"; the exit status is 1 when anything failed.
@@ -13,11 +15,14 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SRC = Path(__file__).resolve().parents[1]
 LIMIT = 600
+printing = threading.Lock()  # what one test says stays together
 # Programs under a sanitizer: what they find ends the test.  Loaded objects are never unloaded, by design; libraries that keep memory until the end
 # are named in tests/lsan.supp.
 SANITIZED = {
@@ -40,9 +45,13 @@ def wanted(name, chosen):
 
 
 def run_one(name, command, build, environment):
-    """(passed, failed, skipped) of one test; prints what failed."""
+    """(passed, failed, skipped) of one test; prints what was skipped and what failed."""
     words = [word.format(build=build, src=SRC, python=sys.executable) for word in command.split()]
     begin = time.monotonic()
+    if not Path(words[0]).exists():
+        with printing:
+            print(f"FAIL {name:<24} {words[0]} is missing: make -C {build} tests builds it", flush=True)
+        return 0, 1, 0
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", cwd=build, env=environment,
                                stdin=subprocess.DEVNULL, start_new_session=True)
     try:
@@ -56,12 +65,12 @@ def run_one(name, command, build, environment):
             os.killpg(process.pid, signal.SIGKILL)
             output, _ = process.communicate()
         problem = f"took longer than {LIMIT} s"
-    passed = failed = skipped = 0
+    passed = failed = 0
+    skipped = []
     for line in output.splitlines():
         if re.match(r"ok \d+", line):
             if "# SKIP" in line.upper():
-                skipped += 1
-                print(f"    SKIP: {line.split('- ', 1)[-1]}")
+                skipped.append(f"    SKIP: {line.split('- ', 1)[-1]}")
             else:
                 passed += 1
         elif line.startswith("not ok"):
@@ -70,18 +79,32 @@ def run_one(name, command, build, environment):
         problem = problem or "printed no plan (1..N)"
     if problem and not failed:
         failed += 1
-    print(f"{'FAIL' if failed else 'ok  '} {name:<24} {passed:>5} passed {failed:>3} failed {skipped:>3} skipped {time.monotonic() - begin:>7.1f} s"
-          f"{'  ' + problem if problem else ''}", flush=True)
+    report = [f"{'FAIL' if failed else 'ok  '} {name:<24} {passed:>5} passed {failed:>3} failed {len(skipped):>3} skipped {time.monotonic() - begin:>7.1f} s"
+              f"{'  ' + problem if problem else ''}", *skipped]
     if failed:
-        show = [line for line in output.splitlines() if not re.match(r"ok \d+", line)]
-        print("\n".join("    " + line for line in show[-120:]), flush=True)
-    return passed, failed, skipped
+        report += ["    " + line for line in [line for line in output.splitlines() if not re.match(r"ok \d+", line)][-120:]]
+    with printing:
+        print("\n".join(report), flush=True)
+    return passed, failed, len(skipped)
+
+
+def run_all(tests, jobs, build, environment):
+    """(passed, failed, skipped) of all tests."""
+    def run(test):
+        return run_one(test[0], test[2], build, environment)
+
+    together = sorted((t for t in tests if "alone" not in t[1]), key=lambda t: "long" not in t[1])
+    with ThreadPoolExecutor(jobs) as pool:
+        results = list(pool.map(run, together))
+    results += [run(t) for t in tests if "alone" in t[1]]
+    return [sum(column) for column in zip(*results)] or [0, 0, 0]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=SRC / "build", type=Path)
     parser.add_argument("--sanitized", action="store_true", help="the build has sanitizers: run what is marked 'san'")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many tests at a time (default: the number of processors)")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--counts", type=Path, help="add passed, failed and skipped to this file instead of printing the last line")
     parser.add_argument("chosen", nargs="*", metavar="AREA")
@@ -96,10 +119,7 @@ def main():
     if not tests and not options.sanitized:
         print(f"no test is called {' or '.join(options.chosen)}; --list names them", file=sys.stderr)
         return 2
-    totals = [0, 0, 0]
-    for name, _, command in tests:
-        for i, n in enumerate(run_one(name, command, build, environment)):
-            totals[i] += n
+    totals = run_all(tests, options.jobs, build, environment)
     if options.counts:
         before = [int(n) for n in options.counts.read_text().split()] if options.counts.exists() else [0, 0, 0]
         options.counts.write_text(" ".join(str(a + b) for a, b in zip(before, totals)) + "\n")

@@ -2,13 +2,15 @@
  * named counters, a line each.  Prints one line of JSON for each size; the text itself is not counted.
  *
  * Time is that of the process, the best of several runs; memory is what malloc() has given out while the request lives,
- * and at its peak. */
+ * and what was resident at the peak of the process up to then, without what it had before.  To compare with another
+ * build, run this program with LD_PRELOAD=OTHER/build/lib/libflowstream-lang.so. */
 #include "config.h"
 
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "flowstream/lang.h"
@@ -59,6 +61,15 @@ in_use(void)
     return info.uordblks + info.hblkhd;
 }
 
+/* The most that was resident, in bytes. */
+static size_t
+peak(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (size_t) usage.ru_maxrss * 1024;
+}
+
 /* One run: its time, and the memory that the request and its messages hold. */
 static double
 run(const char *text, size_t size, size_t *memory)
@@ -88,12 +99,15 @@ main(void)
         size_t size, lines, memory = 0;
         char *text = make_text(sizes[i], &size, &lines);
         double best = 1e9;
+        size_t before = peak();
         for (int k = 0; k < RUNS; k++) {
             double taken = run(text, size, &memory);
             best = taken < best ? taken : best;
         }
-        printf("{\"modules\": %zu, \"lines\": %zu, \"bytes\": %zu, \"seconds\": %.6f, \"lines_per_second\": %.0f, \"memory_per_module\": %.0f}\n",
-               sizes[i], lines, size, best, (double) lines / best, (double) memory / (double) sizes[i]);
+        printf("{\"modules\": %zu, \"lines\": %zu, \"bytes\": %zu, \"seconds\": %.6f, \"lines_per_second\": %.0f, "
+               "\"memory_per_module\": %.0f, \"peak_per_module\": %.0f}\n",
+               sizes[i], lines, size, best, (double) lines / best, (double) memory / (double) sizes[i],
+               (double) (peak() - before) / (double) sizes[i]);
         free(text);
     }
     return 0;

@@ -15,7 +15,7 @@ PYTHON
 _flowstream()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command="" position=0 sub="" i
-    local commands="up down start status install plan delete list show pm-info tasks hosts host call url upgrade replay capture"
+    local commands="up down start status install plan delete list show pm-info tasks hosts host call url upgrade versions rollback replay capture"
     local options="--dir --json --debug --help" words=""
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
@@ -55,7 +55,8 @@ _flowstream()
         [[ $sub == drain ]] && options+=" --undo"
         [[ $sub == remove && $position == 1 ]] && words=$(_flowstream_record hosts)
         ;;
-    upgrade) options+=" --kind"; [[ $position == 0 ]] && words=$(_flowstream_record daemons) ;;
+    versions | rollback) [[ $command == rollback ]] && options+=" --version --kind"; [[ $position == 0 ]] && words=$(_flowstream_record daemons) ;;
+    upgrade) options+=" --kind --staged --watch"; [[ $position == 0 ]] && words=$(_flowstream_record daemons) ;;
     replay) options+=" --pps --loop --pad"; [[ $position == 0 ]] && words=$(_flowstream_record ports) ;;
     capture) options+=" --count --seconds"; [[ $position == 0 ]] && words=$(_flowstream_record ports) ;;
     esac

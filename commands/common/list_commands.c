@@ -9,7 +9,7 @@
 static void
 run(struct fs_call *call)
 {
-    fs_call_return(call, fs_describe_methods(fs_call_daemon(call), FS_KIND_COMMAND));
+    fs_call_return(call, fs_describe_methods(call, FS_KIND_COMMAND));
 }
 
 FS_COMMAND = {

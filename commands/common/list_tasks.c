@@ -9,7 +9,7 @@
 static void
 run(struct fs_call *call)
 {
-    fs_call_return(call, fs_describe_methods(fs_call_daemon(call), FS_KIND_TASK));
+    fs_call_return(call, fs_describe_methods(call, FS_KIND_TASK));
 }
 
 FS_COMMAND = {

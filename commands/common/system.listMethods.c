@@ -11,7 +11,7 @@ run(struct fs_call *call)
 {
     size_t n;
     char *problems;
-    struct fs_loaded **list = fs_loader_list(fs_daemon_loader(fs_call_daemon(call)), FS_KIND_COMMAND, &n, &problems);
+    struct fs_loaded **list = fs_table_list(fs_daemon_loader(fs_call_daemon(call)), fs_call_table(call), FS_KIND_COMMAND, &n, &problems);
     xmlrpc_value *names = fs_array();
     for (size_t i = 0; i < n; i++) {
         fs_append(names, fs_string(list[i]->method->name));

@@ -12,7 +12,7 @@ run(struct fs_call *call)
 {
     const char *name = fs_call_string(call, 0, "");
     char *error;
-    struct fs_loaded *m = fs_loader_get(fs_daemon_loader(fs_call_daemon(call)), FS_KIND_COMMAND, name, &error);
+    struct fs_loaded *m = fs_table_get(fs_daemon_loader(fs_call_daemon(call)), fs_call_table(call), FS_KIND_COMMAND, name, &error);
     if (m) {
         char *text = fs_describe_help(m->method);
         fs_call_return(call, fs_string(text));

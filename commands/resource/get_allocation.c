@@ -16,6 +16,7 @@ run(struct fs_call *call)
     xmlrpc_value *counters = resource_counters(call, id, doc, true);
     xmlrpc_value *v = resource_show(doc, fs_get(counters, "modules"));
     fs_set(v, "text", fs_string(fs_get_string(doc, "text", "")));
+    fs_set(v, "warnings", fs_string(fs_get_string(fs_get(doc, "request"), "warnings", "")));
     fs_set(v, "problems", fs_copy(fs_get(counters, "problems")));
     fs_set(v, "rules", fs_get(fs_get(doc, "plan"), "rules") ? fs_copy(fs_get(fs_get(doc, "plan"), "rules")) : fs_array());
     fs_call_return(call, v);
@@ -26,7 +27,7 @@ run(struct fs_call *call)
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "get_allocation",
-    .help = "Tells all about one allocation: id, name, owner, state, message, text, modules (name, type, host, state, packets in, out and dropped, bytes, rates: read now), ports "
+    .help = "Tells all about one allocation: id, name, owner, state, message, text, warnings (of the language, a text), modules (name, type, host, state, packets in, out and dropped, bytes, rates: read now), ports "
             "chosen for its ToNets, paths, rules of each switch, problems (what could not be read).",
     .params = { { "alloc_id", "int", "the id that install_allocation answered" } },
     .returns = "struct",

@@ -5,7 +5,7 @@
 #include <flowstream/method.h>
 
 #include "core/util.h"
-#include "daemons/resource/resource.h"
+#include "daemons/resource/byhand.h"
 
 enum { MAX_WAIT_SECONDS = 50, MAX_NAME = 64, MAX_KEY = 128 };
 
@@ -33,28 +33,21 @@ check(struct fs_call *call, const char *text, const char *name, const xmlrpc_val
     return request;
 }
 
+/* Done; the message is for what the language warns of. */
 static void
-answer_for(struct fs_call *call, int id, const char *state, const char *message)
+answer_installed(struct fs_call *call, int id, const char *warnings)
 {
-    if (!strcmp(state, "installed")) {
-        fs_call_return(call, fs_int(id));
-    } else {
-        fs_call_not_ready(call, fs_int(id), "allocation %d is %s%s%s", id, state, *message ? ": " : "", message);
-    }
+    struct fs_reply reply = { .message = *warnings ? fs_xstrdup(warnings) : NULL, .value = fs_int(id) };
+    fs_call_reply(call, &reply);
 }
 
 static void
-begin(struct fs_call *call, int id, double wait)
+answer_for(struct fs_call *call, int id, const char *state, const char *message, const char *warnings)
 {
-    struct fs_reply reply;
-    int handle = fs_call_submit(call, "install", fs_set(fs_struct(), "id", fs_int(id)), true, &reply);
-    if (!handle) {
-        resource_release(fs_call_state(call), id); /* 'settle' takes it away */
-        fs_call_reply(call, &reply);
-    } else if (fs_call_wait(call, handle, (int) (wait * 1000), &reply)) {
-        fs_call_reply(call, &reply);
+    if (!strcmp(state, "installed")) {
+        answer_installed(call, id, warnings);
     } else {
-        fs_call_not_ready(call, fs_int(id), "allocation %d is being installed: ask get_allocation", id);
+        fs_call_not_ready(call, fs_int(id), "allocation %d is %s%s%s", id, state, *message ? ": " : "", message);
     }
 }
 
@@ -123,12 +116,13 @@ run(struct fs_call *call)
     char *error = NULL, *shown = fs_xstrdup(*name ? name : own_name);
     bool again = false;
     xmlrpc_value *kept = fs_copy(request);
+    const char *warnings = fs_get_string(kept, "warnings", "");
     int id = resource_new_allocation(r, text, shown, key, "operator", request, &again, &error);
     if (!id) {
         fs_call_fail(call, "%s", error);
     } else if (again) {
         xmlrpc_value *doc = resource_allocation(r, id);
-        answer_for(call, id, fs_get_string(doc, "state", "gone"), fs_get_string(doc, "message", ""));
+        answer_for(call, id, fs_get_string(doc, "state", "gone"), fs_get_string(doc, "message", ""), warnings);
         fs_free(doc);
     } else if (resource_conflict(r, id, kept, &error)) {
         char *ignored = NULL;
@@ -136,7 +130,7 @@ run(struct fs_call *call)
         free(ignored);
         fs_call_fail(call, "%s", error);
     } else {
-        begin(call, id, wait);
+        resource_begin_install(call, id, wait, true);
     }
     fs_free(kept);
     free(shown);
@@ -146,7 +140,7 @@ run(struct fs_call *call)
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "install_allocation",
-    .help = "Installs an allocation request: starts its modules on hosts and steers its traffic through them. Answers the id of the allocation; with code -1 the id of one that "
+    .help = "Installs an allocation request: starts its modules on hosts and steers its traffic through them. Answers the id of the allocation, in the message what the language warns of; with code -1 the id of one that "
             "is still being installed when the wait is over. A request with mistakes is refused with all of them, and nothing is changed. When a step fails, all is undone.",
     .params = { { "alloc", "string", "the request, in the allocation language" },
                 { "options", "struct?", "wait: seconds (default 30, 50 at most); name: what people call it; file: the name for messages about the text; key: the same key again answers the same allocation; "

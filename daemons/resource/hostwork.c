@@ -82,3 +82,15 @@ resource_on_hosts(struct fs_call *call, const char *task, const xmlrpc_value *mo
     free(w.hosts);
     return failed.text;
 }
+
+xmlrpc_value *
+resource_pick(const xmlrpc_value *modules, bool existing)
+{
+    xmlrpc_value *some = fs_array();
+    for (size_t i = 0; i < fs_size(modules); i++) {
+        if (fs_get_bool(fs_item(modules, i), "existing", false) == existing) {
+            fs_append(some, fs_copy(fs_item(modules, i)));
+        }
+    }
+    return some;
+}

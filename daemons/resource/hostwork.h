@@ -8,4 +8,7 @@
  * clause (owned). */
 FS_API char *resource_on_hosts(struct fs_call *, const char *task, const xmlrpc_value *modules);
 
+/* Of the modules of a plan, those that existed before it, or the others (owned). */
+FS_API xmlrpc_value *resource_pick(const xmlrpc_value *modules, bool existing);
+
 #endif

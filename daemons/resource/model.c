@@ -53,6 +53,16 @@ is_own_exit(const xmlrpc_value *request, const char *port)
     return false;
 }
 
+static int arc_between(const struct fs_platform *, int from, int to);
+
+/* Connections made by hand take from the ports of one switch only. */
+static bool
+may_come_in(const struct fs_platform *p, const xmlrpc_value *request, int io)
+{
+    const char *at = fs_get_string(request, "switch", "");
+    return !*at || arc_between(p, io, fs_platform_find(p, at)) >= 0;
+}
+
 static void
 add_flow(xmlrpc_value *flows, const xmlrpc_value *link, const char *io)
 {
@@ -79,7 +89,7 @@ resource_flows(struct resource *r, const xmlrpc_value *request)
         } else {
             for (int n = 0; n < r->platform->n_nodes; n++) {
                 const struct fs_node *node = &r->platform->nodes[n];
-                if (node->kind == FS_NODE_IO && !is_own_exit(request, node->id)) {
+                if (node->kind == FS_NODE_IO && !is_own_exit(request, node->id) && may_come_in(r->platform, request, n)) {
                     add_flow(flows, link, node->id);
                 }
             }
@@ -104,11 +114,6 @@ add_node(struct fs_services_builder *b, const xmlrpc_value *node, char **error)
 {
     const char *name = fs_get_string(node, "name", "");
     if (is_kind(node, "module")) {
-        if (fs_get_int(node, "instances", 1) > 1) {
-            *error = fs_xasprintf("%s asks for %d instances: this platform runs one of each module and does not spread traffic over several", name,
-                                  fs_get_int(node, "instances", 1));
-            return ENOTSUP;
-        }
         return fs_services_add_pm(b, name, amount(fs_get_double(node, "cpu", RESOURCE_MODULE_CPU)),
                                   amount(fs_get_double(node, "mem", RESOURCE_MODULE_MEM)), error);
     }
@@ -130,7 +135,7 @@ add_flow_to_service(struct fs_services_builder *b, const xmlrpc_value *flow, cha
 {
     char *from = source_name(flow);
     const char *io = fs_get_string(flow, "io", "");
-    int e = *io ? fs_services_add_source(b, from, io, error) : 0;
+    int e = *io && fs_get_int(flow, "choice", 1) == 1 ? fs_services_add_source(b, from, io, error) : 0; /* several choices, one source */
     e = e ? e : fs_services_add_link(b, from, fs_get_string(flow, "to", ""),
                                      amount(fs_get_double(flow, "rate", RESOURCE_FLOW_RATE)), error);
     free(from);
@@ -223,12 +228,23 @@ whole_mb(double mb)
     return whole < mb ? whole + 1 : whole;
 }
 
+/* What the module host calls a module: "a7.fw", or of several instances "a7.fw:2"; what runs already has its name. */
+static xmlrpc_value *
+process_name(int id, const xmlrpc_value *node)
+{
+    const char *element = fs_get_string(node, "element", NULL), *process = fs_get_string(node, "process", NULL);
+    return process ? fs_string(process)
+           : element ? fs_stringf("a%d.%s:%d", id, element, fs_get_int(node, "instance", 0))
+                     : fs_stringf("a%d.%s", id, fs_get_string(node, "name", ""));
+}
+
 static xmlrpc_value *
 make_module(int id, const xmlrpc_value *request, const xmlrpc_value *node, const char *host)
 {
     const char *name = fs_get_string(node, "name", "");
     xmlrpc_value *m = fs_struct();
-    fs_set(m, "name", fs_stringf("a%d.%s", id, name));
+    fs_set(m, "name", process_name(id, node));
+    fs_set(m, "existing", fs_bool(fs_get(node, "process"))); /* it runs already: its ports are connected, nothing else */
     fs_set(m, "node", fs_string(name));
     fs_set(m, "type", fs_string(fs_get_string(node, "type", "")));
     fs_set(m, "args", fs_string(fs_get_string(node, "args", "")));
@@ -237,8 +253,11 @@ make_module(int id, const xmlrpc_value *request, const xmlrpc_value *node, const
     fs_set(m, "host", fs_string(host));
     fs_set(m, "cpu", fs_double(fs_get_double(node, "cpu", RESOURCE_MODULE_CPU_LIMIT)));
     fs_set(m, "mem", fs_double(whole_mb(fs_get_double(node, "mem", RESOURCE_MODULE_MEM))));
-    fs_set(m, "inputs", fs_array());
-    return fs_set(m, "outputs", fs_array());
+    xmlrpc_value *outputs = fs_array();
+    for (int i = 0; i < fs_get_int(node, "open_outputs", 0); i++) {
+        fs_append(outputs, fs_set(fs_set(fs_struct(), "port", fs_int(i)), "spi", fs_int(0)));
+    }
+    return fs_set(fs_set(m, "inputs", fs_array()), "outputs", outputs);
 }
 
 static xmlrpc_value *

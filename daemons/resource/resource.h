@@ -4,7 +4,7 @@
  * of resource_placing_begin() only; who takes both takes that one first.  Values that leave this module are copies.
  *
  * A *request* (value) is what the language gives: headers {KEY: value}, nodes [{name, type, args, kind "from"|"to"|"module", inputs, outputs, match,
- * in_port, ports [..]}], links [{from, from_port, to, to_port}] by names of nodes.
+ * in_port, ports [..]}], links [{from, from_port, to, to_port}] by names of nodes.  Modules of several instances are written out, see resource_write_instances().
  * A *flow* is one link of a request at one place: a link that leaves a FromNet without in_port is a flow for each network port.
  * A *placement* is what the placement step answers: hosts {module: host}, ports {ToNet: network port}, paths [[node of the platform, ...], ...],
  * one path a flow, in the order of resource_flows().
@@ -89,6 +89,11 @@ FS_API int resource_conflict(struct resource *, int id, const xmlrpc_value *requ
 
 /* --- Placing --- */
 
+/* Write out the modules of several instances in a request as the language gives it: nodes with 'instances' above 1 become as many, called "w[1]", "w[2]" ..., with
+ * 'element' "w" and 'instance'; their links become one from and to each that traffic may take, and of those that start at one output, packets take one: the link that has
+ * as its 'choice' the number that pm_spread_hash() gives, counted from 1, of 'choices'.  A stated rate is divided among them.  NULL, or what is too much (owned), and
+ * the request is as it was.  Needs no lock. */
+FS_API char *resource_write_instances(xmlrpc_value *request);
 /* The flows of a request: an array of {from, from_port, to, to_port, io}, io being "" or the network port of a source. */
 FS_API xmlrpc_value *resource_flows(struct resource *, const xmlrpc_value *request);
 /* Between these only one placement is made at a time. */

@@ -7,7 +7,7 @@
 
 #include "core/client.h"
 #include "core/daemon.h"
-#include "daemons/resource/resource.h"
+#include "daemons/resource/byhand.h"
 
 enum { MONITORING_MS = 4000 };
 
@@ -50,6 +50,12 @@ resource_show(const xmlrpc_value *doc, const xmlrpc_value *counters)
     for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
         fs_set(v, members[i], fs_copy(fs_get(doc, members[i])));
     }
+    const xmlrpc_value *request = fs_get(doc, "request");
+    fs_set(v, "kind", fs_string(resource_kind(request)));
+    if (fs_get(request, "switch")) {
+        fs_set(v, "switch", fs_copy(fs_get(request, "switch")));
+        fs_set(v, "table", fs_copy(fs_get(request, "table")));
+    }
     for (size_t i = 0; i < fs_size(planned); i++) {
         fs_append(modules, show_module(fs_item(planned, i), counters));
     }
@@ -81,7 +87,7 @@ xmlrpc_value *
 resource_counters(struct fs_call *call, int id, const xmlrpc_value *doc, bool fresh)
 {
     xmlrpc_value *which = fs_struct();
-    if (id >= 0) {
+    if (id >= 0 && strcmp(resource_kind(fs_get(doc, "request")), "connections")) { /* those have modules of others */
         fs_set(which, "owner", fs_int(id));
     }
     if (fresh) {

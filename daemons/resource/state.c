@@ -9,6 +9,7 @@
 
 #include "core/client.h"
 #include "core/util.h"
+#include "daemons/resource/byhand.h"
 #include "daemons/resource/state.h"
 #include <flowstream/log.h>
 #include <flowstream/openflow.h>
@@ -375,7 +376,7 @@ conflict_between(const xmlrpc_value *mine, const xmlrpc_value *theirs, const str
     const xmlrpc_value *my_nodes = fs_get(mine, "nodes"), *their_nodes = fs_get(theirs, "nodes");
     const char *my_priority = fs_get_string(fs_get(mine, "headers"), "PRIORITY", "0");
     const char *their_priority = fs_get_string(fs_get(theirs, "headers"), "PRIORITY", "0");
-    if (atoi(my_priority) != atoi(their_priority)) {
+    if (atoi(my_priority) != atoi(their_priority) || resource_entry_table(mine) != resource_entry_table(theirs)) {
         return NULL;
     }
     for (size_t i = 0; i < fs_size(my_nodes); i++) {

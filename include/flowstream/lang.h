@@ -17,6 +17,7 @@
 #define FLOWSTREAM_LANG_H 1
 
 #include <stdbool.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,7 +38,7 @@ struct fs_lang_type {
     uint32_t min_inputs, max_inputs;
     uint32_t min_outputs, max_outputs;
     const struct fs_lang_argument *arguments; /* NULL: its arguments are for check_args() alone */
-    size_t n_arguments;
+    size_t n_arguments;                       /* 0 with a table: it takes none, and check_args() is not asked */
 };
 
 /* The value of a parameter of the request. */
@@ -83,6 +84,9 @@ struct fs_lang_env {
     /* NULL: there are no files to include, or: read the file 'name', a relative path of plain names that leads nowhere
      * up.  Returns 0 with a malloc()ed '*text' of '*size' bytes, or a positive errno. */
     int (*read_include)(void *aux, const char *name, char **text, size_t *size);
+
+    /* The text is a part of something larger: ports of modules may stay unconnected, and no FromNet or ToNet is needed. */
+    bool partial;
 
     struct fs_lang_limits limits;
 };

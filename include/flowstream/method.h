@@ -22,7 +22,8 @@
  * (run_task, run_compound_task), with a priority, or by other tasks and commands of the same daemon through
  * fs_call_task().  Both are looked up at each call, so a file put in the daemon's folder serves the next call.
  *
- * A loadable keeps no state: static variables are lost when it is replaced.  State belongs to the daemon (fs_call_state()).
+ * A loadable keeps no state: static variables are lost when it is replaced, and its code is unloaded when the last call of it has ended.  State belongs to the daemon
+ * (fs_call_state()); what a version wants to keep for itself and hand on to the next is made by warm().
  * run() may be called from several threads at once. */
 #ifndef FLOWSTREAM_METHOD_H
 #define FLOWSTREAM_METHOD_H 1
@@ -31,11 +32,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <flowstream/abi.h>
 #include <flowstream/api.h>
 #include <flowstream/value.h>
 
 #define FS_METHOD_MAGIC 0x46534d31u /* "FSM1" */
-#define FS_METHOD_ABI 1u
+#define FS_METHOD_ABI 2u
 #define FS_MAX_PARAMS 6
 
 struct fs_call;
@@ -52,6 +54,7 @@ struct fs_param {
 
 struct fs_method {
     uint32_t magic, abi;
+    uint64_t abi_hash;      /* of the headers that it was compiled with */
     enum fs_method_kind kind;
     const char *name;
     const char *version;    /* NULL is "1" */
@@ -63,6 +66,13 @@ struct fs_method {
     bool plain;             /* answers with the bare value, not with a ReturnValue (system.*) */
     const char *undo;       /* tasks: the name of the task that undoes this one, given the same parameter; NULL: none */
     void (*run)(struct fs_call *);
+    /* The life of a version, all of them optional.  Tried first in a child process: may this code serve?  false with the reason in 'why' (of 'size' bytes). */
+    bool (*selftest)(char *why, size_t size);
+    /* Before it serves: make what fs_call_version_state() gives, from what the version before it had made ('old' with its 'version'; NULL: there is none, or it had
+     * nothing), which stays as it is.  NULL with the reason in 'why': the version is refused and the old one goes on. */
+    void *(*warm)(struct fs_daemon *, const void *old, const char *version, char *why, size_t size);
+    /* When nobody uses the version any more: free what warm() made. */
+    void (*cool)(void *state);
 };
 
 #define FS_METHOD_SYMBOL_ \
@@ -70,7 +80,7 @@ struct fs_method {
     __attribute__((visibility("default"))) const struct fs_method fs_method_v1
 #define FS_COMMAND FS_METHOD_SYMBOL_
 #define FS_TASK FS_METHOD_SYMBOL_
-#define FS_METHOD_OF(KIND) .magic = FS_METHOD_MAGIC, .abi = FS_METHOD_ABI, .kind = (KIND)
+#define FS_METHOD_OF(KIND) .magic = FS_METHOD_MAGIC, .abi = FS_METHOD_ABI, .abi_hash = FS_METHOD_ABI_HASH, .kind = (KIND)
 #define FS_IS_COMMAND FS_METHOD_OF(FS_KIND_COMMAND)
 #define FS_IS_TASK FS_METHOD_OF(FS_KIND_TASK)
 
@@ -91,6 +101,8 @@ FS_API void fs_call_reply(struct fs_call *, struct fs_reply *reply /* moved from
 /* Where the call is. */
 FS_API struct fs_daemon *fs_call_daemon(const struct fs_call *);
 FS_API void *fs_call_state(const struct fs_call *);
+/* What warm() of this very version has made, or NULL. */
+FS_API void *fs_call_version_state(const struct fs_call *);
 FS_API const char *fs_call_request_id(const struct fs_call *);
 /* Milliseconds until whoever called has given up; at least 1.  Work that takes longer should have been a task. */
 FS_API int fs_call_time_left(const struct fs_call *);

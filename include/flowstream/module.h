@@ -70,6 +70,8 @@ struct fs_module_type {
  * a row whose name is NULL.  The language then checks names, units and ranges, and points at the one that is wrong, before
  * configure() is asked (struct fs_lang_argument in lang.h has the meaning of the columns):
  *
+ * A table of no rows says that the type takes no arguments; configure() is then not asked before the module starts.
+ *
  *     FS_MODULE_ARGUMENTS = { { "rate", "bps", 1e3, 1e11, true }, { "burst", "B", 0, 0, false }, { NULL } }; */
 #define FS_MODULE_ARGUMENTS \
     extern const struct fs_lang_argument fs_module_arguments_v1[]; \

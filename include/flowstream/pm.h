@@ -21,7 +21,7 @@
 #include <flowstream/module.h>
 
 #define FS_PORTS_MAX 64u         /* ports of a module on either side */
-#define FS_PATHS_MAX 1024u       /* service paths that lead into one module */
+#define FS_PATHS_MAX 1024u       /* service paths that lead into one module, and out of it */
 #define FS_SPI_MAX 0xffffffu     /* a service path identifier has 24 bits */
 #define FS_MODULE_NAME_MAX 100u  /* bytes of a module's name */
 #define FS_MODULE_ARGS_MAX 32768u /* bytes of a module's arguments */
@@ -76,7 +76,17 @@ struct fs_module_spec {
     unsigned mem;        /* MB, 0: no limit */
     const struct fs_port_spi *inputs; /* a port may have several paths, a path only one port */
     size_t n_inputs;
-    const struct fs_port_spi *outputs; /* one path a port; the ports are 0 ... n_outputs - 1 */
+    /* Each port from 0 to the last has a path, or several: those lead to the instances of the next module, the first to the first, and the multiplexer
+     * chooses by flow.  spi 0: not connected, what is sent there is dropped. */
+    const struct fs_port_spi *outputs;
+    size_t n_outputs;
+};
+
+/* Some ports of a module and the service paths that lead to or from them.  All memory is the caller's and is only read. */
+struct fs_module_ports {
+    const struct fs_port_spi *inputs;
+    size_t n_inputs;
+    const struct fs_port_spi *outputs;
     size_t n_outputs;
 };
 
@@ -87,6 +97,14 @@ FS_API int fs_module_start(const struct fs_host_env *, const struct fs_module_sp
 /* End a module and remove all that belongs to it: process, entries in the multiplexer, cgroup, folder.  A process that does not
  * end by itself is killed.  Success where there is none of this name. */
 FS_API int fs_module_stop(const struct fs_host_env *, const char *name, int deadline_ms, char **error);
+
+/* Connect ports of a running module to service paths, beside those that it has: what is so already stays.  The module, its state and its packets are not touched.
+ * ENOENT: no such module.  EEXIST: an output has another path, or a path leads elsewhere.  EINVAL: it was made without this port.  On an error
+ * nothing has changed. */
+FS_API int fs_module_connect(const struct fs_host_env *, const char *name, const struct fs_module_ports *, int deadline_ms, char **error);
+
+/* Take service paths away again; those that it does not have, and a module that does not exist, are no error. */
+FS_API int fs_module_disconnect(const struct fs_host_env *, const char *name, const struct fs_module_ports *, int deadline_ms, char **error);
 
 struct fs_module_info {
     char *name;
@@ -126,6 +144,7 @@ FS_API const char *const *fs_basesys_names(void);
 /* A module type loaded for checking arguments or describing it.  'type' is valid until fs_type_unload(). */
 struct fs_type {
     const struct fs_module_type *type;
+    const struct fs_lang_argument *arguments; /* its FS_MODULE_ARGUMENTS (module.h); NULL: it has none */
     void *handle;
 };
 

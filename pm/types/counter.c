@@ -64,6 +64,8 @@ static const struct fs_module_primitive primitives[] = {
     { NULL, NULL },
 };
 
+FS_MODULE_ARGUMENTS = { { NULL, NULL, 0, 0, false } };
+
 FS_MODULE_TYPE = {
     .magic = FS_MODULE_MAGIC,
     .abi = FS_MODULE_ABI,

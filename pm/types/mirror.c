@@ -34,6 +34,8 @@ process(void *state, struct fs_packet *packets, size_t n, struct fs_emitter *out
 
 static const struct fs_module_primitive primitives[] = { { NULL, NULL } };
 
+FS_MODULE_ARGUMENTS = { { NULL, NULL, 0, 0, false } };
+
 FS_MODULE_TYPE = {
     .magic = FS_MODULE_MAGIC,
     .abi = FS_MODULE_ABI,

@@ -13,24 +13,12 @@ FS_LOG_MODULE("modules");
 
 enum { START_MS = 20000 };
 
-static struct fs_port_spi *
-ports(const xmlrpc_value *list)
-{
-    struct fs_port_spi *p = fs_xcalloc(fs_size(list), sizeof *p);
-    for (size_t i = 0; i < fs_size(list); i++) {
-        p[i].port = (uint32_t) fs_get_int(fs_item(list, i), "port", 0);
-        p[i].spi = (uint32_t) fs_get_int(fs_item(list, i), "spi", 0);
-    }
-    return p;
-}
-
 static void
 run(struct fs_call *call)
 {
     struct modulehost *m = fs_call_state(call);
     const xmlrpc_value *pm = fs_call_param(call, 0);
-    const xmlrpc_value *inputs = fs_get(pm, "inputs"), *outputs = fs_get(pm, "outputs");
-    struct fs_port_spi *in = ports(inputs), *out = ports(outputs);
+    struct fs_port_spi *in = modulehost_ports(pm, "inputs"), *out = modulehost_ports(pm, "outputs");
     struct fs_module_spec spec = {
         .name = fs_get_string(pm, "name", ""),
         .type = fs_get_string(pm, "type", ""),
@@ -40,9 +28,9 @@ run(struct fs_call *call)
         .cpu = fs_get_double(pm, "cpu", 0),
         .mem = (unsigned) fs_get_double(pm, "mem", 0),
         .inputs = in,
-        .n_inputs = fs_size(inputs),
+        .n_inputs = fs_size(fs_get(pm, "inputs")),
         .outputs = out,
-        .n_outputs = fs_size(outputs),
+        .n_outputs = fs_size(fs_get(pm, "outputs")),
     };
     char *error = NULL;
     int e = fs_module_start(&m->env, &spec, START_MS, &error);
@@ -62,7 +50,8 @@ FS_TASK = {
     .help = "Starts a processing module in a process of its own on this host and connects it, or leaves nothing behind.",
     .params = { { "pm", "struct",
                   "name, type, args, basesys, owner (id of the allocation), cpu (cores, 0: no limit), mem (MB, 0: no limit), inputs and outputs (arrays of {port, "
-                  "spi}: the service path that leads to the port, or from it)" } },
+                  "spi}: the service path that leads to the port, or from it; 0: an output that is not connected; where an output has several, each flow takes "
+                  "one, by a hash of its addresses and ports modulo their number)" } },
     .returns = "nil",
     .undo = "delete_pm",
     .run = run,

@@ -22,7 +22,7 @@ static void
 run(struct fs_call *call)
 {
     struct fs_reply reply;
-    if (!remove_rules(call, TABLE_CLASSIFY, &reply)) {
+    if (!remove_rules(call, fs_get_int(fs_call_param(call, 0), "entry", TABLE_CLASSIFY), &reply)) {
         fs_reply_clear(&reply);
         usleep(DRAIN_US);
         remove_rules(call, -1, &reply);
@@ -34,7 +34,7 @@ FS_TASK = {
     FS_IS_TASK,
     .name = "clear_switches",
     .help = "Removes the rules of an allocation from the switches: those that let traffic in first.",
-    .params = { { "parameter", "struct", "allocation: id; switches: array of {switch, target}" } },
+    .params = { { "parameter", "struct", "allocation: id; switches: array of {switch, target}; entry (optional): the table of the rules that let traffic in, default 10" } },
     .returns = "nil",
     .idempotent = true,
     .run = run,

@@ -20,6 +20,7 @@ struct surroundings {
     struct fs_lang_env env;
     xmlrpc_value *types;        /* as list_types answers */
     struct fs_lang_type *rows;
+    struct fs_lang_argument **arguments; /* of each row, or NULL */
     const char **ports, **hosts;
     struct fs_lang_parameter *parameters;
     const xmlrpc_value *files;  /* name to text: what the request may include */
@@ -105,6 +106,24 @@ read_parameters(struct surroundings *s, const xmlrpc_value *given)
     return NULL;
 }
 
+/* The arguments of a type that says which it takes, for row 'i'. */
+static void
+read_arguments(struct surroundings *s, size_t i, const xmlrpc_value *list)
+{
+    size_t n = fs_size(list);
+    struct fs_lang_argument *rows = list ? fs_xcalloc(n + 1, sizeof *rows) : NULL;
+    for (size_t k = 0; k < n; k++) {
+        const xmlrpc_value *a = fs_item(list, k);
+        rows[k] = (struct fs_lang_argument) { .name = fs_get_string(a, "name", ""),
+                                              .unit = fs_get_string(a, "unit", NULL),
+                                              .minimum = fs_get_double(a, "minimum", 0),
+                                              .maximum = fs_get_double(a, "maximum", 0),
+                                              .required = fs_get_bool(a, "required", false) };
+    }
+    s->rows[i].arguments = s->arguments[i] = rows;
+    s->rows[i].n_arguments = n;
+}
+
 /* Fill in 's'; NULL or why it cannot be. */
 static char *
 look_around(struct surroundings *s)
@@ -120,6 +139,9 @@ look_around(struct surroundings *s)
     fs_reply_clear(&reply);
     size_t n = fs_size(s->types);
     s->rows = fs_xcalloc(n, sizeof *s->rows);
+    s->arguments = fs_xcalloc(n + 1, sizeof *s->arguments);
+    s->env.types = s->rows;
+    s->env.n_types = n;
     for (size_t i = 0; i < n; i++) {
         const xmlrpc_value *t = fs_item(s->types, i);
         s->rows[i] = (struct fs_lang_type) { .name = fs_get_string(t, "name", ""),
@@ -127,6 +149,7 @@ look_around(struct surroundings *s)
                                              .max_inputs = limit(t, "max_inputs"),
                                              .min_outputs = limit(t, "min_outputs"),
                                              .max_outputs = limit(t, "max_outputs") };
+        read_arguments(s, i, fs_get(t, "named_arguments"));
     }
     resource_placing_begin(fs_call_state(s->call));
     const struct fs_platform *p = resource_platform(fs_call_state(s->call));
@@ -141,8 +164,6 @@ look_around(struct surroundings *s)
         }
     }
     resource_placing_end(fs_call_state(s->call));
-    s->env.types = s->rows;
-    s->env.n_types = n;
     s->env.check_match = check_match;
     s->env.check_args = check_args;
     s->env.aux = s;
@@ -151,6 +172,9 @@ look_around(struct surroundings *s)
     s->env.hosts = s->hosts;
     s->env.n_hosts = n_hosts;
     s->env.read_include = s->files ? read_include : NULL;
+    if (s->env.partial) {
+        s->env.check_args = NULL; /* how many outputs a module has is not in this text; whoever asks compares with what it was made of */
+    }
     return NULL;
 }
 
@@ -166,6 +190,10 @@ forget(struct surroundings *s)
     free(s->ports);
     free(s->hosts);
     free(s->parameters);
+    for (size_t i = 0; i < s->env.n_types; i++) {
+        free(s->arguments[i]);
+    }
+    free(s->arguments);
     free(s->rows);
     fs_free(s->types);
     free(s->failed);
@@ -285,6 +313,7 @@ run(struct fs_call *call)
 {
     const char *text = fs_get_string(fs_call_param(call, 0), "text", ""), *name = fs_get_string(fs_call_param(call, 0), "file", "request");
     struct surroundings s = { .call = call, .files = fs_get(fs_call_param(call, 0), "files") };
+    s.env.partial = fs_get_bool(fs_call_param(call, 0), "partial", false);
     char *why = read_parameters(&s, fs_get(fs_call_param(call, 0), "parameters"));
     why = why ? why : look_around(&s);
     struct fs_request *request = NULL;
@@ -298,12 +327,15 @@ run(struct fs_call *call)
         free(said);
     } else {
         const struct fs_request *chosen = choose(request, fs_get_string(fs_call_param(call, 0), "request", ""), &why);
-        if (chosen) {
+        xmlrpc_value *value = chosen ? request_value(chosen) : NULL;
+        why = why ? why : resource_write_instances(value);
+        if (!why) {
             char *warnings = fs_diagnostics_text(diagnostics, false);
-            fs_call_return(call, fs_set(request_value(chosen), "warnings", fs_string(warnings)));
+            fs_call_return(call, fs_set(value, "warnings", fs_string(warnings)));
             free(warnings);
         } else {
             fs_call_fail(call, "%s", why);
+            fs_free(value);
         }
     }
     fs_request_destroy(request);
@@ -315,10 +347,11 @@ run(struct fs_call *call)
 FS_TASK = {
     FS_IS_TASK,
     .name = "compile_request",
-    .help = "Checks the text of a request against the language, the installed types, the switch's matches and the platform's ports. Answers the request as a struct, or "
-            "fails with all mistakes, each with its line and column.",
+    .help = "Checks the text of a request against the language, the installed types, the switch's matches and the platform's ports. Answers the request as a struct, "
+            "with a module of several instances written out as so many modules, or fails with all mistakes, each with its line and column.",
     .params = { { "parameter", "struct", "text; optional: file: the name for messages, parameters: struct of strings, files: struct of texts that it may "
-                                       "include, request: which of several" } },
+                                       "include, request: which of several, partial: ports of modules may stay unconnected, and arguments "
+                                       "are not looked at" } },
     .returns = "struct",
     .idempotent = true,
     .run = run,

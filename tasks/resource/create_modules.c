@@ -43,9 +43,13 @@ configure(struct fs_call *call, const xmlrpc_value *modules)
 static void
 run(struct fs_call *call)
 {
-    const xmlrpc_value *modules = fs_get(fs_call_param(call, 0), "modules");
-    char *why = resource_on_hosts(call, "create_pm", modules);
-    why = why ? why : configure(call, modules);
+    xmlrpc_value *fresh = resource_pick(fs_get(fs_call_param(call, 0), "modules"), false);
+    xmlrpc_value *existing = resource_pick(fs_get(fs_call_param(call, 0), "modules"), true);
+    char *why = resource_on_hosts(call, "create_pm", fresh);
+    why = why ? why : resource_on_hosts(call, "connect_pm", existing);
+    why = why ? why : configure(call, fresh);
+    fs_free(fresh);
+    fs_free(existing);
     if (why) {
         fs_call_fail(call, "%s", why);
     }
@@ -55,7 +59,7 @@ run(struct fs_call *call)
 FS_TASK = {
     FS_IS_TASK,
     .name = "create_modules",
-    .help = "Starts the modules of a plan on their hosts, all hosts at the same time, and configures them.",
+    .help = "Starts the modules of a plan on their hosts, all hosts at the same time, and configures them; those that exist already are connected.",
     .params = { { "parameter", "struct", "modules (of a plan)" } },
     .returns = "nil",
     .undo = "delete_modules",

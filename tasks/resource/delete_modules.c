@@ -8,7 +8,16 @@
 static void
 run(struct fs_call *call)
 {
-    char *why = resource_on_hosts(call, "delete_pm", fs_get(fs_call_param(call, 0), "modules"));
+    xmlrpc_value *own = resource_pick(fs_get(fs_call_param(call, 0), "modules"), false);
+    xmlrpc_value *existing = resource_pick(fs_get(fs_call_param(call, 0), "modules"), true);
+    char *why = resource_on_hosts(call, "disconnect_pm", existing), *failed = resource_on_hosts(call, "delete_pm", own);
+    if (!why) {
+        why = failed;
+        failed = NULL;
+    }
+    free(failed);
+    fs_free(own);
+    fs_free(existing);
     if (why) {
         fs_call_fail(call, "%s", why);
     }
@@ -18,7 +27,7 @@ run(struct fs_call *call)
 FS_TASK = {
     FS_IS_TASK,
     .name = "delete_modules",
-    .help = "Ends the modules of a plan on their hosts, all hosts at the same time.",
+    .help = "Ends the modules of a plan on their hosts, all hosts at the same time; those that existed before are disconnected.",
     .params = { { "parameter", "struct", "modules (of a plan)" } },
     .returns = "nil",
     .idempotent = true,

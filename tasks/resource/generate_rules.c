@@ -1,8 +1,9 @@
 /* generate_rules: the rules of each switch for one plan.
  *
- * Tables: 0 is left to capture rules and goes on to 10; 10 says what traffic is: matches of FromNets, tagged frames, and what nobody claims; 20 forwards tagged
- * frames.  A flow has a service path of its own (RFC 8300): where it enters, its frames get a Network Service Header with the flow's path identifier and an
- * outer Ethernet header; every switch on the path sends them on by it; where it leaves to the network both headers are taken off.  docs/nsh-on-ovs.md has the facts.
+ * Tables: 0 is left to capture rules and goes on to 10; 10 says what traffic is: matches of FromNets, tagged frames, and what nobody claims; 12 and 14: what comes
+ * in for a module of several instances is given one by flow, and put on that one's path; 20 forwards tagged frames.  A flow has a service path of its own (RFC 8300):
+ * where it enters, its frames get a Network Service Header with the flow's path identifier and an outer Ethernet header; every switch on the path sends
+ * them on by it; where it leaves to the network both headers are taken off.  docs/nsh-on-ovs.md has the facts.
  * Rules needed: one a switch that the flow crosses, the bridges of hosts included.
  *
  * Switches with rules that let traffic in come last, so that the rest of the path is there when the first packet comes. */
@@ -12,9 +13,9 @@
 #include <flowstream/method.h>
 
 #include "core/util.h"
-#include "daemons/resource/resource.h"
+#include "daemons/resource/byhand.h"
 
-enum { TABLE_CLASSIFY = 10, TABLE_FORWARD = 20, ENTRY_PRIORITY = 10000 };
+enum { ENTRY_PRIORITY = 10000 };
 
 struct maker {
     struct resource *resource;
@@ -84,21 +85,77 @@ node_named(const xmlrpc_value *request, const char *name)
     return NULL;
 }
 
+/* The rule that puts packets on the flow's path.  'match' is all that stands before the actions. */
+static void
+add_encapsulation(struct maker *m, size_t at, const char *match, const xmlrpc_value *flow, const char *output)
+{
+    add(m, at, fs_xasprintf("%s,actions=encap(nsh(md_type=2)),set_field:0x%x->nsh_spi,set_field:255->nsh_si,encap(ethernet),"
+                            "set_field:02:f5:00:00:00:01->eth_dst,set_field:02:f5:00:00:00:02->eth_src,%s", match, (unsigned) fs_get_int(flow, "spi", 0), output));
+}
+
+/* The flow to the first instance, of those that packets are spread over where they come in. */
+static const xmlrpc_value *
+first_choice(const struct maker *m, const xmlrpc_value *flow)
+{
+    const xmlrpc_value *flows = fs_get(m->plan, "flows");
+    for (size_t i = 0; i < fs_size(flows); i++) {
+        const xmlrpc_value *f = fs_item(flows, i);
+        if (fs_get_int(f, "choice", 0) == 1 && !strcmp(fs_get_string(f, "io", ""), fs_get_string(flow, "io", ""))
+            && !strcmp(fs_get_string(f, "from", ""), fs_get_string(flow, "from", ""))) {
+            return f;
+        }
+    }
+    return flow;
+}
+
+static void
+add_hash(struct maker *m, size_t at, int priority, unsigned key, const char *match, const char *fields, int choices)
+{
+    add(m, at, fs_xasprintf("table=%d,priority=%d,reg0=0x%x%s,actions=multipath(%s,0,modulo_n,%d,0,NXM_NX_REG1[]),goto_table:%d", RESOURCE_TABLE_SPREAD, priority, key,
+                            match, fields, choices, RESOURCE_TABLE_CHOOSE));
+}
+
+/* Where traffic for several instances comes in: register 0 says whose it is (the first instance's path), register 1 becomes the number of the instance, by flow.  The
+ * two hashes are those of pm/spread.h.  A rule for each instance, and four. */
+static void
+add_spread(struct maker *m, size_t at, const char *match, const xmlrpc_value *flow, const char *output)
+{
+    const xmlrpc_value *first = first_choice(m, flow);
+    unsigned key = (unsigned) fs_get_int(first, "spi", 0);
+    int choices = fs_get_int(flow, "choices", 1), choice = fs_get_int(flow, "choice", 1);
+    if (strcmp(fs_text(fs_item(fs_get(first, "path"), 1), ""), fs_text(fs_item(fs_get(flow, "path"), 1), ""))) {
+        m->error = m->error ? m->error : fs_xasprintf("the placement step lets traffic of '%s' enter by two switches: it is spread at one", fs_get_string(flow, "from", ""));
+        return;
+    }
+    if (choice == 1) {
+        add(m, at, fs_xasprintf("%s,actions=set_field:0x%x->reg0,goto_table:%d", match, key, RESOURCE_TABLE_SPREAD));
+        add_hash(m, at, 200, key, ",ipv6,ip_frag=first", "symmetric_l3", choices);
+        add_hash(m, at, 200, key, ",ipv6,ip_frag=later", "symmetric_l3", choices);
+        add_hash(m, at, 100, key, "", "symmetric_l3l4+udp", choices);
+    }
+    char *chosen = fs_xasprintf("table=%d,priority=100,reg0=0x%x,reg1=%d", RESOURCE_TABLE_CHOOSE, key, choice - 1);
+    add_encapsulation(m, at, chosen, flow, output);
+    free(chosen);
+}
+
 /* Where traffic comes in from the network. */
 static void
 add_entry(struct maker *m, size_t at, const xmlrpc_value *flow, const char *in, const char *out, bool leaves_here)
 {
     const xmlrpc_value *from = node_named(m->request, fs_get_string(flow, "from", ""));
+    int table = resource_entry_table(m->request);
     int priority = ENTRY_PRIORITY + atoi(fs_get_string(fs_get(m->request, "headers"), "PRIORITY", "0"));
     char *match = rest_of_match(fs_get_string(from, "match", ""));
     char *output = strcmp(in, out) ? fs_xasprintf("output:%s", out) : fs_xstrdup("in_port");
+    char *head = fs_xasprintf("table=%d,priority=%d,in_port=%s%s", table, priority, in, match);
     if (leaves_here) {
-        add(m, at, fs_xasprintf("table=%d,priority=%d,in_port=%s%s,actions=%s", TABLE_CLASSIFY, priority, in, match, output));
+        add(m, at, fs_xasprintf("%s,actions=%s", head, output));
+    } else if (fs_get_int(flow, "choices", 1) > 1) {
+        add_spread(m, at, head, flow, output);
     } else {
-        add(m, at, fs_xasprintf("table=%d,priority=%d,in_port=%s%s,actions=encap(nsh(md_type=2)),set_field:0x%x->nsh_spi,set_field:255->nsh_si,"
-                                "encap(ethernet),set_field:02:f5:00:00:00:01->eth_dst,set_field:02:f5:00:00:00:02->eth_src,%s",
-                                TABLE_CLASSIFY, priority, in, match, (unsigned) fs_get_int(flow, "spi", 0), output));
+        add_encapsulation(m, at, head, flow, output);
     }
+    free(head);
     if (!m->error) {
         m->out[at].entry = true;
     }
@@ -110,7 +167,7 @@ static void
 add_transit(struct maker *m, size_t at, const xmlrpc_value *flow, const char *in, const char *out, bool leaves_here)
 {
     char *output = strcmp(in, out) ? fs_xasprintf("output:%s", out) : fs_xstrdup("in_port");
-    add(m, at, fs_xasprintf("table=%d,priority=100,in_port=%s,dl_type=0x894f,nsh_spi=0x%x,nsh_si=255,actions=%s%s", TABLE_FORWARD, in,
+    add(m, at, fs_xasprintf("table=%d,priority=100,in_port=%s,dl_type=0x894f,nsh_spi=0x%x,nsh_si=255,actions=%s%s", RESOURCE_TABLE_FORWARD, in,
                             (unsigned) fs_get_int(flow, "spi", 0), leaves_here ? "decap(),decap()," : "", output));
     free(output);
 }

@@ -19,6 +19,11 @@ struct choice {
     const struct fs_platform *platform;
     const struct fs_services *services;
     const xmlrpc_value *request;
+    const xmlrpc_value **asked; /* the request's node by the service's, as far as it was looked for; see node_at() */
+    bool apart;              /* instances of a module are kept on different hosts, as far as there are enough */
+    int first;               /* where the round robin begins */
+    const char *ranked;      /* module whose hosts are ranked */
+    int *rank, n_ranked;     /* the place of each server among those that it may run on, or -1 */
 };
 
 static bool
@@ -32,25 +37,73 @@ names(const xmlrpc_value *list, const char *host)
     return false;
 }
 
-/* Does the request allow its node 'name' to run on 'host'? */
-static bool
-wants(const xmlrpc_value *request, const char *name, const char *host)
+static const xmlrpc_value *
+node_named(const xmlrpc_value *request, const char *name)
 {
     const xmlrpc_value *nodes = fs_get(request, "nodes");
     for (size_t i = 0; i < fs_size(nodes); i++) {
-        const xmlrpc_value *node = fs_item(nodes, i);
-        if (!strcmp(fs_get_string(node, "name", ""), name)) {
-            return (!fs_size(fs_get(node, "hosts")) || names(fs_get(node, "hosts"), host)) && !names(fs_get(node, "avoid"), host);
+        if (!strcmp(fs_get_string(fs_item(nodes, i), "name", ""), name)) {
+            return fs_item(nodes, i);
         }
     }
-    return true;
+    return NULL;
+}
+
+/* What the request says of node 'node' of the service.  It is asked for every server. */
+static const xmlrpc_value *
+node_at(const struct choice *c, int node)
+{
+    if (!c->asked[node]) {
+        c->asked[node] = node_named(c->request, c->services->nodes[node].id);
+    }
+    return c->asked[node];
+}
+
+/* Does the request allow its node to run on 'host'? */
+static bool
+wants(const xmlrpc_value *node, const char *host)
+{
+    return (!fs_size(fs_get(node, "hosts")) || names(fs_get(node, "hosts"), host)) && !names(fs_get(node, "avoid"), host);
+}
+
+static bool
+may_run(const struct choice *c, int node, int server)
+{
+    return c->up[server] && wants(node_at(c, node), c->platform->nodes[c->platform->servers[server].node].id);
+}
+
+/* Number the servers that a node, and with it all instances of its module, may run on. */
+static void
+rank_servers(struct choice *c, int node, const char *element)
+{
+    c->ranked = element;
+    c->n_ranked = 0;
+    for (int s = 0; s < c->platform->n_servers; s++) {
+        c->rank[s] = may_run(c, node, s) ? c->n_ranked++ : -1;
+    }
+}
+
+/* The servers of a module with N instances are dealt to them in turn, so no two of the instances meet unless there are more of them than servers. */
+static bool
+is_dealt(struct choice *c, int node, int server)
+{
+    const xmlrpc_value *n = node_at(c, node);
+    const char *element = fs_get_string(n, "element", NULL);
+    if (!element) {
+        return may_run(c, node, server);
+    }
+    if (!c->ranked || strcmp(c->ranked, element)) {
+        rank_servers(c, node, element);
+    }
+    int instances = fs_get_int(n, "instances", 1), hands = instances < c->n_ranked ? instances : c->n_ranked;
+    return c->rank[server] >= 0 && (c->rank[server] + c->first) % c->n_ranked % hands == (fs_get_int(n, "instance", 1) - 1) % hands;
 }
 
 static bool
 allowed(void *aux, int node, int server)
 {
-    const struct choice *c = aux;
-    return c->up[server] && wants(c->request, c->services->nodes[node].id, c->platform->nodes[c->platform->servers[server].node].id);
+    struct choice *c = aux;
+    return c->apart ? is_dealt(c, node, server) : may_run(c, node, server);
 }
 
 static bool
@@ -139,6 +192,45 @@ placement_value(const struct fs_platform *p, const struct fs_services *s, const 
     return fs_set(fs_set(fs_set(fs_struct(), "hosts", hosts), "ports", ports), "paths", paths);
 }
 
+/* A place for all, or NULL with the limit that binds.  The account is left as it was. */
+static struct fs_solution *
+try(struct fs_load *load, const struct fs_services *s, struct choice *c, char **why)
+{
+    int at = c->first;
+    struct fs_place_options options = { .pointer = &at, .allowed = allowed, .aux = c };
+    struct fs_solution *solution = NULL;
+    int e = fs_place_greedy(load, s, &options, &solution, why);
+    if (solution) {
+        fs_load_remove(load, solution, 0);
+    }
+    if (solution && *why) { /* it breaks a limit */
+        fs_solution_destroy(solution);
+        solution = NULL;
+    } else if (!solution && !*why) {
+        *why = fs_xstrdup(strerror(e));
+    }
+    return solution;
+}
+
+/* Instances go to different hosts if that can be done, else anywhere. */
+static struct fs_solution *
+place(struct fs_load *load, const struct fs_services *s, struct choice *c, char **why)
+{
+    c->rank = fs_xcalloc((size_t) c->platform->n_servers, sizeof *c->rank);
+    c->asked = fs_xcalloc((size_t) s->n_nodes, sizeof *c->asked);
+    c->apart = true;
+    struct fs_solution *solution = try(load, s, c, why);
+    if (!solution) {
+        free(*why);
+        *why = NULL;
+        c->apart = false;
+        solution = try(load, s, c, why);
+    }
+    free(c->rank);
+    free(c->asked);
+    return solution;
+}
+
 static void
 run(struct fs_call *call)
 {
@@ -151,17 +243,11 @@ run(struct fs_call *call)
     struct fs_services *s = why ? NULL : resource_services(r, request, flows, &why);
     struct fs_solution *solution = NULL;
     if (s) {
-        int at = p->n_servers ? fs_get_int(fs_call_param(call, 0), "id", 0) % p->n_servers : 0; /* requests spread over the hosts */
+        c.first = p->n_servers ? fs_get_int(fs_call_param(call, 0), "id", 0) % p->n_servers : 0; /* requests spread over the hosts */
         c.platform = p;
         c.services = s;
         c.request = request;
-        struct fs_place_options options = { .pointer = &at, .allowed = allowed, .aux = &c };
-        int e = fs_place_greedy(resource_load(r), s, &options, &solution, &why);
-        if (solution) {
-            fs_load_remove(resource_load(r), solution, 0);
-        } else if (!why) {
-            why = fs_xstrdup(strerror(e));
-        }
+        solution = place(resource_load(r), s, &c, &why);
     }
     if (why) {
         fs_call_fail(call, "the request does not fit: %s", why);

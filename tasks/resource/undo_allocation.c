@@ -9,7 +9,7 @@
 #include <flowstream/method.h>
 
 #include "core/util.h"
-#include "daemons/resource/resource.h"
+#include "daemons/resource/byhand.h"
 
 FS_LOG_MODULE("delete");
 
@@ -43,7 +43,8 @@ run(struct fs_call *call)
         const xmlrpc_value *plan = fs_get(doc, "plan"), *rules = fs_get(plan, "rules");
         const xmlrpc_value *modules = rules ? fs_get(plan, "modules") : NULL; /* nothing is started before the plan has its rules */
         if (fs_size(rules)) {
-            step(call, "clear_switches", fs_set(fs_set(fs_struct(), "allocation", fs_int(id)), "switches", fs_copy(rules)), &failed);
+            xmlrpc_value *which = fs_set(fs_set(fs_struct(), "allocation", fs_int(id)), "switches", fs_copy(rules));
+            step(call, "clear_switches", fs_set(which, "entry", fs_int(resource_entry_table(fs_get(doc, "request")))), &failed);
         }
         if (!failed.length && fs_size(modules)) { /* never take the modules from under traffic that still comes in */
             step(call, "delete_modules", fs_set(fs_struct(), "modules", fs_copy(modules)), &failed);

@@ -14,7 +14,7 @@ import support
 from flowstream import cli, words
 
 COMMANDS = ("up", "down", "start", "status", "install", "plan", "delete", "list", "show", "pm-info", "tasks", "hosts", "host", "call", "url",
-            "upgrade", "replay", "capture")
+            "upgrade", "versions", "rollback", "replay", "capture")
 COMPLETION = Path(__file__).resolve().parents[2] / "clients/completion/flowstream.bash"
 
 

@@ -68,6 +68,9 @@ def check_api():
     done = subprocess.run([BUILD / "tools" / "describe", BUILD / "lib" / "flowstream"], capture_output=True, text=True)
     tests.check(done.returncode == 0 and done.stdout == (ROOT / "docs" / "api.md").read_text(), "docs/api.md is what the descriptors say",
                 done.stderr or "run 'make -C build docs' and commit docs/api.md")
+    done = subprocess.run([ROOT / "tools" / "abi.sh"], capture_output=True, text=True)
+    tests.check(done.stdout == (ROOT / "include" / "flowstream" / "abi.h").read_text(), "include/flowstream/abi.h is the hash of the headers",
+                "run 'make -C build docs' and commit include/flowstream/abi.h")
 
 
 def options_of(program, *words):

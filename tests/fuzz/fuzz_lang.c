@@ -21,6 +21,7 @@ static const struct fs_lang_type types[] = {
     { "Join", 2, UINT32_MAX, 1, 1, NULL, 0 },
 };
 #define N_TYPES (sizeof types / sizeof types[0])
+#define N_MORE_TYPES 2 /* which say what arguments they take */
 static const char *const hosts[] = { "h1", "h2" };
 static const char *const ports[] = { "net0", "net1", "tun1", "mon0" };
 
@@ -39,20 +40,26 @@ check_args(void *aux, const char *type, const char *args, uint32_t n_outputs)
 {
     (void) aux;
     (void) type;
-    return strlen(args) % 7 == 6 || n_outputs == 5 ? strdup("unlucky") : NULL;
+    char *why = NULL;
+    if (strstr(args, "quo") && asprintf(&why, "the filter \"%s\": 'quo' is no \"word\", isn't it", args) < 0) {
+        abort();
+    }
+    return why ? why : strlen(args) % 7 == 6 || n_outputs == 5 ? strdup("unlucky") : NULL;
 }
 
-/* Two files: one with parts, one that includes the first and has connections. */
+/* Files: one with parts, one that includes the first and has connections, one with what has no place there, and bad ones. */
 static int
 read_include(void *aux, const char *name, char **text, size_t *size)
 {
     (void) aux;
     const char *found = !strcmp(name, "a") ? "part Inc($x, $y=1) { input -> Firewall($x) {cpu=$y} -> output }\n"
                         : !strcmp(name, "b") ? "include \"a\"\nFromNet(\"ip\") -> Inc(\"all\") -> ToNet(\"net1\")"
+                        : !strcmp(name, "c") ? "NAME=c\n$r=1\nrequest r { CPU=1\nFromNet(\"ip\") -> Sink() }\npart Open { input -> output"
+                        : !strcmp(name, "odd") ? "\x1b[31m"
                                              : NULL;
     *text = found ? strdup(found) : NULL;
     *size = found ? strlen(found) : 0;
-    return found ? 0 : ENOENT;
+    return found ? 0 : !strcmp(name, "denied") ? EACCES : ENOENT;
 }
 
 static struct fs_request *
@@ -60,11 +67,12 @@ check(const char *text, size_t size)
 {
     static const struct fs_lang_argument arguments[] = { { "rate", "bps", 1e3, 1e10, true }, { "n", "", 0, 9, false } };
     static const struct fs_lang_parameter parameters[] = { { "p", "net1" }, { "q", "a\"b$p" } };
-    struct fs_lang_type all[N_TYPES + 1];
+    struct fs_lang_type all[N_TYPES + N_MORE_TYPES];
     memcpy(all, types, sizeof types);
     all[N_TYPES] = (struct fs_lang_type) { "Shaper", 1, 1, 1, 1, arguments, 2 };
+    all[N_TYPES + 1] = (struct fs_lang_type) { "None", 1, 1, 1, 1, arguments, 0 };
     const struct fs_lang_env env = { .types = all,
-                                     .n_types = N_TYPES + 1,
+                                     .n_types = N_TYPES + N_MORE_TYPES,
                                      .check_match = check_match,
                                      .check_args = check_args,
                                      .ports = (size & 1) ? ports : NULL,

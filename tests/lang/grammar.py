@@ -4,17 +4,20 @@
 
 usage: grammar.py FLOWSTREAM-LANG"""
 
+import os
 import random
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = str(Path(sys.argv[1]).resolve())
 SENTENCES = 400
+CHANGES = 300
 n = failed = 0
 
 
@@ -108,7 +111,7 @@ def check_made(rules):
 # ---- Reading the examples: all ways at once, by position. ----
 
 TERMINALS = {"Name": r"[A-Za-z_]\w*", "parameter": r"\$[A-Za-z_]\w*", "number": r"\d[\w.]*", "string": r'"(\\(.|\n)|[^"\\\n])*"',
-             "value": r'"(\\(.|\n)|[^"\\\n])*"|[^\s;,{}()"]+', "end": r"[ \t\n]*(\n|;|(?=\})|\Z)"}
+             "value": r'"(\\(.|\n)|[^"\\\n])*"|[^\s;,{}()"]*', "end": r"[ \t\n]*(\n|;|(?=\})|\Z)"}
 BLANK = re.compile(r"\s*")
 
 
@@ -126,6 +129,8 @@ class Reader:
             start = at if what == "end" else BLANK.match(self.text, at).end()
             found = re.compile(TERMINALS[what]).match(self.text, start)
             return {found.end()} if found else set()
+        if kind == "rule" and what in ("header", "variable"):
+            return self.assignment(BLANK.match(self.text, at).end())
         if kind == "rule":
             if (what, at) not in self.known:
                 self.known[what, at] = set()
@@ -146,6 +151,15 @@ class Reader:
                 break
         return places
 
+    def assignment(self, start):
+        """A value at the beginning of a statement goes up to the end of the line, as the text beside the grammar says."""
+        begun = re.compile(r"\$?[A-Za-z_]\w*[ \t]*=[ \t]*").match(self.text, start)
+        if not begun:
+            return set()
+        quoted = re.compile(TERMINALS["string"]).match(self.text, begun.end())
+        line_end = self.text.find("\n", begun.end()) % (len(self.text) + 1)
+        return {at for at in range(begun.end(), line_end + 1) if at == line_end or self.text[at] in ";}"} | ({quoted.end()} if quoted else set())
+
 
 def derives(rules, text):
     text = re.sub(r'("(?:\\.|[^"\\\n])*")|//[^\n]*|#[^\n]*|/\*.*?\*/', lambda m: m.group(1) or "", text, flags=re.S)
@@ -160,6 +174,32 @@ def check_examples(rules):
             result(derives(rules, done.stdout), f"the grammar derives {example.relative_to(ROOT)}", done.stdout)
     for wrong in ("a ->\n", "a :: \n", "a b\n", "a -> b {cpu=1\n", "delay a < 5ms\n", 'include x y\n', "[0] [1] a\n"):
         result(not derives(rules, wrong), f"the grammar does not derive {wrong.strip()!r}")
+
+
+def changed(text, chance):
+    """The text with a few of its words left out, doubled, changed over or taken from elsewhere in it."""
+    words = re.findall(r'"(?:\\.|[^"\\\n])*"|\w+|->|::|//[^\n]*|[^\S\n]+|.|\n', text)
+    for _ in range(chance.randrange(1, 4)):
+        at = chance.randrange(len(words))
+        words[at:at + 1] = chance.choice(([], [words[at]] * 2, [chance.choice(words)], [words[at], chance.choice(["->", "::", "{", "}", "[", "]", "(", ")", ",", "=", ";", "<", "$p", "a", "1", '"x"', "\n"])]))
+    return "".join(words)
+
+
+def check_changed(rules):
+    """The parser takes nothing that the grammar does not derive, from what examples become by chance."""
+    seed = int(os.environ.get("FLOWSTREAM_TEST_SEED", time.time()))
+    print(f"# FLOWSTREAM_TEST_SEED={seed}")
+    chance, bad, taken = random.Random(seed), [], 0
+    examples = [path.read_text() for path in sorted((ROOT / "examples").glob("*.flow")) + [ROOT / "tests" / "lang" / "needs.flow", ROOT / "tests" / "lang" / "parts.flow"]]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "changed.flow"
+        for _ in range(CHANGES):
+            path.write_text(changed(chance.choice(examples), chance))
+            done = subprocess.run([PROGRAM, "format", str(path)], capture_output=True, text=True)
+            taken += done.returncode == 0
+            if done.returncode == 0 and not derives(rules, done.stdout):
+                bad.append(f"{path.read_text()}---\n{done.stdout}")
+    result(not bad and taken, f"of {CHANGES} changed examples the parser takes {taken}, each of which the grammar derives", "\n".join(bad[:3]))
 
 
 def check_editors():
@@ -189,6 +229,7 @@ def main():
     rules = parse_rules(ebnf)
     check_made(rules)
     check_examples(rules)
+    check_changed(rules)
     skipped = check_editors()
     print(f"1..{n + skipped}")
     return failed > 0

@@ -5,6 +5,7 @@ Frames of our own come first, then TCP, then captures of real networks, where th
 """
 
 import hashlib
+import json
 import re
 import signal
 import socket
@@ -236,6 +237,20 @@ def test_chains(tests, platform):
         passes(tests, platform, "net1", good + names, {"net0": good + names}, "two-requests.flow back")
 
 
+def test_instances(tests, platform):
+    """Both directions of twenty connections, of which each instance has some."""
+    near, far = [f"10.0.{i}.1" for i in range(20)], "8.8.8.8"
+    there = [one(name, source=source, to=far) for source in near for one, name in ((lambda *a, **k: web(80, *a, **k), "page"), (ping, "ping"))]
+    back = [one(name, source=far, to=to) for to in near for one, name in ((lambda *a, **k: web(80, *a, **k), "page"), (ping, "ping"))]
+    bad = [web(25, "mail", source=source, to=far) for source in near]
+    with Installed(platform, example("instances")) as request:
+        passes(tests, platform, "net0", there + bad, {"net1": there}, "instances.flow there")
+        passes(tests, platform, "net1", back, {"net0": back}, "instances.flow back")
+        request.balanced(tests, platform, "instances.flow")
+        counts = [platform.modules(request.number)[f"{name}[{i}]"]["in"] for name in ("guard", "sort") for i in (1, 2, 3)]
+        tests.check(all(counts) and (sum(counts[:3]), sum(counts[3:])) == (100, 80), "instances.flow: each instance had its share", counts)
+
+
 def test_choices(tests, platform):
     """Traffic that is told apart: by class, by exit, by priority, or only counted."""
     staff, guests, unknown = "10.0.1.7", "10.0.2.7", "10.0.3.7"
@@ -262,6 +277,45 @@ def test_choices(tests, platform):
     with Installed(platform, example("priority"), parameters={"server": elsewhere}):
         passes(tests, platform, "net0", [web(81, "yes", to=server), web(81, "no", to=elsewhere)], {"net1": [web(81, "yes", to=server)]},
                "priority.flow with another $server")
+
+
+def test_rewrite(tests, platform):
+    """A server by another address: TCP of two kernels, which both look at checksums, and frames of our own."""
+    content = hashlib.sha256(b"y").digest() * 8192
+    (platform.scratch / "page").write_bytes(content)
+    platform.address("net0", "10.9.0.1/24")
+    platform.address("net1", "10.9.0.2/24")
+    server = platform.start_in("net1", sys.executable, "-m", "http.server", "8080", "--bind", "10.9.0.2", "--directory", str(platform.scratch))
+    mac = json.loads(platform.run_in("net1", "ip", "-j", "link", "show", "dev", "eth0").stdout)[0]["address"]
+    try:
+        with Installed(platform, example("rewrite")) as request:
+            platform.run_in("net0", "ip", "neigh", "replace", "10.9.0.80", "lladdr", mac, "dev", "eth0")
+            got = platform.run_in("net0", "curl", "-s", "--retry", "20", "--retry-connrefused", "--retry-delay", "1", "--max-time", "60",
+                                  "http://10.9.0.80/page", timeout=90, text=False).stdout
+            tests.same(hashlib.sha256(got).hexdigest(), hashlib.sha256(content).hexdigest(), "rewrite.flow: a page comes from a server by its other address")
+            request.balanced(tests, platform, "rewrite.flow")
+            modules = platform.modules(request.number)
+            tests.check(modules["there"]["out"] > 10 and modules["back"]["out"] > 10, "rewrite.flow: it went through both modules", modules)
+            sent = [web(80, "a", to="10.9.0.80"), web(81, "b", to="10.9.0.80")]
+            want = bytearray(sent[0])
+            want[14:34] = ipv4(6, sent[0][34:], to="10.9.0.2")[:20]
+            want[36:38] = struct.pack(">H", 8080)
+            want[50:52] = struct.pack(">H", corrected(sent[0], bytes(want)))
+            passes(tests, platform, "net0", sent, {"net1": [bytes(want), sent[1]]}, "rewrite.flow")
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def corrected(before, after):
+    """The checksum of TCP that was right or wrong before is as right or wrong after a change of addresses and ports: by the sums of all that counts."""
+    def total(one):
+        return ~checksum(one[26:38]) & 0xFFFF
+    old = ~struct.unpack(">H", before[50:52])[0] & 0xFFFF
+    new = old + (~total(before) & 0xFFFF) + total(after)
+    while new >> 16:
+        new = (new & 0xFFFF) + (new >> 16)
+    return ~new & 0xFFFF
 
 
 EVERYTHING = 'f :: FromNet("in_port=net0")\nc :: Counter("")\nm :: Mirror("")\nf -> c -> m\nm[0] -> ToNet("net1")\nm[1] -> ToNet("mon0")\n'
@@ -342,7 +396,7 @@ def main():
     need_root_of_namespaces()
     tests = Tests()
     with Platform() as platform:
-        for story in (test_document, test_web, test_mirror, test_split, test_chains, test_choices, test_every_kind, test_traces, test_command):
+        for story in (test_document, test_web, test_mirror, test_split, test_chains, test_instances, test_choices, test_rewrite, test_every_kind, test_traces, test_command):
             with tests.story(story.__name__):
                 story(tests, platform)
     tests.same(platform.leftovers, [], "nothing is left")

@@ -2,12 +2,13 @@
 """What a request says for placing is what the platform does: hosts, cores, memory, rates, bounds on delays, parameters, parts, included files and
 several requests in one text."""
 
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
-from flowtest import ROOT, Platform, Tests, need_root_of_namespaces  # noqa: E402
+from flowtest import BUILD, ROOT, Platform, Tests, need_root_of_namespaces  # noqa: E402
 
 tests = Tests()
 
@@ -40,7 +41,6 @@ def check_refused(platform):
     for text, words in ((CHAIN + "delay in -> out < 2ms", "delay"),
                         (CHAIN.replace("hosts=h1", "hosts=h1, cpu=9"), "cpu"),
                         ("RATE=20Gbps\n" + CHAIN, "20000 of 10000 Mbit/s"),
-                        ("INSTANCES=2\n" + CHAIN, "instances"),
                         (CHAIN.replace("hosts=h2", "hosts=h9"), "the platform has no host 'h9'")):
         tests.refused(f"refused: {words}", [words], platform.client.plan_allocation, text)
     plan = platform.client.plan_allocation(CHAIN + "delay in -> out < 20ms")
@@ -70,6 +70,41 @@ def check_warnings(platform):
     done = platform.command("plan", str(ROOT / "examples" / "sink.flow"))
     tests.check(done.returncode == 0 and "sink.flow:5:42: warning: nothing is connected to the output of 'telnet'" in done.stderr,
                 "flowstream plan shows the language's warnings", done.stderr)
+    said = subprocess.run([str(BUILD / "bin" / "flowstream-lang"), "check", str(ROOT / "examples" / "sink.flow")], capture_output=True, text=True, check=False).stderr
+    tests.same(done.stderr, said, "in the words of flowstream-lang check")
+    done = platform.command("install", str(ROOT / "examples" / "sink.flow"))
+    tests.same((done.returncode, done.stderr), (0, said), "flowstream install shows them, too")
+    number = int(done.stdout)
+    tests.same(platform.client.get_allocation(number)["warnings"], said, "get_allocation has them")
+    platform.client.delete_allocation(number)
+    answer = platform.server("resource").install_allocation((ROOT / "examples" / "sink.flow").read_text(), {"file": str(ROOT / "examples" / "sink.flow")})
+    tests.same((answer["code"], answer["message"]), (0, said), "and so has the ReturnValue of install_allocation")
+    platform.client.delete_allocation(answer["value"])
+
+
+WRONG = '''FromNet("in_port=net0,ip") -> a :: Counter("10") -> Mirror("x y") -> b :: Rewrite("dst_port=70000", "ds=4")
+    -> Rewrite("dst=10.0.0.256, dst_port=80") -> Rewrite("dst_port=x")
+    -> Firewall("allow tcp prot 80, deny all") -> Firewall("allow icmp", "alow tcp") -> ToNet("net1")
+'''
+
+
+def check_arguments(platform):
+    """What a type takes is judged by the same tables and in the same words by the platform and by the checker of files."""
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / "wrong.flow"
+        file.write_text(WRONG)
+        said = subprocess.run([str(BUILD / "bin" / "flowstream-lang"), "check", str(file)], capture_output=True, text=True, check=False).stderr
+        tests.same(said.count(": error: "), 8, "each bad argument is an error of its own")
+        for line, word in ((1, "10"), (1, "x y"), (1, "dst_port"), (1, "ds=4"), (2, "10.0.0.256"), (2, "dst_port=x"), (3, "prot"), (3, "alow")):
+            column = len((WRONG.splitlines()[line - 1] + "\n").partition(word)[0].encode()) + 1
+            tests.check(f"wrong.flow:{line}:{column}: error: " in said, f"the mark is at {word}", said)
+        for command in ("plan", "install"):
+            done = platform.command(command, str(file))
+            tests.check(done.returncode == 1 and said in done.stderr, f"flowstream {command} refuses bad arguments as flowstream-lang check does", f"{done.stderr}\n{said}")
+    tests.same(platform.client.list_allocations(), [], "and nothing is entered")
+    types = {row["name"]: row for row in platform.client.call("pm", "list_types")}
+    tests.same([row["name"] for row in types["Rewrite"]["named_arguments"]], ["src", "dst", "src_port", "dst_port", "src_mac", "dst_mac"], "list_types has the table of a type")
+    tests.same((types["Counter"]["named_arguments"], "named_arguments" in types["Firewall"]), ([], False), "an empty one of a type that takes none")
 
 
 def check_options(platform):
@@ -100,6 +135,7 @@ with Platform() as platform:
     check_refused(platform)
     check_texts(platform)
     check_warnings(platform)
+    check_arguments(platform)
     check_options(platform)
     check_examples(platform)
     check_command(platform)

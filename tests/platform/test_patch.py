@@ -283,9 +283,44 @@ def test_upgrade(p, shop):
     tests.check(hosts_of(p, 6041)[1], "it serves again")
 
 
+WHO = r'''
+#include <flowstream/method.h>
+static void run(struct fs_call *call) { if (FAILS) { fs_call_fail(call, "told to"); } else { fs_call_return(call, fs_string(TEXT)); } }
+FS_COMMAND = { FS_IS_COMMAND, .name = "who", .help = "x", .returns = "string", .run = run };
+'''
+
+
+def test_staged(p, shop):
+    """One host first, watched while it is used, then the others; or all back."""
+    def who():
+        return [p.server(f"modulehost:{h}").who() for h in ("h1", "h2", "h3")]
+
+    def staged(text, fails, seconds):
+        target = Path(p.scratch) / "commands" / "who.so"
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy(shop.compile(WHO, TEXT=f'"{text}"', FAILS=str(fails)), target)
+        end = threading.Event()
+        user = threading.Thread(target=lambda: [who() for _ in iter(lambda: end.wait(0.05), True)])
+        if text != "first":
+            user.start()
+        done = p.command("upgrade", "modulehost", str(target), "--staged", "--watch", str(seconds), timeout=120)
+        end.set()
+        if user.ident:
+            user.join()
+        return done
+
+    done = staged("first", 0, 1)
+    tests.check(done.returncode == 0 and [a["value"] for a in who()] == ["first"] * 3, "staged: all three hosts have it", done.stderr)
+    done = staged("second", 1, 8)
+    tests.check(done.returncode == 1 and "calls of who failed" in done.stderr and "as it was" in done.stderr, "staged: one that fails on the first host is not sent to the others", done.stderr)
+    tests.same([a["value"] for a in who()], ["first"] * 3, "and the first host has what it had")
+    done = staged("third", 0, 2)
+    tests.check(done.returncode == 0 and [a["value"] for a in who()] == ["third"] * 3, "staged: a good one reaches all, under calls", done.stderr)
+
+
 with Platform() as platform:
     workshop = Workshop(platform.scratch)
-    for test in (test_placement, test_rules, test_create, test_command, test_bad_files, test_overwriting, test_upgrade):
+    for test in (test_placement, test_rules, test_create, test_command, test_bad_files, test_overwriting, test_upgrade, test_staged):
         with tests.story(test.__name__):
             test(platform, workshop)
     remains = platform.remains()

@@ -39,7 +39,7 @@ parse_paths(const char *text, struct fs_port_spi *paths, size_t max)
 static int
 start(const struct fs_host_env *env, int argc, char *argv[], char **error)
 {
-    struct fs_port_spi inputs[FS_PATHS_MAX], outputs[FS_PORTS_MAX];
+    struct fs_port_spi inputs[FS_PATHS_MAX], outputs[FS_PATHS_MAX];
     if (argc < 8) {
         return 22;
     }
@@ -48,7 +48,7 @@ start(const struct fs_host_env *env, int argc, char *argv[], char **error)
         .mem = (unsigned) atoi(argv[5]), .inputs = inputs, .outputs = outputs, .basesys = argc > 8 ? argv[8] : NULL,
     };
     spec.n_inputs = parse_paths(argv[6], inputs, FS_PATHS_MAX);
-    spec.n_outputs = parse_paths(argv[7], outputs, FS_PORTS_MAX);
+    spec.n_outputs = parse_paths(argv[7], outputs, FS_PATHS_MAX);
     return fs_module_start(env, &spec, deadline(), error);
 }
 

@@ -269,6 +269,103 @@ def test_types(host, trunk):
               '%s("%s") is refused, by the checker too, and leaves nothing' % (kind, args), why)
 
 
+def test_spread(host, trunk):
+    """A port with several paths: each flow takes one of them, in order; a path to a module of the same host is as good as one to the trunk."""
+    check(host.start("s", "Mirror", inputs="0:80", outputs="0:81,0:82,0:83,1:84")[0] == 0 and
+          host.start("i2", "Counter", inputs="0:82", outputs="0:85")[0] == 0, "an output with three paths, one of them to a module of this host")
+    flows, rounds = 60, 5
+    sent = {port: [udp(port, b"%d %d" % (port, i) + bytes(20)) for i in range(rounds)] for port in range(1, flows + 1)}
+    went, copies = {}, []
+    for i in range(rounds):
+        for port in sent:
+            trunk.send(80, sent[port][i])
+        for spi, frame in trunk.receive_all(2 * flows):
+            copies.append(frame) if spi == 84 else went.setdefault(struct.unpack(">H", frame[36:38])[0], []).append((spi, frame))
+    check(trunk.silent() and {port: [frame for _, frame in got] for port, got in went.items()} == sent, "each frame leaves once, in order within its flow")
+    chosen = {port: {spi for spi, _ in got} for port, got in went.items()}
+    check(all(len(paths) == 1 for paths in chosen.values()) and set.union(*chosen.values()) == {81, 83, 85}, "each flow keeps to one path, and each path has flows", chosen)
+    check(len(copies) == flows * rounds and host.counters("i2")["in"] == sum(rounds for paths in chosen.values() if paths == {85}),
+          "the other output of the module has all, the instance here those of its path")
+
+
+def ones(data):
+    """The sum of 16-bit words that checksums are made of."""
+    total = sum(struct.unpack(">%dH" % (len(data) // 2 + len(data) % 2), data + bytes(len(data) % 2)))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+def packet(kind, protocol, source, to, body, tags=b"", offset=0, checksum=True):
+    """A frame with right checksums; a body of TCP, UDP or ICMPv6, whose own is put in if wanted."""
+    family = socket.AF_INET if kind == 0x0800 else socket.AF_INET6
+    addresses = socket.inet_pton(family, source) + socket.inet_pton(family, to)
+    at = {6: 16, 17: 6, 58: 2}.get(protocol)
+    if checksum and at:
+        value = ~ones(addresses + struct.pack(">II", len(body), protocol) + body) & 0xFFFF
+        body = body[:at] + struct.pack(">H", value or 0xFFFF if protocol == 17 else value) + body[at + 2:]
+    if kind == 0x0800:
+        head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(body), 1, offset, 64, protocol, 0)
+        head = head[:10] + struct.pack(">H", ~ones(head + addresses) & 0xFFFF)
+    else:
+        head = struct.pack(">IHBB", 6 << 28, len(body), protocol, 64)
+    return bytes.fromhex("020000000002020000000001") + tags + struct.pack(">H", kind) + head + addresses + body
+
+
+def test_rewrite(host, trunk):
+    code, _, why = host.start("w4", "Rewrite", "dst=10.0.0.9, dst_port=8080, src_mac=02:00:00:00:00:77", inputs="0:44", outputs="0:45")
+    check(code == 0 and host.start("w6", "Rewrite", "src=fd00::77,src_port=7", inputs="0:46", outputs="0:47")[0] == 0, "two Rewrites start", why)
+
+    def tcp(source, to, data=b"hello"):
+        return struct.pack(">HHIIBBHHH", source, to, 1, 0, 0x50, 2, 1000, 0, 0) + data
+
+    def datagram(source, to, data=b"hello!"):
+        return struct.pack(">HHHH", source, to, 8 + len(data), 0) + data
+
+    def both(kind, protocol, addresses, changed, body, new_body, **more):
+        return packet(kind, protocol, *addresses, body, **more), packet(kind, protocol, *changed, new_body, **more)
+
+    a4, b4 = ("10.0.0.1", "10.0.0.2"), ("10.0.0.1", "10.0.0.9")
+    a6, b6 = ("fd00::1", "fd00::2"), ("fd00::77", "fd00::2")
+    tag, tags = bytes.fromhex("81000005"), bytes.fromhex("88a8000781000005")
+    fragment = os.urandom(24)
+    cases = {44: [both(0x0800, 6, a4, b4, tcp(4000, 80), tcp(4000, 8080)), both(0x0800, 6, a4, b4, tcp(4000, 80), tcp(4000, 8080), tags=tag),
+                  both(0x0800, 17, a4, b4, datagram(4000, 53), datagram(4000, 8080), tags=tags),
+                  both(0x0800, 17, a4, b4, datagram(4000, 53), datagram(4000, 8080), checksum=False),
+                  both(0x0800, 17, a4, b4, datagram(4000, 53), datagram(4000, 8080), offset=0x2000),
+                  both(0x0800, 6, a4, b4, fragment, fragment, offset=3, checksum=False),
+                  both(0x0800, 1, a4, b4, b"\x08\0\0\0ping", b"\x08\0\0\0ping")],
+             46: [both(0x86DD, 6, a6, b6, tcp(4000, 80), tcp(7, 80)), both(0x86DD, 17, a6, b6, datagram(4000, 53), datagram(7, 53)),
+                  both(0x86DD, 58, a6, b6, b"\x80\0\0\0ping", b"\x80\0\0\0ping")]}
+    # Each value of a port gives another sum: carries come up among them.
+    cases[44] += [both(0x0800, 17, a4, b4, datagram(i * 257, 53, bytes([i, 255])), datagram(i * 257, 8080, bytes([i, 255]))) for i in range(0, 255, 5)]
+    # Data that makes the new checksum 0, which UDP writes as 0xffff: 0 would say that there is none.
+    word = packet(0x0800, 17, *b4, datagram(4000, 8080, b"hi\0\0"))[40:42]
+    cases[44].append(both(0x0800, 17, a4, b4, datagram(4000, 53, b"hi" + word), datagram(4000, 8080, b"hi" + word)))
+    check(cases[44][-1][1][40:42] == b"\xff\xff", "there is a packet whose new checksum is 0")
+    for path, pairs in cases.items():
+        for sent, wanted in pairs:
+            wanted = wanted[:6] + (bytes.fromhex("020000000077") if path == 44 else wanted[6:12]) + wanted[12:]
+            trunk.send(path, sent)
+            got = trunk.receive()
+            if got != (path + 1, wanted):
+                check(False, "a packet is rewritten, and its checksums are those of the new one", "%s -> %s, not %s" % (sent.hex(), got and got[1].hex(), wanted.hex()))
+                break
+        else:
+            check(True, "%d packets are rewritten, and their checksums are those of the new ones (path %d)" % (len(pairs), path))
+    other = packet(0x86DD, 58, *a6, b"\x80\0\0\0ping")
+    trunk.send(44, other)
+    check(trunk.receive() == (45, other[:6] + bytes.fromhex("020000000077") + other[12:]), "IPv6 keeps its addresses where an IPv4 address is given")
+    for short in (packet(0x0800, 6, *a4, b"12345678", checksum=False), packet(0x0800, 17, *a4, b"")[:30], bytes.fromhex("0200000000020200000000010800") + b"\x4f" + bytes(40)):
+        trunk.send(44, short)
+    check(trunk.silent() and host.counters("w4")["dropped"] == 3, "packets without the headers that they should have are dropped", host.counters("w4"))
+    check(host.call("control", "w4", "read rewritten")[1] == str(len(cases[44]) + 1), "it counts what it has changed")
+    for args, part in (("", "nothing to change"), ("dst=10.0.0.256", "10.0.0.256"), ("dst_port=0", '"0"'), ("dst_port=65536", "65536"), ("dst=1.2.3.4,dst=1.2.3.5", "twice"),
+                       ("to=1.2.3.4", "to=1.2.3.4"), ("dst_mac=02:00:00:00:00", "02:00:00:00:00"), ("dst_mac=02:00:00:00:0:001", "Ethernet"), ("dst=", '""')):
+        code, _, why = host.call("check", "Rewrite", args, 1)
+        check(code == 1 and part in why, 'Rewrite("%s") is refused' % args, why)
+
+
 def test_local(host, trunk):
     check(host.start("a", "Counter", inputs="0:50", outputs="0:51")[0] == 0 and
           host.start("b", "Counter", inputs="0:51", outputs="0:52")[0] == 0, "two modules in a chain")
@@ -285,6 +382,8 @@ def test_local(host, trunk):
     check(code == 1 and why == "xen.clickos is not offered here; this host offers: linux.process", "another base system is refused", why)
     code, _, why = host.start("x", "Counter", inputs="0:59", outputs="0:60,1:61")
     check(code == 1 and "cannot have 1 inputs and 2 outputs" in why, "more outputs than the type has are refused", why)
+    code, _, why = host.start("x", "Mirror", inputs="0:59", outputs="0:60,2:61")
+    check(code == 1 and "output port 1 has no service path" in why, "an output port without a path is refused", why)
     code, _, why = host.start("x", "Nosuch")
     check(code == 1 and "nosuch.so" in why and "x" not in host.list(), "an unknown type is refused", why)
     n = 20000
@@ -508,7 +607,7 @@ def main():
     try:
         make_trunk()
         trunk = Trunk()
-        for test in (test_passing, test_types, test_local, test_stuck, test_hostile_rings, test_isolation, test_hostile_types, test_restart):
+        for test in (test_passing, test_types, test_rewrite, test_spread, test_local, test_stuck, test_hostile_rings, test_isolation, test_hostile_types, test_restart):
             test(host, trunk)
         test_end(host)
     finally:

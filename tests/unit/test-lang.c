@@ -5,6 +5,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -306,14 +307,24 @@ is_judged(const char *text, size_t size, const struct fs_lang_env *env)
     return good;
 }
 
-/* Every prefix, and every byte left out or changed into one that means something. */
+/* All values that a byte can be changed into are tried with FLOWSTREAM_TEST_ALL in the environment, which takes a quarter
+ * of a minute; else those that mean something, and one other for each byte, by this seed. */
+static bool all_values;
+static unsigned int seed;
+#ifdef __SANITIZE_ADDRESS__
+enum { EXAMPLE_STEP = 4 }; /* ten times as slow: every fourth byte of the examples, from one by chance on */
+#else
+enum { EXAMPLE_STEP = 1 };
+#endif
+
+/* Every prefix, and every byte left out or changed. */
 static bool
-test_changes_of(const char *text, size_t size, const struct fs_lang_env *env)
+test_changes_of(const char *text, size_t size, const struct fs_lang_env *env, size_t step)
 {
     static const char bytes[] = "\0\n\"\\${}()[]->:,;=<#/*|a0 \xff\xc3";
     char *changed = malloc(size + 1);
     bool good = true;
-    for (size_t i = 0; i < size && good; i++) {
+    for (size_t i = (size_t) rand_r(&seed) % step; i < size && good; i += step) {
         memcpy(changed, text, i);
         good = is_judged(changed, i, env);
         memcpy(changed + i, text + i + 1, size - i - 1);
@@ -321,6 +332,10 @@ test_changes_of(const char *text, size_t size, const struct fs_lang_env *env)
         memcpy(changed, text, size);
         for (size_t b = 0; b + 1 < sizeof bytes; b++) {
             changed[i] = bytes[b];
+            good &= is_judged(changed, size, env);
+        }
+        for (int value = all_values ? 0 : rand_r(&seed) & 0xff, last = all_values ? 0xff : value; value <= last; value++) {
+            changed[i] = (char) value;
             good &= is_judged(changed, size, env);
         }
     }
@@ -332,13 +347,16 @@ static void
 test_changes(int n, char **files)
 {
     struct fs_lang_env env = whole_environment();
-    ok(test_changes_of(good_text, strlen(good_text), &env), "every prefix and every change of one byte of a good text");
-    ok(test_changes_of(whole_text, strlen(whole_text), &env), "the same of a text with all that the language has");
+    all_values = getenv("FLOWSTREAM_TEST_ALL") != NULL;
+    seed = getenv("FLOWSTREAM_TEST_SEED") ? (unsigned int) strtoul(getenv("FLOWSTREAM_TEST_SEED"), NULL, 10) : (unsigned int) time(NULL);
+    printf("# FLOWSTREAM_TEST_SEED=%u\n", seed);
+    ok(test_changes_of(good_text, strlen(good_text), &env, 1), "every prefix and every change of one byte of a good text");
+    ok(test_changes_of(whole_text, strlen(whole_text), &env, 1), "the same of a text with all that the language has");
     for (int i = 0; i < n; i++) {
         char text[8192];
         FILE *stream = fopen(files[i], "rb");
         size_t size = stream ? fread(text, 1, sizeof text, stream) : 0;
-        ok(size > 0 && size < sizeof text && test_changes_of(text, size, &env), files[i]);
+        ok(size > 0 && size < sizeof text && test_changes_of(text, size, &env, EXAMPLE_STEP), files[i]);
         if (stream) {
             fclose(stream);
         }
@@ -387,7 +405,7 @@ test_speed(void)
     free(text);
 }
 
-/* The arguments are examples to be changed. */
+/* The arguments are patterns of examples to be changed. */
 int
 main(int argc, char **argv)
 {
@@ -398,7 +416,14 @@ main(int argc, char **argv)
     test_out_of_memory(good_text, &environment, "memory runs out at each allocation");
     test_out_of_memory(whole_text, &whole, "the same for a text with all that the language has");
     test_speed();
-    test_changes(argc - 1, argv + 1);
+    glob_t files = { .gl_pathc = 0 };
+    for (int i = 1; i < argc; i++) {
+        if (glob(argv[i], i > 1 ? GLOB_APPEND : 0, NULL, &files)) {
+            ok(false, argv[i]);
+        }
+    }
+    test_changes((int) files.gl_pathc, files.gl_pathv);
+    globfree(&files);
     printf("1..%d\n", n_tests);
     return n_failed > 0;
 }

@@ -322,7 +322,7 @@ def test_matches(tool):
     good = ("", "ip", "in_port=net0", 'in_port="h1-up",tcp,tp_dst=80', "in_port=3 ip nw_dst=10.0.0.0/8", "dl_vlan=5,ip,nw_src=1.2.3.4",
             "ipv6,ipv6_dst=fe80::/10", "arp,arp_tpa=10.0.0.1", "udp,tp_src=0x400/0xfc00", "dl_src=00:00:00:00:00:00/01:00:00:00:00:00",
             "dl_type=0x894f,nsh_spi=0x123", "tcp,tcp_flags=+syn-ack", "vlan_tci=0",
-            "dl_vlan=0xffff", "vlan_tci=0x1005/0x1fff", "icmp6,icmp_type=135,nd_target=fe80::1", "mpls,mpls_label=5", "ct_state=+trk,ip",
+            "dl_vlan=0xffff", "dl_vlan=4095", "vlan_vid=0x1000/0x1000", "ip,nw_tos=252", "vlan_tci=0x1005/0x1fff", "icmp6,icmp_type=135,nd_target=fe80::1", "mpls,mpls_label=5", "ct_state=+trk,ip",
             "metadata=5", "ip,nw_frag=no", "ip_dscp=4,ip", "reg0=1", "sctp6,tp_dst=1", "tun_id=5")
     for match in good:
         status, text, _ = tool.ask("match", match)
@@ -333,7 +333,8 @@ def test_matches(tool):
            ("nsh_spi=5", 0), ("tp_dst=80,tcp,foo", 14), ("ip,(", 3), ("ip,=", 3), ("ip,nw_dst=1.2.3.4,nw_dst=1.2.3.5", 18),
            ("in_port=net0,in_port=net1", 13), ("in_port=", 0), ("in_port=a/b", 0), ("in_port=abcdefghijklmnopq", 0),
            ("ip,in_port=;rm", 3), ("in_port=myaction", 0), ("tcp,udp", 0), ("in_port=net0,ip,arp", 13),
-           ("ip,nw_dst=1.2.3.4,ip_dst=1.2.3.5", 3))
+           ("ip,nw_dst=1.2.3.4,ip_dst=1.2.3.5", 3), ("ip,dl_vlan=4096", 3), ("vlan_vid=0x3005", 0), ("vlan_pcp=8", 0), ("ip,nw_tos=3", 3),
+           ("ip,ip_dscp=64", 3), ("ip,nw_ecn=4", 3), ("mpls,mpls_label=1048576", 5), ("mpls,mpls_bos=2", 5), ("ipv6,ipv6_label=1048576", 5))
     for match, offset in bad:
         status, text, _ = tool.ask("match", match)
         at, _, why = text.partition(": ")

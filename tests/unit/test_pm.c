@@ -179,9 +179,16 @@ test_spec(void)
     pm_spec_free(back);
     free(text);
     out[1].port = 1;
-    check(pm_spec_check(&s, &why) == EINVAL && why, "two paths of one output port are refused");
+    check(pm_spec_check(&s, &why) == EINVAL && strstr(why, "output port 0 has no service path"), "an output port without a path is refused");
     free(why);
+    out[0].port = 0;
+    check(pm_spec_check(&s, &why) == 0 && pm_spec_output_ports(&s) == 2, "several outputs");
     out[1].port = 0;
+    check(pm_spec_check(&s, &why) == 0 && pm_spec_output_ports(&s) == 1, "one output port may have several paths");
+    out[1].spi = 21;
+    check(pm_spec_check(&s, &why) == EINVAL && strstr(why, "path 21 leads from it twice"), "a path that leads out twice is refused");
+    free(why);
+    out[1].spi = FS_SPI_MAX;
     in[1].spi = 17;
     check(pm_spec_check(&s, &why) == EINVAL && strstr(why, "17"), "a path that leads in twice is refused");
     free(why);

@@ -16,7 +16,7 @@ import time
 import xmlrpc.client
 from pathlib import Path
 
-from . import __version__, embedded, folder, ports, trail, words
+from . import __version__, embedded, folder, ports, staged, trail, words
 from .client import Client
 from .errors import BadFile, DaemonDown, Error, NotReady
 
@@ -142,6 +142,19 @@ def parser():
     upgrade.add_argument("files", nargs="+", metavar="FILE.so", help="loadable files named as their methods; FILE.so.sig is a signature")
     upgrade.add_argument("--kind", choices=("task", "command"), default="task",
                          help="what the files are, where their folder (tasks or commands) does not say it")
+    upgrade.add_argument("--staged", action="store_true",
+                         help="with DAEMON modulehost: one host's daemon first, a look at how it fares, then the others; all go back when one does not")
+    upgrade.add_argument("--watch", metavar="SECONDS", type=_seconds, default=10, help="with --staged: look so long at the first (default: 10)")
+
+    versions = add("versions", run_versions, "list the versions of a daemon's tasks and commands that are kept, and those that are refused")
+    versions.add_argument("daemon", metavar="DAEMON")
+    versions.add_argument("name", nargs="?", metavar="NAME", help="only of this method")
+
+    rollback = add("rollback", run_rollback, "make the version before the active one of a task or command active again")
+    rollback.add_argument("daemon", metavar="DAEMON")
+    rollback.add_argument("name", metavar="NAME")
+    rollback.add_argument("--version", metavar="HASH", dest="sha256", help="the version whose hash begins so (default: the one before)")
+    rollback.add_argument("--kind", choices=("task", "command"), help="where a task and a command have the name (default: the task)")
 
     replay = add("replay", run_replay, "send the frames of a capture file into an embedded platform at a port")
     replay.add_argument("port", metavar="PORT")
@@ -246,6 +259,7 @@ def run_install(arguments):
             if isinstance(error.value, int):
                 _print(arguments, {"id": error.value, "state": "under way"}, f"{error.value}")
             raise
+    sys.stderr.write(client.message)  # warnings of the language
     _print(arguments, {"id": number}, f"{number}")
 
 
@@ -362,10 +376,33 @@ def run_url(arguments):
 
 
 def run_upgrade(arguments):
-    with Client(arguments.dir) as client:
-        value = client.upgrade(arguments.daemon, arguments.files, kind=arguments.kind)
     names = ", ".join(Path(file).name.removesuffix(".so") for file in arguments.files)
+    with Client(arguments.dir) as client:
+        if arguments.staged:
+            daemons = staged.upgrade(client, arguments.daemon, arguments.files, kind=arguments.kind, seconds=arguments.watch, report=_report)
+            _print(arguments, {"daemons": daemons}, f"upgraded: {names} in {', '.join(daemons)}")
+            return
+        value = client.upgrade(arguments.daemon, arguments.files, kind=arguments.kind)
     _print(arguments, value, words.nested(value) if value else f"upgraded: {names}")
+
+
+def run_versions(arguments):
+    with Client(arguments.dir) as client:
+        known = client.call(arguments.daemon, "list_versions")
+    rows = [row for row in known["versions"] if arguments.name in (None, row["name"])]
+    shown = [dict(row, sha256=row["sha256"][:12], generation=f"{row['generation']:.0f}", since=words.date(row["time"]), active="yes" if row["active"] else "")
+             for row in rows]
+    columns = [("kind", "KIND"), ("name", "NAME"), ("sha256", "SHA256"), ("generation", "GENERATION"), ("since", "SINCE"), ("source", "SOURCE"), ("active", "ACTIVE")]
+    lines = [words.table(shown, columns) if shown else "there are no versions"]
+    lines += [f"refused since {words.date(row['time'])}: {row['sha256'][:12]}: {row['why']}" for row in known["refused"]]
+    _print(arguments, dict(known, versions=rows), "\n".join(lines))
+
+
+def run_rollback(arguments):
+    options = {key: value for key, value in (("kind", arguments.kind), ("sha256", arguments.sha256)) if value}
+    with Client(arguments.dir) as client:
+        now = client.call(arguments.daemon, "rollback", arguments.name, options)
+    _print(arguments, {"name": arguments.name, "sha256": now}, f"{arguments.name} is {now[:12]} again")
 
 
 def run_replay(arguments):

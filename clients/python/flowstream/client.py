@@ -34,6 +34,7 @@ class Client:
         self.directory = folder.locate(dir)
         self.deadline = deadline
         self.record = folder.Record.load(self.directory)
+        self.message = ""
         self._credentials = None
         self._servers = {}
 
@@ -61,7 +62,7 @@ class Client:
         return address._replace(netloc=f"{quoted}@{address.netloc}").geturl()
 
     def call(self, daemon, method, *args, deadline=None):
-        """Call a method and return its value.
+        """Call a method and return its value; 'message' has what the daemon says beside it.
 
         Raises Refused (NotReady for code -1) with the daemon's message, CallFault, DaemonDown, DeadlinePassed, or Error when the
         parameters cannot be written as XML-RPC.
@@ -72,6 +73,7 @@ class Client:
             return answer
         if not isinstance(answer, dict) or not {"code", "message", "value"} <= set(answer):
             raise CallFault(f"the {key} daemon's answer to {method} is no ReturnValue")
+        self.message = answer["message"] or ""
         if answer["code"] == SUCCESS:
             return answer["value"]
         message = answer["message"] or f"{method} failed with code {answer['code']} and no message"

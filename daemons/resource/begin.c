@@ -1,0 +1,82 @@
+/* To begin the installation or the deletion of an allocation, wait for its end, and answer the call: for the commands that do either. */
+#include "config.h"
+
+#include <string.h>
+
+#include "core/util.h"
+#include "daemons/resource/byhand.h"
+#include "daemons/resource/resource.h"
+
+enum { DELETE_MS = 50000 };
+
+static void
+answer_installed(struct fs_call *call, int id, bool with_id)
+{
+    xmlrpc_value *doc = resource_allocation(fs_call_state(call), id);
+    const char *warnings = fs_get_string(fs_get(doc, "request"), "warnings", "");
+    struct fs_reply reply = { .message = *warnings ? fs_xstrdup(warnings) : NULL, .value = with_id ? fs_int(id) : fs_nil() };
+    fs_call_reply(call, &reply);
+    fs_free(doc);
+}
+
+void
+resource_begin_install(struct fs_call *call, int id, double wait, bool with_id)
+{
+    struct fs_reply reply;
+    int handle = fs_call_submit(call, "install", fs_set(fs_struct(), "id", fs_int(id)), true, &reply);
+    if (!handle) {
+        resource_release(fs_call_state(call), id); /* 'settle' takes it away */
+        fs_call_reply(call, &reply);
+    } else if (!fs_call_wait(call, handle, (int) (wait * 1000), &reply)) {
+        fs_call_not_ready(call, fs_int(id), "allocation %d is being installed: ask get_allocation", id);
+    } else if (reply.code) {
+        fs_call_reply(call, &reply);
+    } else {
+        fs_reply_clear(&reply);
+        answer_installed(call, id, with_id);
+    }
+}
+
+/* Claim it for deletion, or answer why not. */
+static bool
+claim(struct fs_call *call, int id)
+{
+    struct resource *r = fs_call_state(call);
+    bool mine = resource_claim(r, id);
+    xmlrpc_value *doc = resource_allocation(r, id);
+    const xmlrpc_value *module = fs_item(fs_get(fs_get(doc, "plan"), "modules"), 0);
+    int user = 0;
+    if (!doc) {
+        fs_call_fail(call, "there is no allocation %d (list_allocations lists them)", id);
+    } else if (!mine) {
+        fs_call_not_ready(call, fs_nil(), "allocation %d is being %s right now: try again", id,
+                          fs_get_string(doc, "state", "")[0] == 'i' ? "installed" : "deleted");
+    } else if (!strcmp(resource_kind(fs_get(doc, "request")), "module") && (user = resource_user_of(r, fs_get_string(module, "name", "")))) {
+        fs_call_fail(call, "module %s is connected by allocation %d: delete that one first (delete_connections, or delete_allocation %d)",
+                     fs_get_string(doc, "name", ""), user, user);
+        resource_release(r, id);
+    }
+    fs_free(doc);
+    return mine && !user;
+}
+
+void
+resource_begin_delete(struct fs_call *call, int id)
+{
+    if (!claim(call, id)) {
+        return;
+    }
+    struct fs_reply reply;
+    int handle = fs_call_submit(call, "undo_allocation", fs_set(fs_struct(), "id", fs_int(id)), true, &reply);
+    if (!handle) {
+        resource_release(fs_call_state(call), id);
+        fs_call_reply(call, &reply);
+    } else if (!fs_call_wait(call, handle, DELETE_MS, &reply)) {
+        fs_call_not_ready(call, fs_nil(), "allocation %d is being deleted", id);
+    } else if (reply.code) {
+        fs_call_not_ready(call, fs_nil(), "allocation %d is marked as deleted, but not all could be taken away yet (it is tried again): %s", id, reply.message);
+        fs_reply_clear(&reply);
+    } else {
+        fs_call_reply(call, &reply);
+    }
+}

@@ -1,0 +1,197 @@
+/* Looking up what was made by hand; see byhand.h. */
+#include "config.h"
+
+#include "daemons/resource/byhand.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/util.h"
+#include "daemons/resource/state.h"
+
+const char *
+resource_kind(const xmlrpc_value *request)
+{
+    return fs_get_string(request, "kind", "request");
+}
+
+int
+resource_entry_table(const xmlrpc_value *request)
+{
+    return fs_get_int(request, "table", RESOURCE_TABLE_CLASSIFY);
+}
+
+static bool
+is_kind(const struct allocation *a, const char *kind)
+{
+    return !strcmp(resource_kind(fs_get(a->doc, "request")), kind);
+}
+
+static bool
+is_module(const struct allocation *a, const char *name)
+{
+    return is_kind(a, "module") && strcmp(fs_get_string(a->doc, "state", ""), "deleting") != 0
+           && (!name || !strcmp(fs_get_string(a->doc, "name", ""), name));
+}
+
+xmlrpc_value *
+resource_module_by_hand(struct resource *r, const char *name)
+{
+    xmlrpc_value *doc = NULL;
+    pthread_mutex_lock(&r->lock);
+    for (struct allocation *a = r->allocations; a && !doc; a = a->next) {
+        doc = is_module(a, name) ? fs_copy(a->doc) : NULL;
+    }
+    pthread_mutex_unlock(&r->lock);
+    return doc;
+}
+
+char *
+resource_modules_by_hand(struct resource *r)
+{
+    struct fs_text names = { 0 };
+    pthread_mutex_lock(&r->lock);
+    for (struct allocation *a = r->allocations; a; a = a->next) {
+        if (is_module(a, NULL)) {
+            fs_text_addf(&names, "%s%s", names.length ? ", " : "", fs_get_string(a->doc, "name", ""));
+        }
+    }
+    pthread_mutex_unlock(&r->lock);
+    return names.text ? names.text : fs_xstrdup("");
+}
+
+static bool
+uses(const struct allocation *a, const char *process)
+{
+    const xmlrpc_value *nodes = is_kind(a, "connections") ? fs_get(fs_get(a->doc, "request"), "nodes") : NULL;
+    for (size_t i = 0; i < fs_size(nodes); i++) {
+        if (!strcmp(fs_get_string(fs_item(nodes, i), "process", ""), process)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int
+resource_user_of(struct resource *r, const char *process)
+{
+    int id = 0;
+    pthread_mutex_lock(&r->lock);
+    for (struct allocation *a = r->allocations; a && !id; a = a->next) {
+        id = uses(a, process) ? a->id : 0;
+    }
+    pthread_mutex_unlock(&r->lock);
+    return id;
+}
+
+/* What a request says, however it is written (owned). */
+static char *
+form_of(const xmlrpc_value *request)
+{
+    struct fs_text t = { 0 };
+    const xmlrpc_value *nodes = fs_get(request, "nodes"), *links = fs_get(request, "links");
+    for (size_t i = 0; i < fs_size(nodes); i++) {
+        const xmlrpc_value *n = fs_item(nodes, i);
+        fs_text_addf(&t, "%s %s %s\n", fs_get_string(n, "name", ""), fs_get_string(n, "type", ""), fs_get_string(n, "args", ""));
+    }
+    for (size_t i = 0; i < fs_size(links); i++) {
+        const xmlrpc_value *l = fs_item(links, i);
+        fs_text_addf(&t, "%s %d %s %d %g\n", fs_get_string(l, "from", ""), fs_get_int(l, "from_port", 0), fs_get_string(l, "to", ""),
+                     fs_get_int(l, "to_port", 0), fs_get_double(l, "rate", 0));
+    }
+    return t.text ? t.text : fs_xstrdup("");
+}
+
+int
+resource_connections(struct resource *r, const char *switch_node, int table, const xmlrpc_value *request)
+{
+    char *wanted = form_of(request);
+    int id = 0;
+    pthread_mutex_lock(&r->lock);
+    for (struct allocation *a = r->allocations; a && !id; a = a->next) {
+        const xmlrpc_value *its = fs_get(a->doc, "request");
+        if (is_kind(a, "connections") && resource_entry_table(its) == table && !strcmp(fs_get_string(its, "switch", ""), switch_node)) {
+            char *form = form_of(its);
+            id = strcmp(form, wanted) ? 0 : a->id;
+            free(form);
+        }
+    }
+    pthread_mutex_unlock(&r->lock);
+    free(wanted);
+    return id;
+}
+
+char *
+resource_switch_node(struct resource *r, const char *name)
+{
+    xmlrpc_value *switches = resource_switches(r);
+    char *node = NULL;
+    for (size_t i = 0; i < fs_size(switches) && !node; i++) {
+        const xmlrpc_value *sw = fs_item(switches, i);
+        if (!strcmp(fs_get_string(sw, "name", ""), name)) {
+            const char *host = fs_get_string(sw, "host", "");
+            node = fs_xstrdup(*host ? host : name);
+        }
+    }
+    fs_free(switches);
+    return node;
+}
+
+char *
+resource_switch_names(struct resource *r)
+{
+    xmlrpc_value *switches = resource_switches(r);
+    struct fs_text t = { 0 };
+    for (size_t i = 0; i < fs_size(switches); i++) {
+        fs_text_addf(&t, "%s%s", i ? ", " : "", fs_get_string(fs_item(switches, i), "name", ""));
+    }
+    fs_free(switches);
+    return t.text ? t.text : fs_xstrdup("none");
+}
+
+/* Calls 'visit' for each network port at a node, until it answers true. */
+static bool
+each_port(struct resource *r, const char *node, bool (*visit)(void *aux, const char *io), void *aux)
+{
+    bool found = false;
+    pthread_mutex_lock(&r->lock);
+    const struct fs_platform *p = r->platform;
+    int n = fs_platform_find(p, node);
+    for (int i = n < 0 ? 0 : p->out_start[n]; n >= 0 && i < p->out_start[n + 1] && !found; i++) {
+        const struct fs_node *to = &p->nodes[p->arcs[p->out[i]].to];
+        found = to->kind == FS_NODE_IO && visit(aux, to->id);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return found;
+}
+
+static bool
+add_name(void *aux, const char *io)
+{
+    struct fs_text *t = aux;
+    fs_text_addf(t, "%s%s", t->length ? ", " : "", io);
+    return false;
+}
+
+static bool
+is_same(void *aux, const char *io)
+{
+    return !strcmp(aux, io);
+}
+
+char *
+resource_ports_at(struct resource *r, const char *node)
+{
+    struct fs_text t = { 0 };
+    each_port(r, node, add_name, &t);
+    return t.text ? t.text : fs_xstrdup("");
+}
+
+bool
+resource_is_at(struct resource *r, const char *node, const char *io)
+{
+    char *name = fs_xstrdup(io);
+    bool at = each_port(r, node, is_same, name);
+    free(name);
+    return at;
+}

@@ -1,0 +1,129 @@
+#!/usr/bin/python3
+"""The low-level API by Python's own XML-RPC client: modules made one by one, connections led through them, traffic, refusals, and nothing left afterwards."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+
+from flowtest import PATIENCE, Platform, Tests, need_root_of_namespaces, until  # noqa: E402
+from traffic import Stream, icmp, send, tcp, udp, watch  # noqa: E402
+
+need_root_of_namespaces()
+tests = Tests()
+
+CLASSES = "tcp, udp, icmp"
+# All connections but that of the Classifier's output 1.
+FIRST = f"""in :: FromNet("in_port=net0,ip"); count :: Counter; split :: Classifier("{CLASSES}"); out :: ToNet("net1");
+in -> count -> split; split[0] -> out; split[2] -> out"""
+SECOND = f'split :: Classifier("{CLASSES}"); tun :: ToNet("tun1"); split[1] -> tun'
+
+
+def good(name, answer):
+    tests.check((answer["code"], answer["value"]) == (0, None), name, answer)
+
+
+def refused(name, words, answer):
+    tests.check(answer["code"] == 1 and answer["value"] is None and all(word in answer["message"] for word in words), name, f"answer {answer}\nwanted code 1 and {words}")
+
+
+def by_name(s):
+    return {a["name"]: a for a in s.list_allocations()["value"]}
+
+
+def passed(p, name, expect):
+    """Send 60 TCP, 60 UDP and 60 ICMP packets into net0; 'expect' says how many come out at each port."""
+    sniffers = {port: watch(p, port) for port in expect}
+    send(p, "net0", [make(n) for n in range(60) for make in (tcp, udp, icmp)])
+    for port, sniffer in sniffers.items():
+        sniffer.wait(expect[port], 10 * PATIENCE) if expect[port] else time.sleep(0.3)
+        sniffer.stop()
+    tests.same({port: sniffer.received for port, sniffer in sniffers.items()}, expect, name)
+
+
+def test_refusals(p, s):
+    for words, pm in ((["name", "''"], {}), (["name", "'a b'"], {"name": "a b", "type": "Counter"}), (["type", "get_pm_info"], {"name": "a"}),
+                      (["Countr", "Counter"], {"name": "a", "type": "Countr"}), (["alow"], {"name": "a", "type": "Firewall", "args": "alow tcp"}),
+                      (["host", "h9"], {"name": "a", "type": "Counter", "host": "h9"}), (["cpu", "-1"], {"name": "a", "type": "Counter", "cpu": -1}),
+                      (["mem", "0"], {"name": "a", "type": "Counter", "mem": 0}), (["outputs", "2"], {"name": "a", "type": "Counter", "outputs": 2}),
+                      (["memory"], {"name": "a", "type": "Counter", "memory": 3}), (["cpu", "double", "string"], {"name": "a", "type": "Counter", "cpu": "2"}),
+                      (["xen.clickos", "linux.process"], {"name": "a", "type": "Counter", "basesys": "xen.clickos"}),
+                      (["does not fit", "900"], {"name": "a", "type": "Counter", "cpu": 900})):
+        refused(f"create_pm: {pm}", words, s.create_pm(pm))
+    refused("delete_pm: unknown", ["nobody"], s.delete_pm({"name": "nobody"}))
+    refused("create_connections: unknown switch", ["tor9", "tor0"], s.create_connections("tor9", 10, FIRST))
+    refused("create_connections: the table of tagged packets", ["20"], s.create_connections("tor0", 20, FIRST))
+    refused("create_connections: a table that spreads packets", ["12"], s.create_connections("tor0", 12, FIRST))
+    refused("create_connections: instances", ["count asks for several instances"], s.create_connections("tor0", 10, FIRST.replace("count :: Counter", "count :: Counter {instances=2}")))
+    refused("create_connections: no such table", ["254"], s.create_connections("tor0", 254, FIRST))
+    refused("create_connections: modules that nobody made", ["create_pm", "count"], s.create_connections("tor0", 10, FIRST))
+    refused("create_connections: a text with a mistake", ["connections:1:", "Contour", "^"], s.create_connections("tor0", 10, 'a :: Contour; b :: ToNet("net1"); a -> b'))
+    refused("delete_connections: none", ["delete_connections", "tor0"], s.delete_connections("tor0", 10, FIRST))
+    tests.check(not p.remains() and not s.list_allocations()["value"], "none of these left anything")
+
+
+def test_connections(p, s):
+    good("create_pm: a Counter", s.create_pm({"name": "count", "type": "Counter", "host": "h1"}))
+    good("create_pm: a Classifier with three outputs", s.create_pm({"name": "split", "type": "Classifier", "args": CLASSES, "host": "h2", "cpu": 0.5, "mem": 48}))
+    refused("create_pm: a name twice", ["count", "already"], s.create_pm({"name": "count", "type": "Counter"}))
+    listed = by_name(s)
+    tests.same({name: (a["kind"], a["state"], a["modules"][0]["host"]) for name, a in listed.items()},
+               {"count": ("module", "installed", "h1"), "split": ("module", "installed", "h2")}, "both are listed as modules by hand")
+    passed(p, "modules by hand take no traffic", {"net1": 180, "tun1": 0})
+
+    good("create_connections", s.create_connections("tor0", 10, FIRST))
+    made = by_name(s)["connections at tor0"]
+    tests.same((made["kind"], made["switch"], made["table"], [m["name"] for m in made["modules"]]), ("connections", "tor0", 10, ["count", "split"]), "they are listed as connections")
+    passed(p, "TCP and ICMP go through both modules, UDP ends at the output that is not connected", {"net1": 120, "tun1": 0})
+    counted = {m["name"]: m["in"] for m in s.get_allocation(made["id"])["value"]["modules"]}
+    tests.same(counted, {"count": 180, "split": 180}, "each module has seen each packet once")
+    refused("the same packets cannot be claimed twice", [str(made["id"]), "PRIORITY"], s.create_connections("tor0", 10, FIRST))
+    refused("a module is what it was made as", ["split", "udp"], s.create_connections("tor0", 10, SECOND.replace(CLASSES, "udp")))
+    refused("an output is connected once", ["output 0", "already"], s.create_connections("tor0", 10, SECOND.replace("[1]", "[0]")))
+    refused("an output that it has not", ["3 outputs"], s.create_connections("tor0", 10, SECOND.replace("[1]", "[3]")))
+
+    good("create_connections for the third output, while the others go on", s.create_connections("tor0", 10, SECOND))
+    passed(p, "now UDP leaves by tun1", {"net1": 120, "tun1": 60})
+    refused("a module in use is not deleted", ["split", "delete_connections"], s.delete_pm({"name": "split"}))
+    refused("nor by its id", ["split"], s.delete_allocation(listed["split"]["id"]))
+
+
+def test_crash(p, s):
+    os.kill(p.process("resource"), signal.SIGKILL)
+    time.sleep(0.2)
+    p.command("start", "resource")
+    tests.same(p.command("status", "--wait", "20").returncode, 0, "the resource daemon is back after kill -9")
+    s = p.server()
+    passed(p, "the same after the resource daemon was killed and started again", {"net1": 120, "tun1": 60})
+    tests.same(sorted(a["kind"] for a in s.list_allocations()["value"]), ["connections", "connections", "module", "module"], "and all four are known")
+
+
+def test_end(p, s):
+    with Stream(p, "net0", "tun1", port=7000) as stream:
+        time.sleep(0.3)
+        good("connections that another request does not use are deleted", s.delete_connections("tor0", 10, "// the same\n" + FIRST.replace("; ", ";\n")))
+        time.sleep(0.3)
+    tests.check(0 < len(stream.seen) < stream.sent, "then their traffic goes its old way", (stream.sent, len(stream.seen)))
+    passed(p, "all of it", {"net1": 180, "tun1": 0})
+    good("the others", s.delete_connections("tor0", 10, SECOND))
+    good("connections in table 0, before all other rules", s.create_connections("tor0", 0, 'in :: FromNet("in_port=net0,udp"); count :: Counter; out :: ToNet("tun1"); in -> count -> out'))
+    tests.check(any("table=0" in rule or "table=" not in rule for rule in p.rules(by_name(s)["connections at tor0"]["id"])), "their rule is in table 0",
+                "\n".join(p.rules(by_name(s)["connections at tor0"]["id"])))
+    passed(p, "and hold", {"net1": 120, "tun1": 60})
+    good("deleted by id", s.delete_allocation(by_name(s)["connections at tor0"]["id"]))
+    good("delete_pm", s.delete_pm({"name": "count"}))
+    good("delete_pm of the second", s.delete_pm({"name": "split"}))
+    tests.check(not p.remains() and not s.list_allocations()["value"], "nothing is left", "\n".join(p.remains()))
+    passed(p, "traffic goes its old way", {"net1": 180, "tun1": 0})
+
+
+with Platform() as platform:
+    server = platform.server()
+    for part in (test_refusals, test_connections, test_crash, test_end):
+        with tests.story(part.__name__):
+            part(platform, server)
+tests.check(not platform.leftovers, "the platform leaves nothing", platform.leftovers)
+tests.end()
