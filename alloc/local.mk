@@ -14,6 +14,10 @@ lib_libflowstream_alloc_so_SOURCES = \
 	alloc/pack.c \
 	alloc/platform.c \
 	alloc/proof.c \
+	alloc/rack.c alloc/rack.h \
+	alloc/rack_build.c \
+	alloc/rack_mend.c \
+	alloc/relieve.c \
 	alloc/routes.c alloc/routes.h \
 	alloc/search.c alloc/search.h \
 	alloc/services.c \
