@@ -23,7 +23,8 @@ lib_libflowstream_alloc_so_SOURCES = \
 	alloc/services.c \
 	alloc/solution.c alloc/solution.h \
 	alloc/state.c alloc/state.h \
-	alloc/tabu.c \
+	alloc/tabu.c alloc/tabu.h \
+	alloc/tabu_moves.c \
 	alloc/xml.c alloc/xml.h
 nodist_lib_libflowstream_alloc_so_SOURCES = alloc/schemas.h
 lib_libflowstream_alloc_so_CPPFLAGS = $(AM_CPPFLAGS) $(XML_CFLAGS)

@@ -250,10 +250,12 @@ print_report(const struct settings *settings, const struct fs_services *services
              double seconds, const struct fs_proof *proof)
 {
     printf("{\"services\": %d, \"modules\": %d, \"cpu\": %.12g, \"mem\": %.12g, \"bandwidth\": %.12g, \"delay\": %.12g, "
-           "\"late_paths\": %d, \"unrouted\": %d, \"servers_used\": %d, \"max_link_use\": %.4f, \"feasible\": %s, "
+           "\"late_paths\": %d, \"unrouted\": %d, \"servers_used\": %d, \"max_link_use\": %.4f, "
+           "\"average_link_use\": %.4f, \"service_delay\": %.12g, \"approximate_delay\": %.12g, \"typical_delay\": %.12g, \"feasible\": %s, "
            "\"seconds\": %.3f, \"algorithm\": \"%s\", \"objective\": \"%s\", \"paths\": \"%s\", \"seed\": %" PRIu64,
            services->n_services, services->n_modules, plain(report->cpu), plain(report->mem), plain(report->bandwidth),
            plain(report->delay), report->late_paths, report->unrouted, report->servers_used, report->max_link_use,
+           report->average_link_use, plain(report->service_delay), plain(report->approximate_delay), plain(report->typical_delay),
            report->feasible ? "true" : "false", seconds, settings->algorithm->name, settings->objective->name, settings->per_link ? "link" : "pair",
            settings->seed);
     if (proof->text) {

@@ -5,7 +5,7 @@
  * sampled: the racks of the module's neighbours, and some servers elsewhere. */
 #include <config.h>
 
-#include "alloc/search.h"
+#include "alloc/tabu.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,38 +14,9 @@
 
 #define ALL_SERVERS 256      /* a platform with no more is looked at whole */
 #define SAMPLE 192           /* servers looked at on larger ones, beside the neighbours' racks */
-#define FEW_SERVERS 64       /* modules are exchanged across a platform with no more, else within racks */
 #define IDLE_MAX 100         /* steps without any move that may be made */
 #define VAIN_MAX 150         /* steps without a better solution before a kick */
 #define HOT_TRIED 64         /* overloaded servers compared for line 4 */
-
-/* Numbers from 0 to some limit, of which some are in the set; in and out cost a few accesses. */
-struct set {
-    int *members, *place;    /* place[i] is where i is in members, or -1 */
-    int n;
-};
-
-struct tabu {
-    struct search *search;
-    struct state *s;
-    struct set hot;          /* servers with more than they or their links can carry */
-    struct set late;         /* paths over their bound */
-    uint64_t *free_at;       /* by service node: the step at which it is not tabu any more */
-    int *best_at;            /* s*: by service node */
-    int *changed;            /* the nodes moved since s* was noted, so that s* is noted by these alone */
-    bool *is_changed;
-    int n_changed;
-    struct excess best_excess;
-    double best;             /* v(s*) */
-    struct saved_ways *best_ways; /* those of s* */
-    bool rerouted;           /* since s* was noted */
-};
-
-struct choice {
-    int node, server;
-    double v;                /* v(s[node, server]) */
-    int ties;
-};
 
 static void
 set_start(struct set *set, int n)
@@ -102,8 +73,8 @@ is_late(const struct state *s, int path)
 }
 
 /* s <- s[g_i, j], and makes g_i tabu (lines 7-8, 12-13 and 19-20). */
-static void
-take_node(struct tabu *t, int node, int where)
+void
+tabu_take_node(struct tabu *t, int node, int where)
 {
     struct state *s = t->s;
     const struct fs_service_node *g = &s->services->nodes[node];
@@ -127,15 +98,15 @@ take_node(struct tabu *t, int node, int where)
     }
 }
 
-static void
-take(struct tabu *t, int node, int server)
+void
+tabu_take(struct tabu *t, int node, int server)
 {
-    take_node(t, node, t->s->platform->servers[server].node);
+    tabu_take_node(t, node, t->s->platform->servers[server].node);
 }
 
 /* Another way was chosen, which may have changed the delay of any path. */
-static void
-note_all_paths(struct tabu *t)
+void
+tabu_note_paths(struct tabu *t)
 {
     for (int i = 0; i < t->s->services->n_paths; i++) {
         set_put(&t->late, i, is_late(t->s, i));
@@ -144,8 +115,8 @@ note_all_paths(struct tabu *t)
 
 /* The PM that contributes much to the violations of CMB (lines 4 and 10): of the worst server the one that frees most; -1 if
  * there is none. */
-static int
-select_pm(struct tabu *t, bool not_tabu)
+int
+tabu_select_pm(struct tabu *t, bool not_tabu)
 {
     struct state *s = t->s;
     double worst = -1, most = -1;
@@ -228,8 +199,8 @@ compare_rack(struct tabu *t, struct choice *choice, int node, int near, double f
 }
 
 /* The server j such that v(s[g_i, j]) is least (lines 5, 11 and 18); improves CHOICE. */
-static void
-select_server(struct tabu *t, struct choice *choice, int node)
+void
+tabu_select_server(struct tabu *t, struct choice *choice, int node)
 {
     struct state *s = t->s;
     const struct fs_platform *p = s->platform;
@@ -264,28 +235,28 @@ static bool
 step_for_capacity(struct tabu *t)
 {
     struct choice choice = { -1, -1, 1e300, 0 };
-    int g = select_pm(t, false);                                   /* line 4 */
+    int g = tabu_select_pm(t, false);                                   /* line 4 */
 
     if (g < 0) {
         return false;
     }
-    select_server(t, &choice, g);                                  /* line 5 */
+    tabu_select_server(t, &choice, g);                                  /* line 5 */
     if (t->free_at[g] > t->search->steps && choice.v >= t->best) { /* line 6, the other way round */
-        g = select_pm(t, true);                                    /* line 10 */
+        g = tabu_select_pm(t, true);                                    /* line 10 */
         choice = (struct choice) { -1, -1, 1e300, 0 };
         if (g >= 0) {
-            select_server(t, &choice, g);                          /* line 11 */
+            tabu_select_server(t, &choice, g);                          /* line 11 */
         }
     }
     if (choice.node >= 0) {
-        take(t, choice.node, choice.server);                       /* lines 7-8, 12-13 */
+        tabu_take(t, choice.node, choice.server);                       /* lines 7-8, 12-13 */
     }
     return choice.node >= 0;
 }
 
 /* p <- one of the three paths that are most late, at random (line 15); -1 if none is. */
-static int
-select_path(struct tabu *t)
+int
+tabu_select_path(struct tabu *t)
 {
     const struct state *s = t->s;
     int top[3] = { -1, -1, -1 }, n = 0;
@@ -311,7 +282,7 @@ static bool
 step_for_delay(struct tabu *t)
 {
     const struct fs_services *v = t->s->services;
-    int path = select_path(t);                                     /* line 15 */
+    int path = tabu_select_path(t);                                     /* line 15 */
     struct choice best = { -1, -1, 1e300, 0 };
 
     for (int i = 0; path >= 0 && i < v->paths[path].n_links; i++) {
@@ -321,195 +292,15 @@ step_for_delay(struct tabu *t)
         }
         bool tabu = t->free_at[g] > t->search->steps;
         struct choice choice = { -1, -1, tabu ? t->best - 1e-9 : best.v, 0 };
-        select_server(t, &choice, g);                              /* line 17: M */
+        tabu_select_server(t, &choice, g);                              /* line 17: M */
         if (choice.node >= 0 && choice.v < best.v) {
             best = choice;                                         /* line 18 */
         }
     }
     if (best.node >= 0) {
-        take(t, best.node, best.server);                           /* lines 19-20 */
+        tabu_take(t, best.node, best.server);                           /* lines 19-20 */
     }
     return best.node >= 0;
-}
-
-/* ---- What algorithm 1 does not know: sinks that have a choice, and links inside the fabric. ---- */
-
-/* A full link that is no server's, at random; -1 if there is none. */
-static int
-full_arc(struct tabu *t)
-{
-    const struct state *s = t->s;
-    const struct fs_platform *p = s->platform;
-    int found = -1, seen = 0;
-
-    for (int a = 0; a < p->n_arcs; a++) {
-        if (s->used[a] > p->arcs[a].bandwidth && p->nodes[p->arcs[a].from].kind != FS_NODE_SERVER
-            && p->nodes[p->arcs[a].to].kind != FS_NODE_SERVER && !search_random(&t->search->random, ++seen)) {
-            found = a;
-        }
-    }
-    return found;
-}
-
-static bool
-goes_over(const struct state *s, int link, int arc)
-{
-    const struct fs_service_link *l = &s->services->links[link];
-    int from = s->at[l->from], to = s->at[l->to];
-    const struct way *way = s->link_way[link] < 0 ? NULL : &s->ways[s->link_way[link]];
-
-    if (from == to) {
-        return false;
-    }
-    for (int i = 0; way && i < way->n; i++) {
-        if (way->arcs[i] == arc) {
-            return true;
-        }
-    }
-    return s->ends[from].up == arc || s->ends[to].down == arc;
-}
-
-/* A service link over ARC, at random (nearly: the first from a random one on); -1 if there is none. */
-static int
-link_over(struct tabu *t, int arc)
-{
-    int n = t->s->services->n_links, start = search_random(&t->search->random, n);
-
-    for (int i = 0; i < n; i++) {
-        if (goes_over(t->s, (start + i) % n, arc)) {
-            return (start + i) % n;
-        }
-    }
-    return -1;
-}
-
-/* Compares CHOICE with each other place of sink NODE.  (Its 'server' is then an I/O node.) */
-static void
-select_port(struct tabu *t, struct choice *choice, int node)
-{
-    const struct fs_service_node *g = &t->s->services->nodes[node];
-
-    for (int i = 0; i < g->n_io; i++) {
-        int io = t->s->services->ios[g->first_io + i];
-        if (io == t->s->at[node]) {
-            continue;
-        }
-        double v = state_try(t->s, node, io);
-        if (v < choice->v - 1e-9 || (v < choice->v + 1e-9 && !search_random(&t->search->random, ++choice->ties))) {
-            *choice = (struct choice) { node, io, v, v < choice->v - 1e-9 ? 1 : choice->ties };
-        }
-    }
-}
-
-/* One move that changes who goes over a full link: another way, another place of a module or of a sink. */
-static bool
-step_for_fabric(struct tabu *t)
-{
-    struct state *s = t->s;
-    int arc = full_arc(t), link = arc < 0 ? -1 : link_over(t, arc);
-    struct choice best = { -1, -1, 1e300, 0 };
-
-    if (link < 0) {
-        return false;
-    }
-    if (!t->best_ways) {
-        t->best_ways = state_save_ways(s);    /* as they were when s* was noted, since none was rerouted */
-    }
-    if (s->link_way[link] >= 0 && state_reroute(s, s->link_way[link])) {
-        note_all_paths(t);
-        t->rerouted = true;
-        return true;
-    }
-    const int ends[2] = { s->services->links[link].from, s->services->links[link].to };
-    for (int i = 0; i < 2; i++) {
-        bool tabu = t->free_at[ends[i]] > t->search->steps;
-        struct choice choice = { -1, -1, tabu ? t->best - 1e-9 : best.v, 0 };
-        bool pm = s->services->nodes[ends[i]].kind == FS_SERVICE_PM;
-        (pm ? select_server : select_port)(t, &choice, ends[i]);
-        if (choice.node >= 0 && choice.v < best.v) {
-            best = choice;
-            best.server = pm ? s->platform->servers[choice.server].node : choice.server;
-        }
-    }
-    if (best.node >= 0) {
-        take_node(t, best.node, best.server);
-    }
-    return best.node >= 0;
-}
-
-/* What exchanging modules A and B would add to the overload of their servers' cores and memory. */
-static double
-exchange_adds(const struct state *s, int a, int b)
-{
-    const struct fs_service_node *m = &s->services->nodes[a], *o = &s->services->nodes[b];
-    struct excess e = { 0 };
-
-    for (int i = 0; i < 2; i++) {
-        int server = s->platform->nodes[s->at[i ? b : a]].server;
-        const struct fs_server *limits = &s->platform->servers[server];
-        const struct fs_server_load *use = &s->servers[server];
-        fs_amount cpu = i ? m->cpu - o->cpu : o->cpu - m->cpu, mem = i ? m->mem - o->mem : o->mem - m->mem;
-        e.cpu += over_limit(use->cpu + cpu, limits->cpu) - over_limit(use->cpu, limits->cpu);
-        e.mem += over_limit(use->mem + mem, limits->mem) - over_limit(use->mem, limits->mem);
-    }
-    return state_cost(s, &e);
-}
-
-/* Exchanges module NODE for the best of those on other servers: all on small platforms, else those of its rack.  Not in algorithm 1. */
-static bool
-step_for_exchange(struct tabu *t, int node)
-{
-    struct state *s = t->s;
-    const struct fs_platform *p = s->platform;
-    struct choice best = { -1, -1, 1e300, 0 };
-    struct excess rest = s->excess;
-
-    if (node < 0) {
-        return false;
-    }
-    int home = s->at[node], rack = p->servers[p->nodes[home].server].rack;
-    int first = p->n_servers <= FEW_SERVERS ? 0 : p->rack_start[rack], end = p->n_servers <= FEW_SERVERS ? p->n_servers : p->rack_start[rack + 1];
-    rest.bandwidth = rest.delay = rest.unrouted = 0;    /* as if everything but cores and memory could be mended */
-    double floor = state_cost(s, &rest);
-    for (int i = first; i < end; i++) {
-        int server = p->rack_servers[i], where = p->servers[server].node;
-        for (int o = where == home ? -1 : s->first_on[server], next; o >= 0; o = next) {
-            next = s->next_on[o];
-            bool tabu = t->free_at[o] > t->search->steps || t->free_at[node] > t->search->steps;
-            if (floor + exchange_adds(s, node, o) > (tabu ? t->best : best.v)) {
-                continue;
-            }
-            struct excess e = s->excess;
-            state_move(s, &e, node, where);
-            state_move(s, &e, o, home);
-            double v = state_cost(s, &e);
-            state_move(s, &e, o, where);
-            state_move(s, &e, node, home);
-            if (v < best.v - 1e-9 && (!tabu || v < t->best - 1e-9)) {
-                best = (struct choice) { o, server, v, 1 };
-            }
-        }
-    }
-    if (best.node >= 0) {
-        take(t, node, best.server);
-        take_node(t, best.node, home);
-    }
-    return best.node >= 0;
-}
-
-/* A module that has a part in what is wrong, or -1. */
-static int
-suspect(struct tabu *t)
-{
-    const struct fs_services *v = t->s->services;
-    int path = t->hot.n ? -1 : select_path(t);
-
-    if (path < 0) {
-        return select_pm(t, true);
-    }
-    const struct fs_service_path *late = &v->paths[path];
-    int g = v->links[v->path_links[late->first_link + search_random(&t->search->random, late->n_links)]].to;
-    return v->nodes[g].kind == FS_SERVICE_PM ? g : -1;
 }
 
 /* s* <- s (lines 1 and 22). */
@@ -585,30 +376,12 @@ step(struct tabu *t)
     uint64_t *random = &t->search->random;
     bool full = t->s->excess.bandwidth > 0, free = t->search->exchanges;
 
-    if ((full && !search_random(random, 4) && step_for_fabric(t))
-        || (free && !search_random(random, 3) && step_for_exchange(t, suspect(t)))
+    if ((full && !search_random(random, 4) && tabu_step_for_fabric(t))
+        || (free && !search_random(random, 3) && tabu_step_for_exchange(t))
         || (free && t->late.n && !search_random(random, 3) && step_for_delay(t))) {
         return true;
     }
-    return (t->hot.n ? step_for_capacity(t) : step_for_delay(t)) || (full && step_for_fabric(t)) || step_for_delay(t);
-}
-
-/* Moves some modules that have a part in what is wrong to anywhere in their racks, since nothing better was found for long. */
-static void
-kick(struct tabu *t)
-{
-    const struct fs_platform *p = t->s->platform;
-
-    for (int i = 0; i < 4; i++) {
-        int node = suspect(t);
-        if (node >= 0) {
-            int rack = p->servers[p->nodes[t->s->at[node]].server].rack, n = p->rack_start[rack + 1] - p->rack_start[rack];
-            bool anywhere = p->n_servers <= FEW_SERVERS;
-            int place = anywhere ? search_random(&t->search->random, p->n_servers)
-                        : p->rack_start[rack] + search_random(&t->search->random, n);
-            take(t, node, p->rack_servers[place]);
-        }
-    }
+    return (t->hot.n ? step_for_capacity(t) : step_for_delay(t)) || (full && tabu_step_for_fabric(t)) || step_for_delay(t);
 }
 
 void
@@ -635,7 +408,7 @@ tabu_search(struct search *search)
             break;
         }
         if (search->exchanges && vain > VAIN_MAX) {
-            kick(&t);
+            tabu_kick(&t);
             vain = 0;
         }
         search_progress(search, &t.best_excess, false);

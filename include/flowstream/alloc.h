@@ -112,7 +112,11 @@ struct fs_report {
     int unrouted;                         /* service links between places that no route joins */
     int unplaced;                         /* modules and sinks that are nowhere */
     int servers_used;                     /* servers with a module */
-    double max_link_use;                  /* largest share of an arc's bandwidth in use */
+    double max_link_use;                  /* largest share of an arc's bandwidth in use, */
+    double average_link_use;              /* and the mean over all arcs (D3.2, 3.2.1: maximum and average bandwidth usage) */
+    /* Total delays of 3.2.1, sums over all services: of the longest way through each (service delay), of all its links (approximate), and of the
+     * slowest of its bounded paths (typical). */
+    fs_amount service_delay, approximate_delay, typical_delay;
     bool feasible;
 };
 FS_API void fs_solution_check(const struct fs_solution *solution, struct fs_report *report);

@@ -149,6 +149,9 @@ def outcomes(bench):
     bench.write(PLATFORM, SERVICE)
     got = bench.run()
     report(got.returncode == 0 and json.loads(got.stdout)["feasible"] and os.path.exists(bench.o), "met: exit 0", got)
+    answer = json.loads(got.stdout)
+    report([answer[k] for k in ("service_delay", "approximate_delay", "typical_delay", "average_link_use")] == [4, 4, 4, 0.0367],
+           "the delays of 3.2.1 and the mean use of links", got)
     report(os.listdir(os.path.dirname(bench.o)).__len__() == 3, "no other file is left", os.listdir(os.path.dirname(bench.o)))
     bench.write(PLATFORM, SERVICE.replace('bound="4"', 'bound="3"'))
     got = bench.run()
