@@ -16,3 +16,4 @@ bench_lang_bench_lang_SOURCES = bench/lang/bench_lang.c
 bench_lang_bench_lang_LDFLAGS = $(AM_LDFLAGS) -Wl,--disable-new-dtags -Wl,-rpath,'$$ORIGIN/../../lib'
 bench_lang_bench_lang_LDADD = -lflowstream-lang
 bench_lang_bench_lang_DEPENDENCIES = lib/libflowstream-lang.so
+EXTRA_DIST += bench/faults/nothing_lost.py bench/faults/restarts.py bench/store/run.py

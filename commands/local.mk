@@ -12,6 +12,10 @@ LOADABLES += commands/common/rollback
 LOADABLES += commands/common/run_compound_task
 LOADABLES += commands/common/run_task
 LOADABLES += commands/common/set_log_level
+if FAILPOINTS
+LOADABLES += commands/common/set_failpoint
+endif
+EXTRA_DIST += commands/common/set_failpoint.c
 LOADABLES += commands/common/system.listMethods
 LOADABLES += commands/common/system.methodHelp
 LOADABLES += commands/common/system.methodSignature
@@ -34,6 +38,7 @@ LOADABLES += commands/pm/get_counters
 LOADABLES += commands/pm/list_types
 LOADABLES += commands/resource/create_connections
 LOADABLES += commands/resource/create_pm
+LOADABLES += commands/resource/backup_store commands/resource/read_backup commands/resource/restore_store commands/resource/write_backup
 LOADABLES += commands/resource/delete_allocation
 LOADABLES += commands/resource/delete_connections
 LOADABLES += commands/resource/delete_pm

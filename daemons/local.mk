@@ -59,3 +59,9 @@ bin_flowstream_monitoring_SOURCES = daemons/monitoring/main.c
 bin_flowstream_monitoring_LDFLAGS = $(PROGRAM_LDFLAGS)
 bin_flowstream_monitoring_LDADD = -lflowstream-monitoringd -lflowstream-core -lxmlrpc
 bin_flowstream_monitoring_DEPENDENCIES = lib/libflowstream-monitoringd.so lib/libflowstream-core.so
+
+# The supervisor of 'flowstream up' uses the C library alone.
+bin_PROGRAMS += bin/flowstream-supervisor
+bin_flowstream_supervisor_SOURCES = daemons/supervisor/main.c daemons/supervisor/process.c daemons/supervisor/services.c daemons/supervisor/supervisor.h
+bin_flowstream_supervisor_CPPFLAGS = $(AM_CPPFLAGS) -include config.h
+bin_flowstream_supervisor_LDFLAGS = $(PROGRAM_LDFLAGS)

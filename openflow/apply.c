@@ -23,6 +23,7 @@
 #include <openvswitch/ofp-util.h>
 #include <util.h>
 
+#include <flowstream/failpoint.h>
 #include <flowstream/openflow.h>
 
 #include "openflow/failure.h"
@@ -426,8 +427,10 @@ commit_bundle(struct fs_switch *sw, struct apply *apply, uint32_t first, int64_t
 {
     struct bundle bundle = { .apply = apply, .first = first, .answer = OFPTYPE_BUNDLE_CONTROL };
 
+    FS_FAILPOINT("bundle.before_commit");
     bundle.end = queue_control(&sw->connection, OFPBCT_COMMIT_REQUEST);
     int status = connection_talk(&sw->connection, deadline, take_verdict, &bundle, error);
+    FS_FAILPOINT("bundle.after_commit");
     if (status) {
         return openflow_fail(error, status, "whether the changes are applied is unknown, it did not answer the commit");
     }

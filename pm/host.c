@@ -18,6 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <flowstream/failpoint.h>
+
 #include "pm/cgroup.h"
 #include "pm/channel.h"
 #include "pm/process.h"
@@ -121,6 +123,7 @@ process_end(const char *folder, int64_t end)
     }
     int err = pm_pidfile_open(path, &pid, &pidfd);
     free(path);
+    FS_FAILPOINT("delete_pm.before_end");
     if (err) {
         return 0; /* there is no such process any more */
     }

@@ -18,6 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <flowstream/failpoint.h>
+
 #include "pm/cgroup.h"
 #include "pm/channel.h"
 #include "pm/process.h"
@@ -87,12 +89,34 @@ hostmux_connect(const struct fs_host_env *env, const char *name, int64_t end, ch
         return ENOMEM;
     }
     int err = pm_spec_read(folder, &spec, error);
+    FS_FAILPOINT("create_pm.before_connect");
     if (!err) {
         err = hand_over(env, name, spec, folder, end, error);
         pm_spec_free(spec);
     }
     free(folder);
     return err;
+}
+
+/* Have the multiplexer forget what it knows and nothing has a folder for: a daemon that was killed between the two, or one that connected a module just when
+ * another call removed it.  'known' was asked before the folders were read, so what is being made now is in both. */
+static void
+forget_gone(const struct fs_host_env *env, const char *known, const struct fs_module_info *list, size_t n, int64_t end)
+{
+    for (const char *line = known; line && *line;) {
+        size_t length = strcspn(line, "\n");
+        bool there = false;
+        for (size_t i = 0; i < n && !there; i++) {
+            there = strlen(list[i].name) == length && !strncmp(list[i].name, line, length);
+        }
+        char *request = NULL, *reply = NULL;
+        if (!there && asprintf(&request, "remove %.*s", (int) length, line) >= 0) {
+            (void) hostmux_ask(env, request, NULL, 0, &reply, end, NULL);
+            free(reply);
+            free(request);
+        }
+        line += length + (line[length] == '\n');
+    }
 }
 
 /* Connect every living module that the multiplexer does not know.  One that is stuck does not keep the others waiting: it is left out, and
@@ -119,6 +143,7 @@ connect_living(const struct fs_host_env *env, int64_t end, char **error)
         }
     }
     if (!err) {
+        forget_gone(env, known, list, n, end);
         fs_module_list_free(list, n);
     }
     free(known);

@@ -3,9 +3,9 @@
 
 usage: bench/alloc/peers.py [--seconds N] [--sets K,K,...] [--judge FOLDER] [--npm FOLDER] [--growth FILE.svg]
 
-The instances are K services of each type on one switch with just so many servers (93 % full), where ways are given, so that the model is short: a 0-1
-variable a module and server, one a link and server for "both ends here", and what exceeds cores, memory and server links is made least. Solvers that are
-not there are left out and named: glpsol (package glpk-utils), cbc (coinor-cbc), HiGHS (npm package highs in FOLDER/node_modules, run by node). Seconds are
+The instances are K services of each type on one switch with just so many servers (93 % full), where ways are given, so that the model is
+short: a 0-1 variable a module and server, one a link and server for "both ends here", and what exceeds cores, memory and server links is made
+least. Solvers that are not there are left out and named: glpsol (package glpk-utils), cbc (coinor-cbc), HiGHS (npm package highs in FOLDER/node_modules, run by node). Seconds are
 wall time of the whole program, 'cpu' that of the processor. Nothing fails because a machine is slow.
 
 --growth draws the processor time of flowstream-alloc against the number of servers, for 2,000 services on as many servers up to 10,000 on 10,000.
@@ -51,7 +51,8 @@ def read(p, s):
 
 def write_model(path, servers, modules, links):
     """The problem in the LP format that all solvers read."""
-    every, rows, inner = range(len(servers)), [], [(n, a, b, r) for n, (a, b, r) in enumerate(links) if a is not None and b is not None]
+    every, rows = range(len(servers)), []
+    inner = [(n, a, b, r) for n, (a, b, r) in enumerate(links) if a is not None and b is not None]
     rows += [" + ".join(f"x{g}_{s}" for s in every) + " = 1" for g in range(len(modules))]
     for s, (_, cpu, mem, wire) in enumerate(servers):
         rows.append(" + ".join(f"{c:g} x{g}_{s}" for g, (c, _) in enumerate(modules)) + f" - c{s} <= {cpu:g}")

@@ -15,7 +15,7 @@ PYTHON
 _flowstream()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command="" position=0 sub="" i
-    local commands="up down start status install plan delete list show pm-info tasks hosts host call url upgrade versions rollback replay capture"
+    local commands="up down start status install plan delete list show pm-info tasks hosts host call url backup restore upgrade versions rollback replay capture"
     local options="--dir --json --debug --help" words=""
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
@@ -39,10 +39,11 @@ _flowstream()
     esac
     case $command in
     "") words=$commands options+=" --version" ;;
-    up) options+=" --platform --fabric-only --quiet" ;;
+    up) options+=" --platform --fabric-only --unsupervised --quiet" ;;
     down) options+=" --quiet" ;;
     status) options+=" --wait" ;;
     start | tasks | url | call)
+        [[ $command == tasks ]] && options+=" --watch"
         [[ $command == call ]] && options+=" --deadline"
         [[ $position == 0 ]] && words=$(_flowstream_record daemons)
         ;;
@@ -63,7 +64,7 @@ _flowstream()
     [[ $cur == -* ]] && words=$options
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
     case $command:$position in
-    install:0 | plan:0 | upgrade:[1-9]* | replay:1 | capture:1) mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$cur") ;;
+    install:0 | plan:0 | backup:0 | restore:0 | upgrade:[1-9]* | replay:1 | capture:1) mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$cur") ;;
     esac
 }
 

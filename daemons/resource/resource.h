@@ -23,6 +23,7 @@
 
 #include "core/daemon.h"
 
+struct fs_store;
 struct resource;
 
 /* Reserved for a module, and per flow, whose request states nothing else. */
@@ -86,6 +87,15 @@ FS_API int resource_forget(struct resource *, int id, char **error);
 /* The first allocation, other than 'id', that can claim a packet which one of request's FromNets claims too and is not ordered by PRIORITY: its
  * id, or 0; -1 where two FromNets of the request itself can.  *why says which FromNets. */
 FS_API int resource_conflict(struct resource *, int id, const xmlrpc_value *request, char **why);
+
+/* --- Backups --- */
+
+/* The store, for copies of it. */
+FS_API struct fs_store *resource_store(struct resource *);
+/* Enter an allocation of a backup under its own id, in state "restoring": 'settle' installs it, and tries again until it can be.  EEXIST. */
+FS_API int resource_restore_allocation(struct resource *, int id, const xmlrpc_value *doc, char **error);
+/* It could not be installed, all that there was of it has been taken away: back to "restoring", with the reason. */
+FS_API int resource_restore_later(struct resource *, int id, const char *message, char **error);
 
 /* --- Placing --- */
 

@@ -11,6 +11,7 @@
 #include "core/util.h"
 #include "daemons/resource/byhand.h"
 #include "daemons/resource/state.h"
+#include <flowstream/failpoint.h>
 #include <flowstream/log.h>
 #include <flowstream/openflow.h>
 
@@ -93,6 +94,7 @@ resource_start(struct fs_daemon *daemon, const struct fs_settings *settings, cha
     r->base_rules = fs_struct();
     pthread_mutex_init(&r->lock, NULL);
     pthread_mutex_init(&r->placing, NULL);
+    FS_FAILPOINT("recover.begun");
     if (!load_store(r, error) || (*error = resource_reload_platform(r))) {
         resource_stop(r);
         return NULL;
@@ -355,6 +357,86 @@ resource_forget(struct resource *r, int id, char **error)
     pthread_mutex_unlock(&r->lock);
     pthread_mutex_unlock(&r->placing);
     return e;
+}
+
+/* --- From a backup --- */
+
+/* The document as one that is to be installed again: without what was done for it. */
+static xmlrpc_value *
+to_be_restored(const xmlrpc_value *doc, const char *message)
+{
+    xmlrpc_value *new = fs_struct();
+    for (size_t i = 0, n = fs_size(doc); i < n; i++) {
+        xmlrpc_value *v;
+        const char *key = fs_member(doc, i, &v);
+        if (strcmp(key, "plan") != 0) {
+            fs_set(new, key, fs_copy(v));
+        }
+    }
+    return fs_set(fs_set(new, "state", fs_string("restoring")), "message", fs_string(message));
+}
+
+static int
+write_doc(struct resource *r, int id, const xmlrpc_value *doc, char **error)
+{
+    char record[16];
+    snprintf(record, sizeof record, "%d", id);
+    xmlrpc_value *last = fs_int(id > r->last_id ? id : r->last_id);
+    struct fs_record changes[] = { { "allocation", record, doc }, { "counter", "last_id", last } };
+    int e = fs_store_write(r->store, changes, 2, error);
+    fs_free(last);
+    return e;
+}
+
+int
+resource_restore_allocation(struct resource *r, int id, const xmlrpc_value *doc, char **error)
+{
+    pthread_mutex_lock(&r->lock);
+    int e = resource_find(r, id) ? EEXIST : 0;
+    if (e) {
+        *error = fs_xasprintf("there is an allocation %d already", id);
+    } else {
+        xmlrpc_value *new = to_be_restored(doc, "");
+        e = write_doc(r, id, new, error);
+        if (e) {
+            fs_free(new);
+        } else {
+            char record[16];
+            snprintf(record, sizeof record, "%d", id);
+            load_allocation(r, record, new);
+        }
+    }
+    pthread_mutex_unlock(&r->lock);
+    return e;
+}
+
+int
+resource_restore_later(struct resource *r, int id, const char *message, char **error)
+{
+    pthread_mutex_lock(&r->placing); /* as in resource_forget() */
+    pthread_mutex_lock(&r->lock);
+    struct allocation *a = resource_find(r, id);
+    int e = 0;
+    if (a) {
+        xmlrpc_value *new = to_be_restored(a->doc, message);
+        e = write_doc(r, id, new, error);
+        if (e) {
+            fs_free(new);
+        } else {
+            resource_unaccount(r, a);
+            fs_free(a->doc);
+            a->doc = new;
+        }
+    }
+    pthread_mutex_unlock(&r->lock);
+    pthread_mutex_unlock(&r->placing);
+    return e;
+}
+
+struct fs_store *
+resource_store(struct resource *r)
+{
+    return r->store;
 }
 
 /* --- Who claims which packets --- */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <flowstream/failpoint.h>
 #include <flowstream/log.h>
 #include <flowstream/method.h>
 
@@ -33,7 +34,9 @@ run(struct fs_call *call)
         .n_outputs = fs_size(fs_get(pm, "outputs")),
     };
     char *error = NULL;
+    FS_FAILPOINT("create_pm.begun");
     int e = fs_module_start(&m->env, &spec, START_MS, &error);
+    FS_FAILPOINT("create_pm.before_answer");
     if (e) {
         fs_call_fail(call, "host %s: module %s: %s", m->name, spec.name, error ? error : strerror(e));
     } else {

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <flowstream/failpoint.h>
 #include <flowstream/log.h>
 #include <flowstream/method.h>
 
@@ -17,7 +18,9 @@ run(struct fs_call *call)
     struct modulehost *m = fs_call_state(call);
     const char *name = fs_get_string(fs_call_param(call, 0), "name", "");
     char *error = NULL;
+    FS_FAILPOINT("delete_pm.begun");
     int e = fs_module_stop(&m->env, name, STOP_MS, &error);
+    FS_FAILPOINT("delete_pm.before_answer");
     if (e) {
         fs_call_fail(call, "host %s: module %s: %s", m->name, name, error ? error : strerror(e));
     } else {

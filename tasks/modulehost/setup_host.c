@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <flowstream/failpoint.h>
 #include <flowstream/log.h>
 #include <flowstream/method.h>
 
@@ -67,6 +68,7 @@ set_up(struct modulehost *m)
     if (!error && !__atomic_load_n(&m->ready, __ATOMIC_RELAXED)) {
         error = run_tool(m, false, "ovs-vsctl --timeout=5 --db=%s --may-exist add-port %s %s", m->ovsdb, m->bridge, m->trunk);
     }
+    FS_FAILPOINT("recover.multiplexer");
     if (!error) {
         fs_mux_start(&m->env, MUX_MS, &error);
     }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <flowstream/failpoint.h>
 #include <flowstream/log.h>
 #include <flowstream/method.h>
 #include <flowstream/openflow.h>
@@ -69,7 +70,11 @@ run(struct fs_call *call)
             error = fs_xasprintf("switch %s: %zu rules for one allocation; %d are possible", fs_get_string(item, "switch", ""), fs_size(rules), MAX_RULES);
         }
         if (!error && (!only_missing || other || !is_complete(sw, (uint32_t) id, fs_size(rules)))) {
-            apply(sw, (uint32_t) id, rules, false, &error);
+            if (FS_FAILPOINT_ERROR("install_rules.one_switch")) {
+                error = fs_xasprintf("switch %s: failpoint", fs_get_string(item, "switch", ""));
+            } else {
+                apply(sw, (uint32_t) id, rules, false, &error);
+            }
             if (!error) {
                 fs_append(changed, fs_string(fs_get_string(item, "switch", "")));
                 fs_log_info("%zu rules of allocation %d in %s", fs_size(rules), id, fs_get_string(item, "switch", ""));

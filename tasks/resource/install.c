@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <flowstream/failpoint.h>
 #include <flowstream/log.h>
 #include <flowstream/method.h>
 
@@ -45,6 +46,7 @@ static xmlrpc_value *
 place(struct fs_call *call, int id, const xmlrpc_value *request, char **error)
 {
     struct resource *r = fs_call_state(call);
+    FS_FAILPOINT("install.entered");
     resource_placing_begin(r);
     xmlrpc_value *param = fs_set(fs_set(fs_struct(), "id", fs_int(id)), "request", fs_copy(request));
     xmlrpc_value *placement = step(call, "place_allocation", param, error);
@@ -153,6 +155,7 @@ add_rules(struct fs_call *call, int id, const xmlrpc_value *request, xmlrpc_valu
     if (!rules) {
         return false;
     }
+    FS_FAILPOINT("install.placed");
     bool here = all_answer(call, id, plan, rules, error);
     fs_set(plan, "rules", rules);
     return here && !resource_update(fs_call_state(call), id, fs_set(fs_struct(), "plan", fs_copy(plan)), error);
@@ -161,11 +164,13 @@ add_rules(struct fs_call *call, int id, const xmlrpc_value *request, xmlrpc_valu
 static bool
 carry_out(struct fs_call *call, int id, const xmlrpc_value *plan, char **error)
 {
+    FS_FAILPOINT("install.planned");
     xmlrpc_value *done = step(call, "create_modules", fs_set(fs_struct(), "modules", fs_copy(fs_get(plan, "modules"))), error);
     if (!done) {
         return false;
     }
     fs_free(done);
+    FS_FAILPOINT("install.modules_made");
     /* Without the base rules no tagged packet gets as far as the rules of an allocation. */
     xmlrpc_value *where = fs_set(fs_struct(), "switches", fs_copy(fs_get(plan, "rules")));
     done = step(call, "prepare_platform", fs_set(where, "id", fs_int(id)), error);
@@ -173,11 +178,13 @@ carry_out(struct fs_call *call, int id, const xmlrpc_value *plan, char **error)
         return false;
     }
     fs_free(done);
+    FS_FAILPOINT("install.before_rules");
     xmlrpc_value *rules = fs_set(fs_struct(), "allocation", fs_int(id));
     fs_set(rules, "switches", fs_copy(fs_get(plan, "rules")));
     done = step(call, "program_switches", rules, error);
     fs_free(done);
-    return done != NULL;
+    FS_FAILPOINT("install.rules_made");
+    return done != NULL && !FS_FAILPOINT_ERROR("install.last_step");
 }
 
 static void
@@ -188,22 +195,25 @@ run(struct fs_call *call)
     xmlrpc_value *doc = resource_allocation(r, id), *plan = NULL;
     const xmlrpc_value *request = fs_get(doc, "request");
     char *error = NULL;
-    if (doc && (strcmp(fs_get_string(doc, "state", ""), "installing") || fs_get(doc, "plan"))) {
+    bool again = doc && !strcmp(fs_get_string(doc, "state", ""), "restoring"); /* from a backup: wanted whether it can be had now or not */
+    if (doc && ((strcmp(fs_get_string(doc, "state", ""), "installing") && !again) || fs_get(doc, "plan"))) {
         fs_call_fail(call, "allocation %d is %s: only one that install_allocation has just entered can be installed", id, fs_get_string(doc, "state", ""));
         fs_free(doc);
         return;
     }
     bool done = doc && (plan = place(call, id, request, &error)) && add_rules(call, id, request, plan, &error)
                 && carry_out(call, id, plan, &error)
-                && !resource_update(r, id, fs_set(fs_struct(), "state", fs_string("installed")), &error);
+                && !resource_update(r, id, fs_set(fs_set(fs_struct(), "state", fs_string("installed")), "message", fs_string("")), &error);
     if (done) {
         fs_log_info("allocation %d is installed", id);
+        FS_FAILPOINT("install.before_answer");
         fs_call_return(call, fs_int(id));
         resource_release(r, id);
     } else {
         struct fs_reply undone;
         fs_log_warning("allocation %d is undone: %s", id, error ? error : "it is gone");
-        fs_call_task(call, "undo_allocation", fs_set(fs_struct(), "id", fs_int(id)), &undone);
+        xmlrpc_value *what = fs_set(fs_struct(), "id", fs_int(id));
+        fs_call_task(call, "undo_allocation", again ? fs_set(what, "restore", fs_string(error ? error : "")) : what, &undone);
         fs_call_fail(call, "%s%s%s", error ? error : "the allocation is gone", undone.code ? " (not all could be undone yet, it is tried again: " : "",
                      undone.code ? undone.message : "");
         fs_reply_clear(&undone);

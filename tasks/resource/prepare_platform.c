@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <flowstream/failpoint.h>
 #include <flowstream/log.h>
 #include <flowstream/method.h>
 
@@ -104,6 +105,7 @@ restore(struct fs_call *call, const char *name, int own)
 {
     struct resource *r = fs_call_state(call);
     int64_t until = fs_now_ms() + BUSY_MS;
+    FS_FAILPOINT("recover.rules");
     bool done = true;
     size_t n;
     int *ids = resource_allocation_ids(r, &n);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <flowstream/failpoint.h>
 #include <flowstream/log.h>
 #include <flowstream/method.h>
 
@@ -74,6 +75,7 @@ sweep_hosts(struct fs_call *call)
 static void
 clear(struct fs_call *call, int id, const xmlrpc_value *where)
 {
+    FS_FAILPOINT("recover.sweep");
     fs_log_warning("rules of allocation %d, which is no more, are in switch %s: they are removed", id, fs_get_string(where, "switch", ""));
     xmlrpc_value *param = fs_set(fs_set(fs_struct(), "allocation", fs_int(id)), "switches", fs_append(fs_array(), fs_copy(where)));
     struct fs_reply reply;

@@ -14,7 +14,7 @@ import support
 from flowstream import cli, words
 
 COMMANDS = ("up", "down", "start", "status", "install", "plan", "delete", "list", "show", "pm-info", "tasks", "hosts", "host", "call", "url",
-            "upgrade", "versions", "rollback", "replay", "capture")
+            "backup", "restore", "upgrade", "versions", "rollback", "replay", "capture")
 COMPLETION = Path(__file__).resolve().parents[2] / "clients/completion/flowstream.bash"
 
 
@@ -156,6 +156,7 @@ class Calls(support.Scratch):
         self.assertIn('\nNAME=n\nin :: FromNet("in_port=net0")\n', self.flowstream("show", "3", "--text").stdout)
         self.assertIn("\nrules of tor0:\n  table=10,actions=one\n  table=20,actions=two\n", self.flowstream("show", "3", "--rules").stdout)
         self.assertEqual(self.flowstream("show", "3", "--watch", "--json").returncode, 2)
+        self.assertEqual(self.flowstream("tasks", "--watch", "--json").returncode, 2)
 
     def test_plan(self):
         """plan says where each module would run, through which switches, and the rules, one a line"""

@@ -390,6 +390,15 @@ def test_command(tests, platform):
                 break
         watch.send_signal(signal.SIGINT)
         tests.same((watch.communicate(timeout=60)[1], watch.returncode, seen), ("", 0, 3), "show --watch repeats itself until it is interrupted")
+        watch = subprocess.Popen([str(BUILD / "bin" / "flowstream"), "tasks", "resource", "--watch", "--dir", str(platform.dir)],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        seen = 0
+        for line in watch.stdout:
+            seen += line.split()[:2] == ["resource", "prepare_platform"]
+            if seen == 2:
+                break
+        watch.send_signal(signal.SIGINT)
+        tests.same((watch.communicate(timeout=60)[1], watch.returncode, seen), ("", 0, 2), "and so does tasks --watch, with a line for each task")
 
 
 def main():

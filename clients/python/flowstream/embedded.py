@@ -16,7 +16,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from . import client, folder, netns, processes
+from . import client, folder, netns, processes, supervision
 from .errors import DaemonDown, DeadlinePassed, Error, NoPlatform, NotReady
 from .fabric import Fabric, remains
 from .topology import Topology
@@ -27,6 +27,7 @@ _USES_TYPES = ("pm",)
 _USER = "operator"
 _CGROUPS = [Path("/sys/fs/cgroup", controller, "flowstream") for controller in ("cpu", "memory", "pids")]
 _PATIENCE = 60  # seconds for all daemons to be ready
+_TRIES = 3      # ends of a daemon under a supervisor, one soon after the other, until it counts as one that cannot run
 _NOT_YET = (DaemonDown, DeadlinePassed, NotReady)
 
 
@@ -52,10 +53,11 @@ def default_platform_file():
     raise Error(f"embedded.xml is not in {' or '.join(map(str, places))}; name a platform file with --platform")
 
 
-def up(directory=None, platform_file=None, *, daemons=True, report=None):
+def up(directory=None, platform_file=None, *, daemons=True, supervise=True, report=None):
     """Make a platform in the folder and return its folder.Record when everything in it is ready.
 
-    report: called with a line of progress now and then.  daemons=False makes the fabric alone.
+    report: called with a line of progress now and then.  daemons=False makes the fabric alone.  supervise: what ends is started again
+    by a supervisor; where that has been killed and the platform lives, a new one takes over.
     Raises Error; then nothing is left behind, and the same holds for any other exception, KeyboardInterrupt too.
     """
     report = report or (lambda line: None)
@@ -64,19 +66,25 @@ def up(directory=None, platform_file=None, *, daemons=True, report=None):
     if os.geteuid() != 0:
         raise Error("an embedded platform is made by root, or in a user namespace by its root: unshare --user --map-root-user "
                     "--mount --net --pid --fork --mount-proc, with an empty file system on /run")
+    adopted = _adopt(directory, report)
+    if adopted:
+        return adopted
     _clear_the_dead(directory, report)
     if daemons:
-        _check_programs()
+        _check_programs(supervise)
     folder.make(directory)
     with folder.locked(directory):
-        record = _new_record(directory, topology)
+        record = None
         try:
-            _build(record, topology, daemons, report)
+            record = _new_record(directory, topology)
+            _build(record, topology, daemons, supervise, report)
             record.data["state"] = "up"
             record.save()
         except BaseException:
             report("taking down what was made")
-            for leftover in _take_down(record, report):
+            if record is None:  # interrupted while the record was being written: nothing else has been made
+                folder.remove(directory)
+            for leftover in _take_down(record, report) if record else ():
                 report(f"left over: {leftover}")
             raise
     return record
@@ -111,11 +119,13 @@ def start(directory=None, name=None, *, report=None):
         if record.data["state"] != "up" or not all(netns.exists(name) for name in record.data["namespaces"]):
             raise Error(f"the platform in {record.directory} is not whole any more; 'flowstream up --dir {record.directory}' makes it anew")
         before = {process.name for process in record.live()}
-        if name is None:
-            Fabric(record, Topology(record.directory / "platform.xml")).start()
         wanted = [key for key in record.data["daemons"] if name in (None, key)]
+        if supervision.is_on(record):
+            _supervise(record)
+        elif name is None:
+            Fabric(record, Topology(record.directory / "platform.xml")).start()
         for key in wanted:
-            if key not in before:
+            if key not in before and not supervision.is_on(record):
                 _start_daemon(record, key)
         _await_daemons(record, wanted, report)
     return [process.name for process in record.live() if process.name not in before]
@@ -140,7 +150,10 @@ def add_host(name, directory=None, *, cpu=8, mem=2048, switch=None, report=None)
                 record.data["daemons"][key] = _daemon_entry(record, key, _free_ports(1)[0])
                 record.save()
                 _write_configuration(record, key, topology, fabric)
-                _start_daemon(record, key)
+                if supervision.is_on(record):
+                    _supervise(record)
+                else:
+                    _start_daemon(record, key)
                 _await_daemons(record, [key], report)
                 _await_hosts(record, [name], report)
         except BaseException:
@@ -167,11 +180,53 @@ def remove_host(name, directory=None, *, report=None):
 
 
 def parts(record):
-    """What the platform consists of, for status: a list of {"name", "pid" (or None), "state"}, state "runs" or "ended"."""
-    running = {process.name: process for process in record.live()}
-    names = [entry["name"] for entry in record.data["processes"]]
-    return [{"name": name, "pid": running[name].pid if name in running else None,
-             "state": "runs" if name in running else "ended"} for name in names]
+    """What the platform consists of, for status: a list of {"name", "pid" (or None), "state"}, state "runs" or "ended".
+
+    Under a supervisor also "restarts", "last_exit" (words, or None) and, of what does not run, "next_try" (seconds from now).
+    """
+    all_of_it = record.processes()
+    running = {process.name: process for process in all_of_it if process.alive()}
+    found = [{"name": process.name, "pid": running[process.name].pid if process.name in running else None,
+              "state": "runs" if process.name in running else "ended"} for process in all_of_it]
+    said = supervision.status(record) if supervision.is_on(record) else {}
+    for part in found:
+        if part["name"] in said:
+            entry = said[part["name"]]
+            part.update(restarts=entry["restarts"], last_exit=entry["last_exit"] or None)
+            if part["pid"] is None and supervision.running(record):
+                part["next_try"] = round(supervision.seconds_until(entry), 1)
+    return found
+
+
+def _adopt(directory, report):
+    """The platform in the folder when it lives and only its supervisor has ended: then with a new one; else None."""
+    try:
+        record = folder.Record.load(directory)
+    except NoPlatform:
+        return None
+    if not supervision.is_on(record) or record.data["state"] != "up" or supervision.running(record) or not record.live():
+        return None
+    report("the supervisor of the platform has ended: a new one takes over what runs")
+    with folder.locked(directory):
+        _supervise(record)
+        _await_daemons(record, list(record.data["daemons"]), report)
+    return record
+
+
+def _supervise(record):
+    """Tell the supervisor what is to run, and start it where it has ended."""
+    fabric = Fabric(record, Topology(record.directory / "platform.xml"))
+    daemons = record.data["daemons"]
+    services = fabric.services()
+    for key, entry in daemons.items():
+        place = Path(entry["dir"])
+        services.append(supervision.service(key, _daemon_command(entry), log=place / "log", pid_file=place / "pid", cwd=place,
+                                            listen=[f"tcp 127.0.0.1:{entry['port']}", f"unix {place / 'rpc.sock'}"]))
+    supervision.write(record, services)
+    if supervision.running(record):
+        supervision.poke(record)
+    else:
+        supervision.begin(record, _program("supervisor"))
 
 
 def _clear_the_dead(directory, report):
@@ -190,8 +245,8 @@ def _clear_the_dead(directory, report):
         raise Error(f"cannot clean up after the dead platform in {directory}: {'; '.join(leftovers)}")
 
 
-def _check_programs():
-    for kind in list(PEERS) + ["modulehost"]:
+def _check_programs(supervise):
+    for kind in list(PEERS) + ["modulehost"] + (["supervisor"] if supervise else []):
         program = _program(kind)
         if not os.access(program, os.X_OK):
             raise Error(f"the program {program} is missing; build the project first")
@@ -210,7 +265,7 @@ def _new_record(directory, topology):
     return record
 
 
-def _build(record, topology, daemons, report):
+def _build(record, topology, daemons, supervise, report):
     _raise_loopback()
     fabric = Fabric(record, topology)
     record.data["ports"] = {port: fabric.namespace_of(port) for port in topology.ports}
@@ -229,8 +284,13 @@ def _build(record, topology, daemons, report):
     report(f"starting {len(keys)} daemons")
     for key in keys:
         _write_configuration(record, key, topology, fabric)
-    for key in keys:
-        _start_daemon(record, key)
+    if supervise:
+        record.data["supervised"] = True
+        record.save()
+        _supervise(record)
+    else:
+        for key in keys:
+            _start_daemon(record, key)
     _await_daemons(record, keys, report)
     _await_hosts(record, list(topology.servers), report)
 
@@ -322,12 +382,15 @@ def _config_option(entry):
     return f"--config={entry['dir']}/config.xml"
 
 
+def _daemon_command(entry):
+    return [str(_program(entry["kind"])), _config_option(entry), "--foreground"]
+
+
 def _start_daemon(record, key):
     entry = record.data["daemons"][key]
     place = Path(entry["dir"])
     (place / "rpc.sock").unlink(missing_ok=True)
-    argv = [str(_program(entry["kind"])), _config_option(entry), "--foreground"]
-    record.add_process(processes.start(key, argv, log=place / "log", pid_file=place / "pid", cwd=str(place)))
+    record.add_process(processes.start(key, _daemon_command(entry), log=place / "log", pid_file=place / "pid", cwd=str(place)))
 
 
 def _await_daemons(record, keys, report):
@@ -345,6 +408,8 @@ def _await_daemons(record, keys, report):
         except _NOT_YET:
             pass  # Every other answer is one that a user must see.
         alive = any(process.name == key for process in record.live())
+        # A supervisor starts it again: that is the end only when it has failed several times in a row.
+        alive = alive or (supervision.is_on(record) and supervision.status(record).get(key, {"failures": 0})["failures"] < _TRIES)
         if not alive or time.monotonic() > end:
             log = Path(record.data["daemons"][key]["dir"]) / "log"
             raise Error(f"the {key} daemon {'does not answer' if alive else 'ended at once'}; the end of its log:\n{processes.tail(log)}")
@@ -379,7 +444,7 @@ def _await_hosts(record, names, report):
 
 def _take_down(record, report):
     """Remove everything the record names, in the order in which things depend on each other.  Returns what is left."""
-    leftovers = []
+    leftovers = _left(supervision.end(record))  # first: it would start again what is stopped
     report("stopping the daemons")
     daemons = record.data["daemons"]
     hosts = [entry["host"] for entry in daemons.values() if entry["host"]]
@@ -473,9 +538,13 @@ def _drop_host(record, topology, fabric, name):
     key = f"modulehost:{name}"
     leftovers = []
     if key in record.data["daemons"]:
-        leftovers += _left(processes.stop(_of_daemon(record, key)))
+        stop = _of_daemon(record, key)
+        entry = record.data["daemons"].pop(key)
+        if supervision.is_on(record) and supervision.running(record):
+            _supervise(record)
+            supervision.poke(record, without=[key])
+        leftovers += _left(processes.stop(list(dict.fromkeys(stop + processes.find(key, _config_option(entry))))))
         leftovers += _clear_host(record, name)
-        del record.data["daemons"][key]
         record.forget_process(key)
     link = topology.uplink(name)
     fabric.remove_host(topology.servers[name], link)

@@ -12,7 +12,7 @@ import socket
 import time
 from pathlib import Path
 
-from . import netns, processes
+from . import netns, processes, supervision
 from .errors import CommandFailed, Error
 
 _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
@@ -120,21 +120,38 @@ class Fabric:
         database = self.folder / "conf.db"
         if not database.exists():
             processes.run(["ovsdb-tool", "create", str(database), str(_SCHEMA)], env=self._environment())
-        self._start("ovsdb-server", [str(database), "--remote=punix:" + self.database[len("unix:"):]])
+        self._start("ovsdb-server")
         self._wait_for("ovsdb-server", self.folder / "db.sock")
         self._vsctl(["--no-wait", "--", "init"])
 
     def _start_switch(self):
-        self._start("ovs-vswitchd", [self.database, "--disable-system"])
+        self._start("ovs-vswitchd")
         self._wait_for("ovs-vswitchd", self.folder / "ovs-vswitchd.ctl")
 
-    def _start(self, program, arguments):
-        for stale in ("db.sock", f"{program}.ctl") if program == "ovsdb-server" else (f"{program}.ctl",):
-            (self.folder / stale).unlink(missing_ok=True)
+    def services(self):
+        """What a supervisor needs to know to start Open vSwitch again."""
+        return [supervision.service(program, self._command(program), log=self.folder / f"{program}.log", pid_file=self._pid_file(program),
+                                    cwd=self.folder, env=self._own_environment(), stale=self._stale(program))
+                for program in ("ovsdb-server", "ovs-vswitchd")]
+
+    def _command(self, program):
+        arguments = [str(self.folder / "conf.db"), "--remote=punix:" + self.database[len("unix:"):]] if program == "ovsdb-server" \
+            else [self.database, "--disable-system"]
         # The pid file is also what "down" finds a process by that died unrecorded: nobody else has this argument.
-        argv = [program] + arguments + ["--no-chdir", f"--pidfile={self.folder / program}.pid",
-                                        f"--unixctl={self.folder / program}.ctl", "-vsyslog:off", "-vconsole:info"]
-        self.record.add_process(processes.start(program, netns.command(self.namespace, argv), cwd=str(self.folder),
+        return netns.command(self.namespace, [program] + arguments + ["--no-chdir", f"--pidfile={self.folder / program}.pid",
+                                                                      f"--unixctl={self.folder / program}.ctl", "-vsyslog:off", "-vconsole:info"])
+
+    def _stale(self, program):
+        return [self.folder / name for name in ([f"{program}.ctl", "db.sock"] if program == "ovsdb-server" else [f"{program}.ctl"])]
+
+    def _pid_file(self, program):
+        """With the start time, as all our own pid files."""
+        return self.folder / f"{program}.process"
+
+    def _start(self, program):
+        for stale in self._stale(program):
+            stale.unlink(missing_ok=True)
+        self.record.add_process(processes.start(program, self._command(program), cwd=str(self.folder), pid_file=self._pid_file(program),
                                                 log=self.folder / f"{program}.log", env=self._environment()))
 
     def _wait_for(self, program, path):
@@ -181,9 +198,12 @@ class Fabric:
         return processes.run(["ovs-vsctl", f"--db={self.database}", f"--timeout={_PATIENCE}"] + arguments,
                              env=self._environment(), timeout=_PATIENCE + 5)
 
-    def _environment(self):
+    def _own_environment(self):
         folder = str(self.folder)
-        return dict(os.environ, OVS_RUNDIR=folder, OVS_LOGDIR=folder, OVS_DBDIR=folder, OVS_SYSCONFDIR=folder, LC_ALL="C")
+        return dict(OVS_RUNDIR=folder, OVS_LOGDIR=folder, OVS_DBDIR=folder, OVS_SYSCONFDIR=folder, LC_ALL="C")
+
+    def _environment(self):
+        return dict(os.environ, **self._own_environment())
 
 
 def _listens(path):

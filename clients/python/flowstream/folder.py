@@ -12,7 +12,7 @@ import os
 import shutil
 from pathlib import Path
 
-from . import processes
+from . import processes, supervision
 from .errors import Error, NoPlatform
 
 RECORD = "platform.json"
@@ -70,8 +70,13 @@ class Record:
         new.replace(self.directory / RECORD)
 
     def processes(self):
-        """The recorded processes, those that have ended as well."""
-        return [processes.Process(entry["name"], entry["pid"], entry["start"]) for entry in self.data["processes"]]
+        """The recorded processes, those that have ended as well; where there is a supervisor it knows which they are now."""
+        found = {entry["name"]: processes.Process(entry["name"], entry["pid"], entry["start"]) for entry in self.data["processes"]}
+        if self.data.get("supervised"):
+            for name, entry in supervision.read_status(self.directory).items():
+                if entry["pid"] or name not in found:
+                    found[name] = processes.Process(name, entry["pid"], entry["start"])
+        return list(found.values())
 
     def add_process(self, process):
         """Record a process that has just been started; one of the same name takes its place."""

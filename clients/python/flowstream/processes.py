@@ -23,7 +23,7 @@ class Process(NamedTuple):
 
     def alive(self):
         """True while it runs; a zombie no longer does, and goes if it is our own child."""
-        found = _stat(self.pid)
+        found = _stat(self.pid) if self.pid > 0 else None  # 0: the supervisor is about to start it again
         if found is not None and found[0] == "Z":
             _reap(self.pid)
         return found is not None and found[1] == self.start and found[0] not in "ZX"
