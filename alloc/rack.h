@@ -7,7 +7,7 @@
 #include "alloc/search.h"
 
 #define MEND_STEPS 3000      /* moves to mend a rack, */
-#define MEND_HOPELESS 40     /* and where servers are proven to be too few */
+#define MEND_HOPELESS 20     /* and where servers are proven to be too few */
 
 struct rack {
     int index;

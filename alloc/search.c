@@ -17,7 +17,7 @@
 #define PROGRESS_EVERY 0.01     /* seconds */
 #define COST_TINY 1e-5          /* what a solver's arithmetic may be wrong by */
 #define STEPS_PACK 20000        /* of tabu search after packing, */
-#define STEPS_HOPELESS 40000    /* the same, divided by the number of modules, where servers are proven to be too few, */
+#define STEPS_HOPELESS 25000    /* the same, divided by the number of modules, where servers are proven to be too few, */
 #define PATIENCE 3000           /* steps without a better solution, likewise */
 #define STEPS_TABU 200000       /* and on its own, when the caller does not say */
 
