@@ -326,6 +326,19 @@ trace(const struct routes *r, int from, int to)
     return route;
 }
 
+/* Goes from NODE by its arc to the end.  Returns whether that is as good as can be: the shortest way from here and no excess, so that the other arcs
+ * from here, which are many at a core switch, need not be looked at. */
+static bool
+go_last(struct routes *r, const fs_amount *used, int node, int to, fs_amount bandwidth)
+{
+    const struct fs_platform *p = r->platform;
+    struct cost cost = add_arc(p, r->cost[node], used, r->last_arc[node], bandwidth);
+
+    reach(r, r->last_arc[node], cost, to);
+    return cost.excess == r->cost[node].excess && p->nodes[node].kind == FS_NODE_SWITCH
+           && cost.delay - r->cost[node].delay <= estimate(r, node, to);
+}
+
 struct route *
 routes_find(struct routes *r, const fs_amount *used, int from, int to, fs_amount bandwidth)
 {
@@ -339,11 +352,8 @@ routes_find(struct routes *r, const fs_amount *used, int from, int to, fs_amount
             struct cost cost = r->cost[node];
             const int *out = p->out + p->out_start[node];
             r->closed[node] = r->search;
-            if (r->is_last[node] == r->search) {
-                int arc = r->last_arc[node];
-                reach(r, arc, add_arc(p, cost, used, arc, bandwidth), to);
-            }
-            for (int i = 0; i < p->out_switches[node]; i++) {
+            bool there = r->is_last[node] == r->search && go_last(r, used, node, to, bandwidth);
+            for (int i = 0; !there && i < p->out_switches[node]; i++) {
                 reach(r, out[i], add_arc(p, cost, used, out[i], bandwidth), to);
             }
         }
