@@ -13,6 +13,7 @@ lib_libflowstream_alloc_so_SOURCES = \
 	alloc/objectives.c alloc/objectives.h alloc/objectives.def \
 	alloc/pack.c \
 	alloc/platform.c \
+	alloc/platform_check.c \
 	alloc/proof.c \
 	alloc/rack.c alloc/rack.h \
 	alloc/rack_build.c \

@@ -42,6 +42,7 @@ LOADABLES += commands/resource/backup_store commands/resource/read_backup comman
 LOADABLES += commands/resource/delete_allocation
 LOADABLES += commands/resource/delete_connections
 LOADABLES += commands/resource/delete_pm
+LOADABLES += commands/resource/apply_platform
 LOADABLES += commands/resource/drain_host
 LOADABLES += commands/resource/get_allocation
 LOADABLES += commands/resource/get_pm_info

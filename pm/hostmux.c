@@ -56,17 +56,17 @@ hostmux_ask(const struct fs_host_env *env, const char *request, const int *fds, 
 }
 
 static int
-hand_over(const struct fs_host_env *env, const char *name, const struct fs_module_spec *spec, const char *folder, int64_t end,
+hand_over(const struct fs_host_env *env, const char *name, const struct fs_process_spec *spec, const char *folder, int64_t end,
           char **error)
 {
     struct pm_message rings;
     int err = pm_channel_call(folder, "rings", NULL, 0, &rings, end);
     if (err || rings.n_fds != 2) {
-        err = pm_fail(error, err ? err : EPROTO, "module %s does not hand out its rings: %s", name, strerror(err ? err : EPROTO));
+        err = pm_fail(error, err ? err : EPROTO, "process %s does not hand out its rings: %s", name, strerror(err ? err : EPROTO));
         pm_message_free(&rings);
         return err;
     }
-    char *text = pm_spec_print(spec, false), *request = NULL, *reply = NULL;
+    char *text = pm_process_print(spec, false), *request = NULL, *reply = NULL;
     if (!text || asprintf(&request, "add\n%s", text) < 0) {
         request = NULL;
         err = ENOMEM;
@@ -83,22 +83,22 @@ hand_over(const struct fs_host_env *env, const char *name, const struct fs_modul
 int
 hostmux_connect(const struct fs_host_env *env, const char *name, int64_t end, char **error)
 {
-    struct fs_module_spec *spec;
+    struct fs_process_spec *spec;
     char *folder = host_path(env, "modules", name);
     if (!folder) {
         return ENOMEM;
     }
-    int err = pm_spec_read(folder, &spec, error);
+    int err = pm_process_read(folder, &spec, error);
     FS_FAILPOINT("create_pm.before_connect");
     if (!err) {
         err = hand_over(env, name, spec, folder, end, error);
-        pm_spec_free(spec);
+        pm_process_free(spec);
     }
     free(folder);
     return err;
 }
 
-/* Have the multiplexer forget what it knows and nothing has a folder for: a daemon that was killed between the two, or one that connected a module just when
+/* Have the multiplexer forget processes that it knows and nothing has a folder for: a daemon that was killed between the two, or one that connected a module just when
  * another call removed it.  'known' was asked before the folders were read, so what is being made now is in both. */
 static void
 forget_gone(const struct fs_host_env *env, const char *known, const struct fs_module_info *list, size_t n, int64_t end)
@@ -107,7 +107,7 @@ forget_gone(const struct fs_host_env *env, const char *known, const struct fs_mo
         size_t length = strcspn(line, "\n");
         bool there = false;
         for (size_t i = 0; i < n && !there; i++) {
-            there = strlen(list[i].name) == length && !strncmp(list[i].name, line, length);
+            there = strlen(list[i].process) == length && !strncmp(list[i].process, line, length);
         }
         char *request = NULL, *reply = NULL;
         if (!there && asprintf(&request, "remove %.*s", (int) length, line) >= 0) {
@@ -127,19 +127,22 @@ connect_living(const struct fs_host_env *env, int64_t end, char **error)
     struct fs_module_info *list;
     char *known = NULL;
     size_t n;
-    int err = hostmux_ask(env, "modules", NULL, 0, &known, end, error);
+    int err = hostmux_ask(env, "processes", NULL, 0, &known, end, error);
     if (!err) {
         err = fs_module_list(env, &list, &n);
     }
     for (size_t i = 0; !err && i < n; i++) {
-        size_t length = strlen(list[i].name);
+        size_t length = strlen(list[i].process);
         bool connected = false;
+        for (size_t k = 0; k < i && !connected; k++) { /* its process had its turn */
+            connected = !strcmp(list[k].process, list[i].process);
+        }
         for (const char *line = known; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
-            connected |= !strncmp(line, list[i].name, length) && line[length] == '\n';
+            connected |= !strncmp(line, list[i].process, length) && line[length] == '\n';
         }
         if (list[i].running && !connected) {
             int64_t share = pm_now() + pm_left(end) / 2;
-            (void) hostmux_connect(env, list[i].name, share, NULL);
+            (void) hostmux_connect(env, list[i].process, share, NULL);
         }
     }
     if (!err) {
@@ -238,7 +241,7 @@ static bool
 answers(const struct fs_host_env *env, int64_t end)
 {
     char *reply;
-    int err = hostmux_ask(env, "modules", NULL, 0, &reply, end, NULL);
+    int err = hostmux_ask(env, "processes", NULL, 0, &reply, end, NULL);
     free(reply);
     return err == 0;
 }
@@ -313,7 +316,8 @@ fs_mux_statistics(const struct fs_host_env *env, struct fs_mux_stats *s, int dea
     int err = hostmux_ask(env, "statistics", NULL, 0, &reply, pm_now() + deadline_ms, error);
     if (!err) {
         uint64_t *const fields[] = { &s->rx_packets, &s->rx_bytes,   &s->tx_packets, &s->tx_bytes,     &s->local_packets, &s->unknown_spi,
-                                     &s->malformed,  &s->tx_errors,  &s->ring_drops, &s->ring_faults, &s->kernel_drops,  &s->modules };
+                                     &s->malformed,  &s->tx_errors,  &s->ring_drops, &s->ring_faults, &s->kernel_drops,  &s->modules,
+                                     &s->rate_drops };
         const char *p = reply;
         for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
             char *next;

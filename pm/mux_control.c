@@ -1,5 +1,5 @@
-/* The requests of the daemon to the multiplexer: "add" (a specification follows, the descriptors of the rings come beside it), "remove NAME",
- * "counters NAME", "statistics", "modules", "stop".  One request a connection. */
+/* The requests of the daemon to the multiplexer: "add" (the specification of a process follows, the descriptors of the rings come beside it), "remove PROCESS",
+ * "counters MODULE", "processes", "faulty", "statistics", "stop".  One request a connection. */
 #include "config.h"
 
 #include "pm/mux.h"
@@ -38,9 +38,9 @@ mux_accept(struct mux *mux)
 static char *
 add(struct mux *mux, struct pm_message *request)
 {
-    struct fs_module_spec *spec = NULL;
+    struct fs_process_spec *spec = NULL;
     char *why = NULL, *reply = NULL;
-    int err = request->n_fds == 2 ? pm_spec_parse(request->text + 4, &spec, &why) : EBADF;
+    int err = request->n_fds == 2 ? pm_process_parse(request->text + 4, &spec, &why) : EBADF;
     if (!err) {
         int area_fd = request->fds[0], bell_fd = request->fds[1];
         request->n_fds = 0; /* they are mux_add()'s now */
@@ -64,8 +64,8 @@ print_statistics(struct mux *mux)
     struct pm_text t = { 0 };
     pm_text_add(&t, "+%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, s->rx_packets, s->rx_bytes,
                 s->tx_packets, s->tx_bytes, s->local_packets, s->unknown_spi);
-    pm_text_add(&t, " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, s->malformed, s->tx_errors,
-                s->ring_drops, s->ring_faults, s->kernel_drops, s->modules);
+    pm_text_add(&t, " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, s->malformed, s->tx_errors,
+                s->ring_drops, s->ring_faults, s->kernel_drops, s->modules, s->rate_drops);
     return pm_text_take(&t);
 }
 
@@ -77,21 +77,26 @@ print_counters(const struct mux *mux, const char *name)
     if (!m) {
         pm_text_add(&t, "-module %s is not connected", name);
     } else {
-        const struct pm_tally *c = &m->area->tally;
-        uint64_t drops = c->ring_drops + m->area->claims.tx_full;
-        pm_text_add(&t, "+%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, c->in, c->bytes_in, c->out,
-                    c->bytes_out, m->area->claims.dropped, drops);
+        const struct pm_tally *c = &m->process->area->tally[m->member];
+        const struct pm_claims *claims = &m->process->area->claims[m->member];
+        pm_text_add(&t, "+%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, c->in + claims->inner_in, c->bytes_in + claims->inner_bytes_in,
+                    c->out + claims->inner_out, c->bytes_out + claims->inner_bytes_out);
+        pm_text_add(&t, " %" PRIu64 " %" PRIu64 " %" PRIu64, claims->dropped, c->ring_drops + claims->tx_full,
+                    c->rate_drops + claims->rate_drops);
     }
     return pm_text_take(&t);
 }
 
+/* The names of all processes, or of those that are to be ended. */
 static char *
-print_modules(const struct mux *mux)
+print_processes(const struct mux *mux, bool faulty)
 {
     struct pm_text t = { 0 };
     pm_text_add(&t, "+");
-    for (const struct mux_module *m = mux->modules; m; m = m->next) {
-        pm_text_add(&t, "%s\n", m->spec->name);
+    for (const struct mux_process *p = mux->processes; p; p = p->next) {
+        if (p->faulty || !faulty) {
+            pm_text_add(&t, "%s\n", p->spec->name);
+        }
     }
     return pm_text_take(&t);
 }
@@ -113,14 +118,14 @@ obey(struct mux *mux, struct pm_message *request)
     if (!strcmp(text, "statistics")) {
         return print_statistics(mux);
     }
-    if (!strcmp(text, "modules")) {
-        return print_modules(mux);
+    if (!strcmp(text, "processes") || !strcmp(text, "faulty")) {
+        return print_processes(mux, text[0] == 'f');
     }
     if (!strcmp(text, "stop")) {
         mux->stop = true;
         return strdup("+");
     }
-    return strdup("-unknown request: there are add, counters, modules, remove, statistics, stop");
+    return strdup("-unknown request: there are add, counters, faulty, processes, remove, statistics, stop");
 }
 
 void

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What modules cost traffic: round trip, packets a second and TCP through no, one and three modules, on one host and on two.
+"""What modules cost traffic: round trip, packets a second and TCP through no module and 1 to 4, in one process, isolated, and on two hosts.
 
 usage: traffic.py [--rounds N] [--seconds S]
 
@@ -18,12 +18,15 @@ from measuring import OWN_BUILD, PlacedPlatform, chain, machine, median, table
 
 LOAD = str(OWN_BUILD / "bench/platform/udp-load")
 PEER, PORT, TCP_PORT = "10.9.0.2", "7007", "5201"
-# what it is called: the hosts in turn, the number of modules
+# what it is called: the hosts in turn, the number of modules, whether each has a process of its own
 CASES = {
-    "none": ([], 0),
-    "1 module": (["h1"], 1),
-    "3 modules, one host": (["h1"], 3),
-    "3 modules, two hosts": (["h1", "h2"], 3),
+    "none": ([], 0, False),
+    "1 module": (["h1"], 1, False),
+    "2 modules, one process": (["h1"], 2, False),
+    "4 modules, one process": (["h1"], 4, False),
+    "2 modules, isolated": (["h1"], 2, True),
+    "4 modules, isolated": (["h1"], 4, True),
+    "3 modules, two hosts": (["h1", "h2"], 3, False),
 }
 SIZES = (64, 1400)
 
@@ -47,8 +50,9 @@ def tcp(platform, seconds):
 
 
 def measure(platform, name, seconds):
-    hosts, modules = CASES[name]
-    allocation = platform.client.install_allocation(chain(hosts, modules)) if modules else None
+    hosts, modules, isolated = CASES[name]
+    text = ("ISOLATE=yes\n" if isolated else "") + chain(hosts, modules) if modules else None
+    allocation = platform.client.install_allocation(text) if text else None
     load(platform, "ask", PEER, PORT, "0.2")  # addresses are known, the switches' caches are warm
     trips, middle, tail, _ = load(platform, "ask", PEER, PORT, str(seconds))
     result = {"trips": trips, "median": middle, "99": tail, "lost": 0}

@@ -39,7 +39,7 @@ _flowstream()
     esac
     case $command in
     "") words=$commands options+=" --version" ;;
-    up) options+=" --platform --fabric-only --unsupervised --quiet" ;;
+    up) options+=" --platform --force --fabric-only --unsupervised --quiet" ;;
     down) options+=" --quiet" ;;
     status) options+=" --wait" ;;
     start | tasks | url | call)

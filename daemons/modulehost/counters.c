@@ -25,6 +25,7 @@ about(struct modulehost *m, const struct fs_module_info *info)
     fs_set(v, "out", fs_double((double) c.out));
     fs_set(v, "dropped", fs_double((double) c.dropped));
     fs_set(v, "ring_drops", fs_double((double) c.ring_drops));
+    fs_set(v, "rate_drops", fs_double((double) c.rate_drops));
     fs_set(v, "bytes", fs_double((double) c.bytes_in));
     fs_set(v, "bytes_out", fs_double((double) c.bytes_out));
     if (e) {

@@ -4,6 +4,7 @@
 
 #include "daemons/openflow/switches.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 #include <flowstream/log.h>
 
 FS_LOG_MODULE("openflow");
+
+enum { WATCH_MS = 1000 };
 
 struct entry {
     char *name, *target;
@@ -83,20 +86,36 @@ switches_get(struct switches *s, const char *name, const char *target, char **er
     return e->sw;
 }
 
+static xmlrpc_value *
+describe(struct entry *e)
+{
+    struct fs_switch_watch watch = { 0 };
+    char *error = NULL;
+    if (fs_switch_watch(e->sw, WATCH_MS, &watch, &error)) {
+        fs_log_limited(FS_LOG_WARNING, "%s", error);
+    }
+    free(error);
+    xmlrpc_value *v = fs_set(fs_set(fs_struct(), "name", fs_string(e->name)), "target", fs_string(e->target));
+    fs_set(v, "session", fs_int((int) watch.session));
+    return fs_set(v, "ports", fs_stringf("%016" PRIx64, watch.ports));
+}
+
+/* Entries are never taken out, so the lock is not held while switches are asked. */
 xmlrpc_value *
 switches_list(struct switches *s)
 {
     xmlrpc_value *all = fs_array();
     pthread_mutex_lock(&s->lock);
-    for (struct entry *e = s->entries; e; e = e->next) {
+    struct entry *first = s->entries;
+    pthread_mutex_unlock(&s->lock);
+    for (struct entry *e = first; e; e = e->next) {
         bool newer = false;
-        for (struct entry *x = s->entries; x != e; x = x->next) {
+        for (struct entry *x = first; x != e; x = x->next) {
             newer = newer || !strcmp(x->name, e->name);
         }
         if (!newer) {
-            fs_append(all, fs_set(fs_set(fs_struct(), "name", fs_string(e->name)), "target", fs_string(e->target)));
+            fs_append(all, describe(e));
         }
     }
-    pthread_mutex_unlock(&s->lock);
     return all;
 }

@@ -8,7 +8,7 @@
  * A *flow* is one link of a request at one place: a link that leaves a FromNet without in_port is a flow for each network port.
  * A *placement* is what the placement step answers: hosts {module: host}, ports {ToNet: network port}, paths [[node of the platform, ...], ...],
  * one path a flow, in the order of resource_flows().
- * A *plan* is what is installed: modules [{name, node, type, args, basesys, host, cpu, mem, inputs [{port, spi}], outputs [{port, spi}]}], flows [{from,
+ * A *plan* is what is installed: modules [{name, process, node, type, args, basesys, host, cpu, mem, inputs [{port, spi, rate}], outputs [{port, spi, rate}]}], flows [{from,
  * from_port, to, to_port, io, spi, path}], rules [{switch, target, rules [text]}]. */
 #ifndef DAEMONS_RESOURCE_H
 #define DAEMONS_RESOURCE_H 1
@@ -31,6 +31,9 @@ struct resource;
 #define RESOURCE_MODULE_CPU_LIMIT 1.0
 #define RESOURCE_MODULE_MEM 32.0  /* MB reserved, and the limit */
 #define RESOURCE_FLOW_RATE 1.0    /* Mbit/s */
+
+/* The last service path number that a request can get; those behind it carry what no request claims between ports on different switches. */
+#define RESOURCE_SPI_LAST 0xffefff
 
 FS_API void *resource_start(struct fs_daemon *, const struct fs_settings *, char **error);
 FS_API void resource_stop(void *);
@@ -60,6 +63,15 @@ FS_API bool resource_prepared(struct resource *);
 /* Have these base rules of a switch become others since resource_note_base_rules()?  False for a switch that none were noted of. */
 FS_API bool resource_base_rules_differ(struct resource *, const char *name, const xmlrpc_value *rules);
 FS_API void resource_note_base_rules(struct resource *, const char *name, const xmlrpc_value *rules);
+
+/* What list_switches of the OpenFlow daemon says 'now' of a switch (or NULL), compared with what was noted when it last was found to be whole. */
+enum resource_watched {
+    RESOURCE_SAME,       /* the same connection and ports: it has its rules unless somebody took them */
+    RESOURCE_UNKNOWN,    /* another connection, or none */
+    RESOURCE_PORTS_MOVED /* ports were renamed, renumbered, added or removed: rules may mean others */
+};
+FS_API enum resource_watched resource_watch(struct resource *, const char *name, const xmlrpc_value *now);
+FS_API void resource_note_watched(struct resource *, const char *name, const xmlrpc_value *now);
 
 /* --- Allocations --- */
 
@@ -121,11 +133,21 @@ FS_API int resource_link_of(const struct fs_services *, const xmlrpc_value *flow
 FS_API xmlrpc_value *resource_make_plan(struct resource *, int id, const xmlrpc_value *request, const xmlrpc_value *placement, bool account,
                                         char **error);
 
+/* --- Another platform --- */
+
+/* Take up another platform: 'text' (which then becomes the daemon's file), or NULL for the daemon's file as it is now.  Answers {added, removed, changed, cut [{id, name,
+ * why}]}; NULL with *error where the file is wrong, or something would be cut and 'force' is not said: then nothing has changed.  check: nothing changes in any case. */
+FS_API xmlrpc_value *resource_apply_platform(struct resource *, const char *text, bool check, bool force, char **error);
+/* Of the rules of a plan those in switches, and of its modules those on hosts, that are still part of the platform; the rest went with what they were in. */
+FS_API xmlrpc_value *resource_rules_still_there(struct resource *, const xmlrpc_value *rules);
+FS_API xmlrpc_value *resource_modules_still_there(struct resource *, const xmlrpc_value *modules);
+
 /* --- The platform's ports, for rules --- */
 
 /* Name of the port through which node 'from' sends to node 'to' (owned), or NULL: no link. */
 FS_API char *resource_port(struct resource *, const char *from, const char *to);
-/* All switches: [{name, target, host ("" for a switch of the fabric), inner [ports to switches and hosts], trunk, forward [{in, out}]}]. */
+/* All switches: [{name, target, host ("" for a switch of the fabric), inner [ports to switches and hosts], trunk, forward [{in, out}], carry [{kind "entry",
+ * "transit" or "exit", in, out, spi}]}]: forward is where traffic that nobody claims passes inside the switch, carry the same for ports on two switches. */
 FS_API xmlrpc_value *resource_switches(struct resource *);
 /* Kind of a node: 'i' network port, 's' switch, 'h' server, 0 unknown. */
 FS_API char resource_node_kind(struct resource *, const char *node);

@@ -26,7 +26,7 @@ counters_of(const xmlrpc_value *counters, const xmlrpc_value *module)
 static xmlrpc_value *
 show_module(const xmlrpc_value *module, const xmlrpc_value *counters)
 {
-    static const char *const figures[] = { "in", "out", "dropped", "ring_drops", "bytes", "bytes_out", "packets_per_second", "bits_per_second" };
+    static const char *const figures[] = { "in", "out", "dropped", "ring_drops", "rate_drops", "bytes", "bytes_out", "packets_per_second", "bits_per_second" };
     const xmlrpc_value *c = counters_of(counters, module);
     xmlrpc_value *v = fs_struct();
     fs_set(v, "name", fs_string(fs_get_string(module, "node", "")));

@@ -92,6 +92,7 @@ resource_start(struct fs_daemon *daemon, const struct fs_settings *settings, cha
     r->daemon = daemon;
     r->platform_path = fs_xstrdup(platform);
     r->base_rules = fs_struct();
+    r->watched = fs_struct();
     pthread_mutex_init(&r->lock, NULL);
     pthread_mutex_init(&r->placing, NULL);
     FS_FAILPOINT("recover.begun");
@@ -130,6 +131,7 @@ resource_stop(void *state)
     }
     free(r->old_peers);
     fs_free(r->base_rules);
+    fs_free(r->watched);
     fs_load_destroy(r->load);
     fs_platform_destroy(r->platform);
     fs_store_close(r->store);

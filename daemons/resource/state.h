@@ -41,6 +41,7 @@ struct resource {
     size_t n_old_peers;
     struct allocation *allocations;
     xmlrpc_value *base_rules;   /* switch -> its base rules when they were last put there, as one string; those not looked at yet are missing */
+    xmlrpc_value *watched;      /* switch -> what resource_note_watched() was told of it */
     int last_id;
     int last_spi;
     bool prepared;           /* atomic */
@@ -52,6 +53,9 @@ char *resource_account(struct resource *, struct allocation *);
 void resource_unaccount(struct resource *, struct allocation *);
 /* Read the platform file again and account for all plans anew; NULL or what is wrong, then nothing has changed.  With the lock held. */
 char *resource_reload_platform(struct resource *);
+
+/* forwards.c: add to the switches, as resource_switches() answers, the hops of what the platform file has pass between ports on two of them.  With the lock held. */
+void resource_add_carries(struct resource *, xmlrpc_value *switches);
 
 /* delays.c: ask 'builder', which has the nodes and links of the request, for the bounds of its ways.  NULL or why not. */
 char *resource_add_delays(struct fs_services_builder *builder, const xmlrpc_value *request, const xmlrpc_value *flows);

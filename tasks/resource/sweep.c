@@ -30,6 +30,19 @@ is_known(struct fs_call *call, int id)
 
 /* --- Modules --- */
 
+/* A process goes as a whole, once. */
+static void
+add_orphan(xmlrpc_value *orphans, const char *host, const char *process)
+{
+    for (size_t i = 0; i < fs_size(orphans); i++) {
+        const xmlrpc_value *o = fs_item(orphans, i);
+        if (!strcmp(fs_get_string(o, "name", ""), process) && !strcmp(fs_get_string(o, "host", ""), host)) {
+            return;
+        }
+    }
+    fs_append(orphans, fs_set(fs_set(fs_struct(), "name", fs_string(process)), "host", fs_string(host)));
+}
+
 static void
 find_orphans(struct fs_call *call, const char *host, const xmlrpc_value *modules, xmlrpc_value *orphans)
 {
@@ -38,7 +51,7 @@ find_orphans(struct fs_call *call, const char *host, const xmlrpc_value *modules
         int owner = fs_get_int(m, "owner", 0);
         if (owner > 0 && !is_known(call, owner)) { /* 0: the record of a module that is being made */
             fs_log_warning("module %s on host %s belongs to allocation %d, which is no more: it is removed", fs_get_string(m, "name", ""), host, owner);
-            fs_append(orphans, fs_set(fs_set(fs_struct(), "name", fs_string(fs_get_string(m, "name", ""))), "host", fs_string(host)));
+            add_orphan(orphans, host, fs_get_string(m, "process", fs_get_string(m, "name", "")));
         }
     }
 }

@@ -14,6 +14,8 @@ import xml.etree.ElementTree as ElementTree
 import xmlrpc.client
 from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 
+if sys.argv[1:2] == ["--check-platform"]:
+    sys.exit(0)
 CONFIG = ElementTree.parse(next(word.split("=", 1)[1] for word in sys.argv if word.startswith("--config="))).getroot()
 NAME = CONFIG.get("name")
 TOKEN = open(CONFIG.find("credentials").get("file")).read().strip()

@@ -16,7 +16,7 @@ import time
 import xmlrpc.client
 from pathlib import Path
 
-from . import __version__, embedded, folder, ports, staged, trail, words
+from . import __version__, change, embedded, folder, ports, staged, trail, words
 from .client import Client
 from .errors import BadFile, DaemonDown, Error, NotReady
 
@@ -71,8 +71,9 @@ def parser():
         made.set_defaults(run=run)
         return made
 
-    up = add("up", run_up, "make an embedded platform and start its daemons")
+    up = add("up", run_up, "make an embedded platform and start its daemons; where one is up, make it what another platform file says")
     up.add_argument("--platform", metavar="FILE", help="the platform file, or the name of one that is installed (default: embedded)")
+    up.add_argument("--force", action="store_true", help="where a platform is up: delete the allocations that the new file would cut, instead of refusing it")
     up.add_argument("--fabric-only", action="store_true", help="make switches and ports, but start no daemons")
     up.add_argument("--unsupervised", action="store_true", help="no supervisor: what ends stays so until 'flowstream start'")
     up.add_argument("--quiet", action="store_true", help="no progress")
@@ -183,10 +184,21 @@ def parser():
 
 def run_up(arguments):
     _end_on_signals()
+    if arguments.platform and embedded.is_up(arguments.dir):
+        return change_platform(arguments)
     record = embedded.up(arguments.dir, _platform_file(arguments.platform), daemons=not arguments.fabric_only, supervise=not arguments.unsupervised,
                          report=None if arguments.quiet else _report)
     _print(arguments, {"dir": str(record.directory), "ports": record.data["ports"], "hosts": record.data["hosts"]},
            f"the platform in {record.directory} is up")
+
+
+def change_platform(arguments):
+    """'up' with a platform file where one is up: it becomes what the file says."""
+    answer = change.apply(arguments.dir, _platform_file(arguments.platform), force=arguments.force, report=None if arguments.quiet else _report)
+    lines = [f"{what}: {', '.join(answer[what])}" for what in ("added", "removed", "changed") if answer[what]]
+    lines += [f"deleted: allocation {cut['id']} ({cut['name']}): {cut['why']}" for cut in answer["cut"]]
+    _print(arguments, answer, "\n".join(lines) or "nothing has changed")
+    return DONE
 
 
 def run_down(arguments):

@@ -93,6 +93,7 @@ def allocation(value, trails=()):
     if rows:
         unusual = [("state", "STATE")] if any(row.get("state") not in (None, "running") for row in rows) else []
         unusual += [("ring_drops", "NO ROOM")] if any(row.get("ring_drops") for row in rows) else []
+        unusual += [("rate_drops", "ABOVE RATE")] if any(row.get("rate_drops") for row in rows) else []
         parts.append(table(rows, [("way", "WAY"), ("host", "HOST"), ("link", "ARRIVED"), ("in", "IN"), ("out", "OUT"), ("dropped", "DROPPED"),
                                   ("volume", "BYTES"), ("pps", "PACKETS/S"), ("bps", "BITS/S")] + unusual, unknown=""))
     parts += [text(value["message"])] if value.get("message") else []
