@@ -1,6 +1,6 @@
 # The command flowstream and the Python package behind it.  Python needs no building, but the package is copied to where the
 # command looks for it, so that a build is used like an installation.
-PYTHON_MODULES = __init__ cli client embedded errors fabric folder netns pcap ports processes staged topology trail words
+PYTHON_MODULES = __init__ change cli client embedded errors fabric folder netns pcap ports processes staged supervision topology trail words
 PYTHON_FILES = $(PYTHON_MODULES:%=lib/flowstream/python/flowstream/%.py)
 PLATFORM_FILES = $(PLATFORMS:%=lib/flowstream/platforms/%.xml)
 
@@ -22,11 +22,26 @@ lib/flowstream/platforms/%.xml: etc/platforms/%.xml
 	$(AM_V_GEN)cp $< $@.new && mv -f $@.new $@
 
 
+# For those who write loadables: in the build folder with the headers of the sources, installed with the installed ones.
+CONFIGURED = sed -e 's|%VERSION%|$(PACKAGE_VERSION)|' -e 's|%SANITIZE%|$(SANITIZE)|'
+EXTRA_DIST += clients/flowstream-config.in clients/flowstream.pc.in
+CLEANFILES += bin/flowstream-config lib/pkgconfig/flowstream.pc
+all-local: bin/flowstream-config lib/pkgconfig/flowstream.pc
+bin/flowstream-config: clients/flowstream-config.in
+	$(AM_V_GEN)$(CONFIGURED) -e 's|%INCLUDE%|$(abs_top_srcdir)/include|' $< > $@.new && chmod 755 $@.new && mv -f $@.new $@
+lib/pkgconfig/flowstream.pc: clients/flowstream.pc.in
+	@$(MKDIR_P) $(@D)
+	$(AM_V_GEN)$(CONFIGURED) -e 's|%INCLUDE%|$(abs_top_srcdir)/include|' $< > $@.new && mv -f $@.new $@
+
 install-data-local: install-clients
 install-clients: bin/flowstream $(PYTHON_FILES) $(PLATFORM_FILES)
 	$(MKDIR_P) "$(DESTDIR)$(bindir)" "$(DESTDIR)$(libdir)/flowstream/python/flowstream" \
 	    "$(DESTDIR)$(libdir)/flowstream/platforms" "$(DESTDIR)$(datadir)/bash-completion/completions"
 	$(INSTALL_SCRIPT) bin/flowstream "$(DESTDIR)$(bindir)/flowstream"
+	$(MKDIR_P) "$(DESTDIR)$(libdir)/pkgconfig"
+	$(CONFIGURED) -e 's|%INCLUDE%|$(includedir)|' $(srcdir)/clients/flowstream-config.in > "$(DESTDIR)$(bindir)/flowstream-config"
+	chmod 755 "$(DESTDIR)$(bindir)/flowstream-config"
+	$(CONFIGURED) -e 's|%INCLUDE%|$(includedir)|' $(srcdir)/clients/flowstream.pc.in > "$(DESTDIR)$(libdir)/pkgconfig/flowstream.pc"
 	$(INSTALL_DATA) $(PYTHON_FILES) "$(DESTDIR)$(libdir)/flowstream/python/flowstream"
 	$(INSTALL_DATA) $(PLATFORM_FILES) "$(DESTDIR)$(libdir)/flowstream/platforms"
 	$(INSTALL_DATA) $(srcdir)/clients/completion/flowstream.bash \

@@ -4,6 +4,7 @@
 
 #include <flowstream/method.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,6 +105,7 @@ fs_daemon_run_command(struct fs_daemon *d, const char *name, xmlrpc_value *param
     char *error = NULL;
     struct fs_daemon_call own = { .deadline = fs_now_ms() + COMMAND_DEADLINE_MS };
     own.request_id = context ? context->request_id : "";
+    own.caller = context ? context->caller : NULL;
     struct fs_loader *l = fs_daemon_loader(d);
     own.table = fs_loader_take(l, FS_KIND_COMMAND, name);
     struct fs_loaded *loaded = fs_table_get(l, own.table, FS_KIND_COMMAND, name, &error);
@@ -268,6 +270,12 @@ fs_call_request_id(const struct fs_call *c)
     return c->context->request_id;
 }
 
+const char *
+fs_call_caller(const struct fs_call *c)
+{
+    return c->context->caller;
+}
+
 int
 fs_call_time_left(const struct fs_call *c)
 {
@@ -282,6 +290,17 @@ bool
 fs_call_cancelled(const struct fs_call *c)
 {
     return c->context->cancel && __atomic_load_n(c->context->cancel, __ATOMIC_RELAXED);
+}
+
+void
+fs_call_progress(struct fs_call *c, double fraction, const char *format, ...)
+{
+    char text[120];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    fs_engine_progress(fs_daemon_engine(c->daemon), c->context->task, fraction > 0 ? fraction : 0, text);
 }
 
 int
@@ -300,7 +319,8 @@ fs_call_submit(struct fs_call *c, const char *name, xmlrpc_value *param, bool hi
     struct fs_step *step = fs_xcalloc(1, sizeof *step);
     step->name = fs_xstrdup(name);
     step->param = param;
-    return fs_engine_submit(fs_daemon_engine(c->daemon), step, 1, false, high, c->context->request_id, reply);
+    struct fs_submission s = { .steps = step, .n = 1, .high = high, .request_id = c->context->request_id, .caller = c->context->caller };
+    return fs_engine_submit(fs_daemon_engine(c->daemon), &s, reply);
 }
 
 bool

@@ -6,6 +6,7 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +32,14 @@ static void
 start_curl(void)
 {
     curl_global_init(CURL_GLOBAL_ALL);
+}
+
+static char trusted[4096]; /* set before there are threads */
+
+void
+fs_peer_trust(const char *ca)
+{
+    snprintf(trusted, sizeof trusted, "%s", ca);
 }
 
 struct fs_peer *
@@ -109,6 +118,11 @@ take_handle(struct fs_peer *p)
     if (p->credentials) {
         curl_easy_setopt(h, CURLOPT_HTTPAUTH, (long) CURLAUTH_BASIC);
         curl_easy_setopt(h, CURLOPT_USERPWD, p->credentials);
+    }
+    curl_easy_setopt(h, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
+    if (*trusted) {
+        curl_easy_setopt(h, CURLOPT_CAINFO, trusted);
+        curl_easy_setopt(h, CURLOPT_CAPATH, NULL);
     }
     curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(h, CURLOPT_PROXY, "");
@@ -203,6 +217,9 @@ fs_peer_call(struct fs_peer *p, const char *method, xmlrpc_value *params, int ms
         } else if (code == CURLE_COULDNT_CONNECT) {
             fs_reply_fail(reply, "%s daemon is not running at %s (%s): start flowstream-%s with its --config file", p->name, p->url,
                           *why ? why : curl_easy_strerror(code), p->name);
+        } else if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE) {
+            fs_reply_fail(reply, "%s daemon at %s: its certificate is not accepted (%s): the ca of <tls> must have signed it, for this address",
+                          p->name, p->url, *why ? why : curl_easy_strerror(code));
         } else if (code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR || code == CURLE_GOT_NOTHING) {
             fs_reply_fail(reply, "%s daemon at %s ended the connection before it answered %s (%s): if it is not running, start flowstream-%s with its --config file",
                           p->name, p->url, method, *why ? why : curl_easy_strerror(code), p->name);

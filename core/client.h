@@ -6,7 +6,9 @@
 
 struct fs_peer;
 
-/* 'url' is http://HOST:PORT/RPC2 or unix:/PATH; 'credentials' "user:password" or NULL.  No I/O. */
+/* The file of certificates (PEM) of which one must have signed those of peers; without it the system's are asked.  Before the first call. */
+FS_API void fs_peer_trust(const char *ca);
+/* 'url' is https://HOST:PORT/RPC2 (TLS 1.2 or newer), http://HOST:PORT/RPC2 or unix:/PATH; 'credentials' "user:password" or NULL.  No I/O. */
 FS_API struct fs_peer *fs_peer_new(const char *name, const char *url, const char *credentials);
 FS_API void fs_peer_destroy(struct fs_peer *);
 FS_API const char *fs_peer_name(const struct fs_peer *);

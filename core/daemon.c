@@ -26,6 +26,8 @@
 
 #include "core/client.h"
 #include "core/engine.h"
+#include "core/front.h"
+#include "core/inherit.h"
 #include "core/loader.h"
 #include "core/metrics.h"
 #include "core/server.h"
@@ -125,24 +127,23 @@ resident_bytes(void)
 xmlrpc_value *
 fs_daemon_statistics(const struct fs_daemon *d)
 {
-    unsigned connections = 0, in_flight = 0, waiting, running;
-    double done;
+    unsigned connections = 0, in_flight = 0;
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     if (d->server) {
         fs_server_load(d->server, &connections, &in_flight);
     }
-    fs_engine_load(d->engine, &waiting, &running, &done);
     xmlrpc_value *v = fs_struct();
     fs_set(v, "uptime_seconds", fs_double((double) (fs_now_ms() - d->started) / 1e3));
     fs_set(v, "resident_bytes", fs_double(resident_bytes()));
     fs_set(v, "cpu_seconds", fs_double((double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
                                        + (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6));
+    if (d->server) {
+        fs_set(v, "door", fs_server_figures(d->server));
+    }
     fs_set(v, "connections", fs_int((int) connections));
     fs_set(v, "calls_in_flight", fs_int((int) in_flight));
-    fs_set(v, "tasks_waiting", fs_int((int) waiting));
-    fs_set(v, "tasks_running", fs_int((int) running));
-    fs_set(v, "tasks_done", fs_double(done));
+    fs_engine_add_figures(d->engine, v);
     xmlrpc_value *methods = fs_array();
     struct fs_table *table = fs_loader_take(d->loader, FS_KIND_COMMAND, NULL);
     for (int kind = FS_KIND_COMMAND; kind <= FS_KIND_TASK; kind++) {
@@ -172,9 +173,9 @@ fs_daemon_statistics(const struct fs_daemon *d)
 /* --- What the server asks --- */
 
 static void
-on_call(void *aux, const char *method, xmlrpc_value *params, const char *request_id, struct fs_reply *reply, bool *plain)
+on_call(void *aux, const char *method, xmlrpc_value *params, const char *request_id, const char *caller, struct fs_reply *reply, bool *plain)
 {
-    struct fs_daemon_call context = { .request_id = request_id };
+    struct fs_daemon_call context = { .request_id = request_id, .caller = caller };
     fs_daemon_run_command(aux, method, params, &context, reply, plain);
 }
 
@@ -283,34 +284,18 @@ make_peers(struct fs_daemon *d)
     }
 }
 
-static char *
-listen_all(struct fs_daemon *d)
+static struct fs_engine *
+make_engine(struct fs_daemon *d)
 {
-    struct fs_server_options options = {
-        .credentials = d->credentials,
-        .max_body = (size_t) fs_setting_number(d->settings, "limits", "body", 4 << 20),
-        .max_connections = (unsigned) fs_setting_number(d->settings, "limits", "connections", 4096),
-        .idle_seconds = (unsigned) fs_setting_number(d->settings, "limits", "idle", 30),
-        .threads = (unsigned) fs_setting_number(d->settings, "limits", "threads", 256),
+    struct fs_engine_limits limits = {
+        .threads = (unsigned) fs_setting_number(d->settings, "limits", "task-threads", 16),
+        .waiting = (size_t) fs_setting_number(d->settings, "limits", "tasks", 100000),
+        .waiting_bytes = (size_t) fs_setting_number(d->settings, "limits", "task-bytes", 64 << 20),
+        .results = (size_t) fs_setting_number(d->settings, "limits", "results", 4096),
+        .result_bytes = (size_t) fs_setting_number(d->settings, "limits", "result-bytes", 64 << 20),
+        .result_seconds = (unsigned) fs_setting_number(d->settings, "limits", "result-seconds", 3600),
     };
-    struct fs_server_handler handler = { .aux = d, .call = on_call, .quick = is_quick, .get = on_get };
-    d->server = fs_server_new(&options, &handler);
-    for (size_t i = 0;; i++) {
-        const char *tcp = fs_setting(d->settings, "listen", i, "tcp");
-        const char *path = fs_setting(d->settings, "listen", i, "unix");
-        if (!tcp && !path) {
-            return NULL;
-        }
-        char *where = tcp ? fs_xstrdup(tcp) : fs_xasprintf("unix:%s", path);
-        char *bound = NULL, *error = NULL;
-        int e = fs_server_listen(d->server, where, &bound, &error);
-        free(where);
-        if (e) {
-            return error;
-        }
-        fs_log_info("listening on %s", bound);
-        free(bound);
-    }
+    return fs_engine_new(d, &limits);
 }
 
 /* All that can fail, in order; NULL or the reason. */
@@ -345,11 +330,12 @@ begin(struct fs_daemon *d, const char *config)
     if (!d->loader) {
         return error;
     }
-    d->engine = fs_engine_new(d, 16);
+    d->engine = make_engine(d);
     if (d->class->start && !(d->state = d->class->start(d, d->settings, &error))) {
         return error;
     }
-    return listen_all(d);
+    struct fs_server_handler handler = { .aux = d, .call = on_call, .quick = is_quick, .get = on_get };
+    return front_open(d->settings, d->credentials, &handler, &d->server);
 }
 
 static void
@@ -508,6 +494,7 @@ fs_daemon_main(const struct fs_daemon_class *class, int argc, char **argv)
         usage(class, stderr);
         return 2;
     }
+    fs_inherit_begin();
     int ready = foreground ? -1 : background();
     prepare_process();
     struct fs_daemon d = { .class = class, .lock_fd = -1, .started = fs_now_ms() };

@@ -52,8 +52,10 @@ FS_API const char *fs_daemon_incarnation(const struct fs_daemon *);
 /* Who calls, how long they wait, whether they still want it. */
 struct fs_daemon_call {
     const char *request_id;
+    const char *caller; /* USER@ADDRESS, or NULL: the daemon itself */
     const bool *cancel; /* or NULL */
     int64_t deadline;   /* fs_now_ms() */
+    void *task;         /* of the engine, whose progress is told; or NULL */
     struct fs_table *table; /* the versions that the call uses; NULL: those of now */
 };
 

@@ -1,114 +1,80 @@
 /* The task engine; see the header for what it promises.
  *
- * One lock, two queues, a table of tasks by handle, and threads that are made when there is work for them.  Tasks that are submitted
- * at regular times are rows of a small table that one thread of the engine (the clock) reads. */
+ * One lock, two fair queues (core/turns.c), a table of tasks by handle, threads that are made when there is work for them, and a clock
+ * (core/engine_clock.c).  A task belongs to its thread while it runs, but for what is read and written with the lock held. */
 #include "config.h"
 
 #include "core/engine.h"
 
 #include <errno.h>
-#include <pthread.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "core/daemon.h"
+#include "core/engine_parts.h"
 #include "core/loader.h"
 #include "core/util.h"
 #include <flowstream/log.h>
 
 FS_LOG_MODULE("tasks");
 
-enum { MAX_WAITING = 10000, KEEP = 4096, BUCKETS = 1024, MAX_REGULAR = 16 };
-
 /* The engine that this thread runs tasks of. */
 static __thread struct fs_engine *works_for;
 
-enum task_state { WAITING, RUNNING, DONE, FAILED, CANCELLED };
 static const char *const state_names[] = { "waiting", "running", "done", "failed", "cancelled" };
 
-struct task {
-    int handle;
-    enum task_state state;
-    bool high, compound, cancel;
-    struct fs_step *steps;
-    size_t n_steps;
-    char request_id[40];
-    int64_t submitted, started, ended;
-    struct fs_reply reply;
-    struct task *in_bucket; /* next of the same bucket */
-    struct task *in_queue;  /* next that waits, or next that ended */
-};
+/* --- The table --- */
 
-struct queue {
-    struct task *head, **tail;
-};
+static struct task **
+place_of(struct fs_engine *e, int handle)
+{
+    struct task **p = &e->buckets[(unsigned) handle & (e->n_buckets - 1)];
+    while (*p && (*p)->handle != handle) {
+        p = &(*p)->in_bucket;
+    }
+    return p;
+}
 
-struct fs_engine {
-    struct fs_daemon *daemon;
-    pthread_mutex_t lock;
-    pthread_cond_t work, done;
-    struct queue high, normal, ended;
-    struct task *buckets[BUCKETS];
-    int next_handle;
-    unsigned n_waiting, n_running, n_threads, max_threads, n_idle, n_ended;
-    double n_done;
-    bool ending;
-    struct {
-        char *name;
-        int ms, handle;
-        int64_t next;
-    } regular[MAX_REGULAR];
-    size_t n_regular;
-    pthread_t clock;
-    bool has_clock;
-};
+struct task *
+engine_find(struct fs_engine *e, int handle)
+{
+    return *place_of(e, handle);
+}
 
 static void
-push(struct queue *q, struct task *t)
+grow_table(struct fs_engine *e)
 {
-    t->in_queue = NULL;
-    *q->tail = t;
-    q->tail = &t->in_queue;
-}
-
-static struct task *
-pop(struct queue *q)
-{
-    struct task *t = q->head;
-    if (t) {
-        q->head = t->in_queue;
-        if (!q->head) {
-            q->tail = &q->head;
+    struct task **old = e->buckets;
+    size_t n = e->n_buckets;
+    e->n_buckets = n ? 4 * n : 1024;
+    e->buckets = fs_xcalloc(e->n_buckets, sizeof *e->buckets);
+    for (size_t i = 0; i < n; i++) {
+        for (struct task *t = old[i], *next; t; t = next) {
+            next = t->in_bucket;
+            t->in_bucket = e->buckets[(unsigned) t->handle & (e->n_buckets - 1)];
+            e->buckets[(unsigned) t->handle & (e->n_buckets - 1)] = t;
         }
     }
-    return t;
+    free(old);
 }
 
-static bool
-take_out(struct queue *q, struct task *wanted)
+static void
+enter(struct fs_engine *e, struct task *t)
 {
-    for (struct task **p = &q->head; *p; p = &(*p)->in_queue) {
-        if (*p == wanted) {
-            *p = wanted->in_queue;
-            if (q->tail == &wanted->in_queue) {
-                q->tail = p;
-            }
-            return true;
-        }
+    if (e->n_tasks >= e->n_buckets) {
+        grow_table(e);
     }
-    return false;
+    do { /* the next number that no task has: after 2^31 tasks they begin again with 1 */
+        e->next_handle = e->next_handle == INT32_MAX ? 1 : e->next_handle + 1;
+    } while (engine_find(e, e->next_handle));
+    t->handle = e->next_handle;
+    *place_of(e, t->handle) = t;
+    e->n_tasks++;
 }
 
-static struct task *
-find(struct fs_engine *e, int handle)
-{
-    struct task *t = e->buckets[(unsigned) handle % BUCKETS];
-    while (t && t->handle != handle) {
-        t = t->in_bucket;
-    }
-    return t;
-}
+/* --- Tasks --- */
 
 void
 fs_steps_free(struct fs_step *steps, size_t n)
@@ -121,35 +87,119 @@ fs_steps_free(struct fs_step *steps, size_t n)
 }
 
 static void
-free_task(struct fs_engine *e, struct task *t)
+free_task(struct task *t)
 {
-    struct task **p = &e->buckets[(unsigned) t->handle % BUCKETS];
-    while (*p != t) {
-        p = &(*p)->in_bucket;
-    }
-    *p = t->in_bucket;
     fs_steps_free(t->steps, t->n_steps);
     fs_reply_clear(&t->reply);
+    free(t->caller);
     free(t);
 }
 
-/* The task has ended: remember it, forget the oldest. Called with the lock held. */
+/* Nobody can ask for it any more; who waits for it, or runs it, frees it. */
+static void
+forget(struct fs_engine *e, struct task *t)
+{
+    struct task **p = place_of(e, t->handle);
+    *p = t->in_bucket;
+    e->n_tasks--;
+    t->forgotten = true;
+    if (!t->waiters && !t->written_off) {
+        free_task(t);
+    }
+}
+
+void
+engine_forget_old(struct fs_engine *e, int64_t now)
+{
+    struct task *t;
+    while ((t = e->first_ended) && (e->n_ended > e->limits.results || (e->n_ended > 1 && e->ended_bytes > e->limits.result_bytes)
+                                    || t->ended + (int64_t) e->limits.result_seconds * 1000 < now)) {
+        e->first_ended = t->next_ended;
+        if (!e->first_ended) {
+            e->last_ended = &e->first_ended;
+        }
+        e->n_ended--;
+        e->ended_bytes -= t->bytes;
+        forget(e, t);
+    }
+}
+
+static void
+free_params(struct task *t)
+{
+    for (size_t i = 0; i < t->n_steps; i++) { /* its name is all that is asked for from now on */
+        fs_free(t->steps[i].param);
+        t->steps[i].param = NULL;
+    }
+}
+
+static double
+seconds(int64_t from, int64_t to)
+{
+    return (double) (to - from) / 1e3;
+}
+
+static void
+count_end(struct task *t)
+{
+    struct tally_row *row = t->row;
+    *(t->state == DONE ? &row->done : t->state == FAILED ? &row->failed : &row->cancelled) += 1;
+}
+
+/* The task has ended: remember it, forget the oldest.  Called with the lock held; it is in no queue, and t->reply is set. */
 static void
 end(struct fs_engine *e, struct task *t, enum task_state state)
 {
     t->state = state;
     t->ended = fs_now_ms();
-    for (size_t i = 0; i < t->n_steps; i++) { /* its name is all that is asked for from now on */
-        fs_free(t->steps[i].param);
-        t->steps[i].param = NULL;
+    clock_set(e, t, 0);
+    count_end(t);
+    e->waiting_bytes -= t->bytes;
+    if (!t->written_off) {
+        free_params(t);
     }
-    push(&e->ended, t);
+    t->bytes = sizeof *t + fs_weight(t->reply.value) + (t->reply.message ? strlen(t->reply.message) : 0);
+    e->ended_bytes += t->bytes;
+    t->next_ended = NULL;
+    *e->last_ended = t;
+    e->last_ended = &t->next_ended;
+    e->n_ended++;
     e->n_done++;
-    if (++e->n_ended > KEEP) {
-        e->n_ended--;
-        free_task(e, pop(&e->ended));
+    for (struct waiter *w = t->waiters; w; w = w->next) {
+        pthread_cond_signal(&w->ended);
     }
-    pthread_cond_broadcast(&e->done);
+    engine_forget_old(e, t->ended);
+    clock_start(e); /* results have an age */
+    clock_stir(e, t->ended + SWEEP_MS);
+}
+
+void
+engine_end_waiting(struct fs_engine *e, struct task *t, enum task_state state, char *message)
+{
+    if (t->turn.line) {
+        turns_remove(t->high ? e->high : e->normal, &t->turn);
+    }
+    e->n_waiting--;
+    t->row->waiting--;
+    fs_reply_clear(&t->reply);
+    t->reply = (struct fs_reply) { .code = FS_FAILURE, .message = message };
+    end(e, t, state);
+}
+
+void
+engine_write_off(struct fs_engine *e, struct task *t, char *message)
+{
+    t->written_off = true;
+    e->n_running--;
+    t->row->running--;
+    e->n_hanging++;
+    e->max_threads++;
+    fs_reply_clear(&t->reply);
+    t->reply = (struct fs_reply) { .code = FS_FAILURE, .message = message };
+    end(e, t, FAILED);
+    if (e->n_threads < e->max_threads) {
+        engine_start_thread(e);
+    }
 }
 
 /* --- Running --- */
@@ -181,12 +231,14 @@ run_compound(struct fs_engine *e, struct task *t, const struct fs_daemon_call *c
         if (__atomic_load_n(&t->cancel, __ATOMIC_RELAXED)) {
             fs_reply_fail(&one, "cancelled");
         } else {
+            fs_engine_progress(e, t, (double) i / (double) t->n_steps, t->steps[i].name);
             fs_daemon_run_task(e->daemon, t->steps[i].name, t->steps[i].param, context, &one);
         }
         if (one.code) {
             struct fs_text undone = { 0 };
             struct fs_daemon_call to_the_end = *context;
             to_the_end.cancel = NULL; /* a cancelled task is undone all the same */
+            to_the_end.deadline = INT64_MAX;
             undo(e, t, i, &to_the_end, &undone);
             fs_reply_fail(reply, "task %zu of %zu (%s) failed: %s%s%s", i + 1, t->n_steps, t->steps[i].name,
                           one.message ? one.message : "", undone.length ? "; undone by: " : "", undone.length ? undone.text : "");
@@ -203,24 +255,109 @@ run_compound(struct fs_engine *e, struct task *t, const struct fs_daemon_call *c
 }
 
 static void
-run(struct fs_engine *e, struct task *t)
+run(struct fs_engine *e, struct task *t, struct fs_reply *reply)
 {
-    struct fs_daemon_call context = { .request_id = t->request_id, .cancel = &t->cancel, .deadline = INT64_MAX };
-    struct fs_reply reply = { 0 };
+    struct fs_daemon_call context = { .request_id = t->request_id, .caller = *t->caller ? t->caller : NULL, .cancel = &t->cancel,
+                                      .deadline = t->deadline ? t->deadline : INT64_MAX, .task = t };
     fs_log_set_request(t->request_id);
     context.table = fs_loader_take(fs_daemon_loader(e->daemon), FS_KIND_TASK, t->steps->name);
     if (t->compound) {
-        run_compound(e, t, &context, &reply);
+        run_compound(e, t, &context, reply);
     } else {
-        fs_daemon_run_task(e->daemon, t->steps->name, t->steps->param, &context, &reply);
+        fs_daemon_run_task(e->daemon, t->steps->name, t->steps->param, &context, reply);
     }
     fs_log_set_request("");
     fs_loader_give(fs_daemon_loader(e->daemon), context.table);
-    pthread_mutex_lock(&e->lock);
-    t->reply = reply;
-    bool cancelled = reply.code && __atomic_load_n(&t->cancel, __ATOMIC_RELAXED);
-    end(e, t, cancelled ? CANCELLED : reply.code == FS_SUCCESS ? DONE : FAILED);
-    pthread_mutex_unlock(&e->lock);
+}
+
+/* How long before attempt n+1: doubled each time, and not the same for all that failed together. */
+static int64_t
+backoff(const struct task *t, int64_t now)
+{
+    int64_t ms = t->backoff_ms;
+    for (unsigned i = 1; i < t->attempts && ms < MAX_BACKOFF_MS; i++) {
+        ms *= 2;
+    }
+    ms = ms > MAX_BACKOFF_MS ? MAX_BACKOFF_MS : ms;
+    uint32_t scatter = ((uint32_t) t->handle ^ (uint32_t) now) * 2654435761u >> 24;
+    return ms - ms * (int64_t) scatter / 1024; /* up to a quarter less */
+}
+
+static bool
+try_again(struct fs_engine *e, struct task *t, int64_t now)
+{
+    if (t->reply.code != FS_FAILURE || t->attempts > t->retries || __atomic_load_n(&t->cancel, __ATOMIC_RELAXED) || e->ending) {
+        return false;
+    }
+    t->retry_at = now + backoff(t, now);
+    if (t->deadline && t->retry_at >= t->deadline) {
+        return false;
+    }
+    t->state = WAITING;
+    t->queued = now;
+    t->row->waiting++;
+    t->row->retries++;
+    e->n_waiting++;
+    clock_set(e, t, t->retry_at);
+    return true;
+}
+
+/* The thread has come back from the task, with the lock held. */
+static void
+finish(struct fs_engine *e, struct task *t, struct fs_reply *reply)
+{
+    int64_t now = fs_now_ms();
+    double ran = seconds(t->started, now);
+    t->row->ran += ran;
+    t->row->longest_run = ran > t->row->longest_run ? ran : t->row->longest_run;
+    if (t->written_off) {
+        t->written_off = false;
+        e->n_hanging--;
+        e->max_threads--;
+        fs_reply_clear(reply);
+        free_params(t);
+        if (t->forgotten && !t->waiters) {
+            free_task(t);
+        }
+        return;
+    }
+    e->n_running--;
+    t->row->running--;
+    fs_reply_clear(&t->reply);
+    t->reply = *reply;
+    if (!try_again(e, t, now)) {
+        bool cancelled = reply->code && __atomic_load_n(&t->cancel, __ATOMIC_RELAXED), late = t->deadline && t->deadline <= now;
+        if (cancelled && late) {
+            fs_reply_fail(&t->reply, "its deadline passed: %s", reply->message ? reply->message : "");
+        }
+        end(e, t, cancelled && !late ? CANCELLED : reply->code == FS_SUCCESS ? DONE : FAILED);
+    }
+    if (e->extra && e->n_running < e->limits.threads) { /* what hung does so no more */
+        e->extra--;
+        e->max_threads--;
+    }
+}
+
+static struct task *
+next_task(struct fs_engine *e)
+{
+    struct turn *turn = turns_pop(e->high);
+    turn = turn ? turn : turns_pop(e->normal);
+    if (!turn) {
+        return NULL;
+    }
+    struct task *t = (struct task *) turn;
+    t->state = RUNNING;
+    e->last_start = t->started = fs_now_ms();
+    double waited = seconds(t->queued, t->started);
+    t->attempts++;
+    t->row->waiting--;
+    t->row->running++;
+    t->row->waited += waited;
+    t->row->longest_wait = waited > t->row->longest_wait ? waited : t->row->longest_wait;
+    e->n_waiting--;
+    e->n_running++;
+    return t;
 }
 
 static void *
@@ -230,25 +367,20 @@ worker(void *data)
     works_for = e;
     pthread_mutex_lock(&e->lock);
     while (e->n_threads <= e->max_threads) {
-        while (!e->high.head && !e->normal.head && !e->ending) {
+        while (turns_empty(e->high) && turns_empty(e->normal) && !e->ending) {
             e->n_idle++;
             pthread_cond_wait(&e->work, &e->lock);
             e->n_idle--;
         }
-        struct task *t = pop(&e->high);
-        t = t ? t : pop(&e->normal);
+        struct task *t = next_task(e);
         if (!t) {
             break;
         }
-        t->state = RUNNING;
-        t->started = fs_now_ms();
-        e->n_waiting--;
-        e->n_running++;
+        struct fs_reply reply = { 0 };
         pthread_mutex_unlock(&e->lock);
-        run(e, t);
+        run(e, t, &reply);
         pthread_mutex_lock(&e->lock);
-        e->n_running--;
-        pthread_cond_broadcast(&e->done);
+        finish(e, t, &reply);
     }
     e->n_threads--;
     pthread_cond_broadcast(&e->done);
@@ -256,8 +388,8 @@ worker(void *data)
     return NULL;
 }
 
-static void
-start_thread(struct fs_engine *e)
+void
+engine_start_thread(struct fs_engine *e)
 {
     pthread_t thread;
     pthread_attr_t detached;
@@ -267,202 +399,274 @@ start_thread(struct fs_engine *e)
     pthread_attr_destroy(&detached);
 }
 
-/* The next number that no task has: after 2^31 tasks they begin again with 1. */
-static int
-new_handle(struct fs_engine *e)
+/* --- Queueing --- */
+
+void
+engine_enqueue(struct fs_engine *e, struct task *t)
 {
-    do {
-        e->next_handle = e->next_handle == INT32_MAX ? 1 : e->next_handle + 1;
-    } while (find(e, e->next_handle));
-    return e->next_handle;
+    turns_push(t->high ? e->high : e->normal, &t->turn, t->caller, t->compound ? "" : t->steps->name);
+    if (e->n_idle) {
+        pthread_cond_signal(&e->work);
+    } else if (e->n_threads < e->max_threads) {
+        engine_start_thread(e);
+    } else if (e->clock_sleeps_until > e->last_start + STARVED_MS || !e->has_clock) {
+        clock_start(e);
+        clock_stir(e, e->last_start + STARVED_MS);
+    }
+}
+
+static size_t
+weight_of(const struct fs_submission *s)
+{
+    size_t bytes = sizeof(struct task) + s->n * sizeof *s->steps;
+    for (size_t i = 0; i < s->n; i++) {
+        bytes += strlen(s->steps[i].name) + 1 + fs_weight(s->steps[i].param);
+    }
+    return bytes;
+}
+
+/* NULL, or why the engine takes no more. */
+static char *
+why_not(const struct fs_engine *e, size_t bytes)
+{
+    if (e->ending) {
+        return fs_xstrdup("the daemon is ending");
+    }
+    if (e->n_waiting >= e->limits.waiting) {
+        return fs_xasprintf("%zu tasks are waiting already, and no more are taken (limits tasks=): try again later", e->n_waiting);
+    }
+    if (e->waiting_bytes + bytes > e->limits.waiting_bytes) {
+        return fs_xasprintf("the task has %zu bytes, and those that wait and run have %zu of %zu (limits task-bytes=): try again later",
+                            bytes, e->waiting_bytes, e->limits.waiting_bytes);
+    }
+    return NULL;
+}
+
+static struct task *
+new_task(struct fs_engine *e, const struct fs_submission *s, size_t bytes)
+{
+    struct task *t = fs_xcalloc(1, sizeof *t);
+    t->steps = s->steps;
+    t->n_steps = s->n;
+    t->compound = s->compound;
+    t->high = s->high;
+    t->submitted = t->queued = fs_now_ms();
+    t->deadline = s->deadline_ms > 0 ? t->submitted + s->deadline_ms : 0;
+    t->retries = s->retries;
+    t->backoff_ms = s->backoff_ms > 0 ? s->backoff_ms : 1;
+    t->bytes = bytes;
+    t->progress = -1;
+    t->timer = NO_TIMER;
+    t->caller = fs_xstrdup(s->caller ? s->caller : "");
+    strncpy(t->request_id, s->request_id ? s->request_id : "", sizeof t->request_id - 1);
+    t->row = tally_row(e->tally, s->compound ? "(compound)" : s->steps->name);
+    return t;
 }
 
 int
-fs_engine_submit(struct fs_engine *e, struct fs_step *steps, size_t n, bool compound, bool high, const char *request_id,
-                 struct fs_reply *reply)
+fs_engine_submit(struct fs_engine *e, const struct fs_submission *s, struct fs_reply *reply)
 {
+    size_t bytes = weight_of(s);
     pthread_mutex_lock(&e->lock);
-    if (e->ending || e->n_waiting >= MAX_WAITING) {
-        fs_reply_fail(reply, e->ending ? "the daemon is ending" : "%d tasks are waiting already: try again later", MAX_WAITING);
+    char *why = why_not(e, bytes);
+    if (!why && !e->n_threads) {
+        engine_start_thread(e);
+        why = e->n_threads ? NULL : fs_xasprintf("no thread could be started for the task: %s", strerror(EAGAIN));
+    }
+    if (why) {
         pthread_mutex_unlock(&e->lock);
-        fs_steps_free(steps, n);
+        fs_reply_fail(reply, "%s", why);
+        free(why);
+        fs_steps_free(s->steps, s->n);
         return 0;
     }
-    if (e->n_idle < e->n_waiting + 1 && e->n_threads < e->max_threads) {
-        start_thread(e);
-    }
-    if (!e->n_threads) {
-        fs_reply_fail(reply, "no thread could be started for the task: %s", strerror(EAGAIN));
-        pthread_mutex_unlock(&e->lock);
-        fs_steps_free(steps, n);
-        return 0;
-    }
-    struct task *t = fs_xcalloc(1, sizeof *t);
-    t->handle = new_handle(e);
-    t->steps = steps;
-    t->n_steps = n;
-    t->compound = compound;
-    t->high = high;
-    t->submitted = fs_now_ms();
-    strncpy(t->request_id, request_id ? request_id : "", sizeof t->request_id - 1);
-    t->in_bucket = e->buckets[(unsigned) t->handle % BUCKETS];
-    e->buckets[(unsigned) t->handle % BUCKETS] = t;
-    push(high ? &e->high : &e->normal, t);
+    struct task *t = new_task(e, s, bytes);
+    enter(e, t);
     e->n_waiting++;
-    pthread_cond_signal(&e->work);
+    e->waiting_bytes += bytes;
+    t->row->waiting++;
+    if (t->deadline) {
+        clock_set(e, t, t->deadline);
+    }
+    engine_enqueue(e, t);
     int handle = t->handle;
     pthread_mutex_unlock(&e->lock);
     return handle;
 }
 
-static struct timespec
-moment(int ms)
+/* --- Waiting --- */
+
+static void
+make_condition(pthread_cond_t *c)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    int64_t ns = t.tv_nsec + (int64_t) (ms % 1000) * 1000000;
-    t.tv_sec += ms / 1000 + ns / 1000000000;
-    t.tv_nsec = ns % 1000000000;
-    return t;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(c, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+/* True when the task has ended; it stays there meanwhile, whoever forgets it. */
+static bool
+await(struct fs_engine *e, struct task *t, int64_t until)
+{
+    struct waiter w = { .next = t->waiters };
+    struct timespec moment = clock_moment(until);
+    make_condition(&w.ended);
+    t->waiters = &w;
+    while (t->state <= RUNNING && pthread_cond_timedwait(&w.ended, &e->lock, &moment) != ETIMEDOUT) {
+    }
+    struct waiter **p = &t->waiters;
+    while (*p != &w) {
+        p = &(*p)->next;
+    }
+    *p = w.next;
+    pthread_cond_destroy(&w.ended);
+    return t->state > RUNNING;
+}
+
+static void
+copy_reply(const struct task *t, struct fs_reply *reply)
+{
+    fs_reply_clear(reply);
+    *reply = (struct fs_reply) { .code = t->reply.code, .fault = t->reply.fault };
+    reply->message = t->reply.message ? fs_xstrdup(t->reply.message) : NULL;
+    reply->value = t->reply.value ? fs_copy(t->reply.value) : NULL;
 }
 
 bool
 fs_engine_wait(struct fs_engine *e, int handle, int ms, struct fs_reply *reply)
 {
-    struct timespec until = moment(ms > 0 ? ms : 0);
+    int64_t until = fs_now_ms() + (ms > 0 ? ms : 0);
+    bool lends = works_for == e, ended = true;
     pthread_mutex_lock(&e->lock);
-    struct task *t = find(e, handle);
-    bool lends = works_for == e;
+    struct task *t = engine_find(e, handle);
+    if (!t) {
+        fs_reply_fail(reply, "there is no task %d (of those that have ended the last %zu are kept, for %u s at most)", handle, e->limits.results,
+                      e->limits.result_seconds);
+        pthread_mutex_unlock(&e->lock);
+        return true;
+    }
     if (lends) { /* a task that waits for tasks must not be what keeps them from running */
         e->max_threads++;
         if (e->n_idle < e->n_waiting && e->n_threads < e->max_threads) {
-            start_thread(e);
+            engine_start_thread(e);
         }
     }
-    while (t && (t->state == WAITING || t->state == RUNNING)) {
-        if (pthread_cond_timedwait(&e->done, &e->lock, &until) == ETIMEDOUT) {
-            t = find(e, handle);
-            break;
-        }
-        t = find(e, handle);
-    }
+    ended = await(e, t, until);
     e->max_threads -= lends;
-    bool ended = !t || t->state > RUNNING;
-    if (!t) {
-        fs_reply_fail(reply, "there is no task %d (finished tasks are kept until %d newer ones have finished)", handle, KEEP);
-    } else if (ended) {
-        fs_reply_clear(reply);
-        *reply = (struct fs_reply) { .code = t->reply.code, .fault = t->reply.fault };
-        reply->message = t->reply.message ? fs_xstrdup(t->reply.message) : NULL;
-        reply->value = t->reply.value ? fs_copy(t->reply.value) : NULL;
+    if (ended) {
+        copy_reply(t, reply);
+    }
+    if (t->forgotten && !t->waiters && !t->written_off) {
+        free_task(t);
     }
     pthread_mutex_unlock(&e->lock);
     return ended;
 }
 
+/* --- Telling --- */
+
+static xmlrpc_value *
+describe(const struct task *t)
+{
+    xmlrpc_value *v = fs_struct(), *names = fs_array();
+    int64_t now = fs_now_ms();
+    fs_set(v, "handle", fs_int(t->handle));
+    for (size_t i = 0; i < t->n_steps; i++) {
+        fs_append(names, fs_string(t->steps[i].name));
+    }
+    fs_set(v, "tasks", names);
+    fs_set(v, "state", fs_string(state_names[t->state]));
+    fs_set(v, "priority", fs_string(t->high ? "high" : "normal"));
+    fs_set(v, "request", fs_string(t->request_id));
+    fs_set(v, "caller", fs_string(t->caller));
+    fs_set(v, "attempts", fs_int((int) t->attempts));
+    fs_set(v, "waited", fs_double(seconds(t->submitted, t->started ? t->started : t->state == WAITING ? now : t->ended)));
+    fs_set(v, "seconds", fs_double(!t->started || t->state == WAITING ? 0.0 : seconds(t->started, t->state == RUNNING ? now : t->ended)));
+    if (t->deadline && t->state <= RUNNING) {
+        fs_set(v, "seconds_left", fs_double(seconds(now, t->deadline)));
+    }
+    if (t->progress >= 0) {
+        fs_set(v, "progress", fs_double(t->state == DONE ? 1 : t->progress));
+    }
+    if (*t->doing && t->state <= RUNNING) {
+        fs_set(v, "doing", fs_string(t->doing));
+    }
+    if (t->state > RUNNING) {
+        fs_set(v, "code", fs_int(t->reply.code));
+        fs_set(v, "value", t->reply.value ? fs_copy(t->reply.value) : fs_nil());
+    }
+    if (t->state > RUNNING || t->reply.message) {
+        fs_set(v, "message", fs_string(t->reply.message));
+    }
+    return v;
+}
+
 xmlrpc_value *
 fs_engine_describe(struct fs_engine *e, int handle)
 {
-    xmlrpc_value *v = NULL;
     pthread_mutex_lock(&e->lock);
-    struct task *t = find(e, handle);
-    if (t) {
-        v = fs_struct();
-        int64_t now = fs_now_ms();
-        fs_set(v, "handle", fs_int(t->handle));
-        xmlrpc_value *names = fs_array();
-        for (size_t i = 0; i < t->n_steps; i++) {
-            fs_append(names, fs_string(t->steps[i].name));
-        }
-        fs_set(v, "tasks", names);
-        fs_set(v, "state", fs_string(state_names[t->state]));
-        fs_set(v, "priority", fs_string(t->high ? "high" : "normal"));
-        fs_set(v, "request", fs_string(t->request_id));
-        fs_set(v, "waited", fs_double((double) ((t->state == WAITING ? now : t->started ? t->started : t->ended) - t->submitted) / 1e3));
-        fs_set(v, "seconds", fs_double(t->started ? (double) ((t->state == RUNNING ? now : t->ended) - t->started) / 1e3 : 0.0));
-        if (t->state > RUNNING) {
-            fs_set(v, "code", fs_int(t->reply.code));
-            fs_set(v, "message", fs_string(t->reply.message));
-            fs_set(v, "value", t->reply.value ? fs_copy(t->reply.value) : fs_nil());
-        }
-    }
+    struct task *t = engine_find(e, handle);
+    xmlrpc_value *v = t ? describe(t) : NULL;
     pthread_mutex_unlock(&e->lock);
     return v;
 }
+
+void
+fs_engine_progress(struct fs_engine *e, void *task, double fraction, const char *text)
+{
+    struct task *t = task;
+    if (t) {
+        pthread_mutex_lock(&e->lock);
+        t->progress = fraction > 1 ? 1 : fraction;
+        strncpy(t->doing, text ? text : "", sizeof t->doing - 1);
+        pthread_mutex_unlock(&e->lock);
+    }
+}
+
+void
+fs_engine_load(struct fs_engine *e, unsigned *waiting, unsigned *running, double *done)
+{
+    pthread_mutex_lock(&e->lock);
+    *waiting = (unsigned) e->n_waiting;
+    *running = e->n_running;
+    *done = e->n_done;
+    pthread_mutex_unlock(&e->lock);
+}
+
+void
+fs_engine_add_figures(struct fs_engine *e, xmlrpc_value *v)
+{
+    pthread_mutex_lock(&e->lock);
+    fs_set(v, "tasks_waiting", fs_int((int) e->n_waiting));
+    fs_set(v, "tasks_running", fs_int((int) e->n_running));
+    fs_set(v, "tasks_done", fs_double(e->n_done));
+    fs_set(v, "tasks_hanging", fs_int((int) e->n_hanging));
+    fs_set(v, "task_threads", fs_int((int) e->n_threads));
+    fs_set(v, "task_waiting_bytes", fs_double((double) e->waiting_bytes));
+    fs_set(v, "task_results", fs_int((int) e->n_ended));
+    fs_set(v, "task_result_bytes", fs_double((double) e->ended_bytes));
+    fs_set(v, "task", tally_value(e->tally));
+    pthread_mutex_unlock(&e->lock);
+}
+
+/* --- Cancelling --- */
 
 bool
 fs_engine_cancel(struct fs_engine *e, int handle)
 {
     pthread_mutex_lock(&e->lock);
-    struct task *t = find(e, handle);
+    struct task *t = engine_find(e, handle);
     bool known = t && t->state <= RUNNING;
     if (known) {
         __atomic_store_n(&t->cancel, true, __ATOMIC_RELAXED);
-        if (t->state == WAITING && take_out(t->high ? &e->high : &e->normal, t)) {
-            e->n_waiting--;
-            fs_reply_fail(&t->reply, "cancelled before it began");
-            end(e, t, CANCELLED);
+        if (t->state == WAITING) {
+            engine_end_waiting(e, t, CANCELLED, fs_xstrdup(t->attempts ? "cancelled between two attempts" : "cancelled before it began"));
         }
     }
     pthread_mutex_unlock(&e->lock);
     return known;
-}
-
-/* --- Regular tasks --- */
-
-static bool
-still_going(struct fs_engine *e, int handle)
-{
-    struct task *t = handle ? find(e, handle) : NULL;
-    return t && t->state <= RUNNING;
-}
-
-static void *
-clock_main(void *data)
-{
-    struct fs_engine *e = data;
-    pthread_mutex_lock(&e->lock);
-    while (!e->ending) {
-        int64_t now = fs_now_ms(), next = now + 60000;
-        for (size_t i = 0; i < e->n_regular; i++) {
-            if (e->regular[i].next <= now) {
-                e->regular[i].next = now + e->regular[i].ms;
-                if (!still_going(e, e->regular[i].handle)) {
-                    struct fs_step *step = fs_xcalloc(1, sizeof *step);
-                    step->name = fs_xstrdup(e->regular[i].name);
-                    step->param = fs_struct();
-                    struct fs_reply reply = { 0 };
-                    pthread_mutex_unlock(&e->lock);
-                    int handle = fs_engine_submit(e, step, 1, false, false, NULL, &reply);
-                    fs_reply_clear(&reply);
-                    pthread_mutex_lock(&e->lock);
-                    e->regular[i].handle = handle;
-                }
-            }
-            next = e->regular[i].next < next ? e->regular[i].next : next;
-        }
-        int64_t wait = next - fs_now_ms();
-        struct timespec until = moment(wait > 1 ? (int) wait : 1);
-        while (!e->ending && pthread_cond_timedwait(&e->done, &e->lock, &until) != ETIMEDOUT) {
-        }
-    }
-    pthread_mutex_unlock(&e->lock);
-    return NULL;
-}
-
-void
-fs_engine_every(struct fs_engine *e, const char *name, int ms)
-{
-    pthread_mutex_lock(&e->lock);
-    if (e->n_regular < MAX_REGULAR) {
-        e->regular[e->n_regular].name = fs_xstrdup(name);
-        e->regular[e->n_regular].ms = ms;
-        e->regular[e->n_regular++].next = 0;
-    }
-    if (!e->has_clock) {
-        e->has_clock = pthread_create(&e->clock, NULL, clock_main, e) == 0;
-    }
-    pthread_mutex_unlock(&e->lock);
 }
 
 void
@@ -473,40 +677,68 @@ fs_engine_cancel_all(struct fs_engine *e)
     }
     pthread_mutex_lock(&e->lock);
     e->ending = true;
-    for (struct task *t; (t = pop(&e->high)) || (t = pop(&e->normal));) {
-        e->n_waiting--;
-        fs_reply_fail(&t->reply, "the daemon ended before the task began");
-        end(e, t, CANCELLED);
-    }
-    for (size_t i = 0; i < BUCKETS; i++) {
-        for (struct task *t = e->buckets[i]; t; t = t->in_bucket) {
+    e->limits.results = e->limits.result_bytes = SIZE_MAX; /* none of the table may be forgotten while it is walked through */
+    e->limits.result_seconds = UINT_MAX;
+    for (size_t i = 0; i < e->n_buckets; i++) {
+        for (struct task *t = e->buckets[i], *next; t; t = next) {
+            next = t->in_bucket;
             __atomic_store_n(&t->cancel, true, __ATOMIC_RELAXED);
+            if (t->state == WAITING) {
+                engine_end_waiting(e, t, CANCELLED, fs_xstrdup("the daemon ended before the task began"));
+            }
         }
     }
     pthread_cond_broadcast(&e->work);
     pthread_cond_broadcast(&e->done);
+    pthread_cond_broadcast(&e->tick);
     pthread_mutex_unlock(&e->lock);
 }
 
 /* --- Life --- */
 
 struct fs_engine *
-fs_engine_new(struct fs_daemon *daemon, unsigned threads)
+fs_engine_new(struct fs_daemon *daemon, const struct fs_engine_limits *limits)
 {
     struct fs_engine *e = fs_xcalloc(1, sizeof *e);
     e->daemon = daemon;
-    e->max_threads = threads;
-    e->high.tail = &e->high.head;
-    e->normal.tail = &e->normal.head;
-    e->ended.tail = &e->ended.head;
+    e->limits = *limits;
+    e->max_threads = limits->threads;
+    e->high = turns_new();
+    e->normal = turns_new();
+    e->tally = tally_new();
+    e->last_ended = &e->first_ended;
+    e->clock_sleeps_until = INT64_MAX;
+    grow_table(e);
     pthread_mutex_init(&e->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&e->work, &monotonic);
-    pthread_cond_init(&e->done, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    make_condition(&e->work);
+    make_condition(&e->done);
+    make_condition(&e->tick);
     return e;
+}
+
+static void
+free_all(struct fs_engine *e)
+{
+    for (size_t i = 0; i < e->n_buckets; i++) {
+        while (e->buckets[i]) {
+            struct task *t = e->buckets[i];
+            e->buckets[i] = t->in_bucket;
+            free_task(t);
+        }
+    }
+    for (size_t i = 0; i < e->n_regular; i++) {
+        free(e->regular[i].name);
+    }
+    turns_destroy(e->high);
+    turns_destroy(e->normal);
+    tally_destroy(e->tally);
+    free(e->buckets);
+    free(e->heap);
+    pthread_cond_destroy(&e->work);
+    pthread_cond_destroy(&e->done);
+    pthread_cond_destroy(&e->tick);
+    pthread_mutex_destroy(&e->lock);
+    free(e);
 }
 
 bool
@@ -515,7 +747,7 @@ fs_engine_destroy(struct fs_engine *e, int ms)
     if (!e) {
         return true;
     }
-    struct timespec until = moment(ms);
+    struct timespec until = clock_moment(fs_now_ms() + ms);
     fs_engine_cancel_all(e);
     if (e->has_clock) {
         pthread_join(e->clock, NULL);
@@ -524,32 +756,12 @@ fs_engine_destroy(struct fs_engine *e, int ms)
     while (e->n_threads && pthread_cond_timedwait(&e->done, &e->lock, &until) != ETIMEDOUT) {
     }
     bool idle = !e->n_threads;
+    unsigned running = e->n_running + e->n_hanging;
     pthread_mutex_unlock(&e->lock);
     if (!idle) {
-        fs_log_warning("%u tasks did not end in time and are abandoned", e->n_running);
+        fs_log_warning("%u tasks did not end in time and are abandoned", running);
         return false;
     }
-    for (size_t i = 0; i < BUCKETS; i++) {
-        while (e->buckets[i]) {
-            free_task(e, e->buckets[i]);
-        }
-    }
-    for (size_t i = 0; i < e->n_regular; i++) {
-        free(e->regular[i].name);
-    }
-    pthread_cond_destroy(&e->work);
-    pthread_cond_destroy(&e->done);
-    pthread_mutex_destroy(&e->lock);
-    free(e);
+    free_all(e);
     return true;
-}
-
-void
-fs_engine_load(struct fs_engine *e, unsigned *waiting, unsigned *running, double *done)
-{
-    pthread_mutex_lock(&e->lock);
-    *waiting = e->n_waiting;
-    *running = e->n_running;
-    *done = e->n_done;
-    pthread_mutex_unlock(&e->lock);
 }

@@ -132,12 +132,17 @@ must_look(struct fs_loader *l, const struct fs_table *t, enum fs_method_kind kin
     return __atomic_load_n(&l->dirty, __ATOMIC_RELAXED) || (again && again <= fs_now_ms()) || folders_changed(l) || file_changed(l, t, kind, name);
 }
 
+/* A thread that serves a socket asks whether a call is quick, and if so runs it: it has looked already. */
+static __thread bool looked __attribute__((tls_model("initial-exec")));
+
 struct fs_table *
 fs_loader_take(struct fs_loader *l, enum fs_method_kind kind, const char *name)
 {
     struct fs_table *t = take(l);
+    bool done = looked;
+    looked = false;
     /* While a patch is being applied the folders are half done: what was active goes on until all of it is. */
-    if (!__atomic_load_n(&l->patching, __ATOMIC_ACQUIRE) && must_look(l, t, kind, name)) {
+    if (!done && !__atomic_load_n(&l->patching, __ATOMIC_ACQUIRE) && must_look(l, t, kind, name)) {
         fs_loader_give(l, t);
         pthread_mutex_lock(&l->loading);
         t = take(l);
@@ -160,6 +165,7 @@ fs_loader_is_quick(struct fs_loader *l, const char *name)
     const struct fs_method *m = b && b->loaded ? __atomic_load_n(&b->loaded->method, __ATOMIC_ACQUIRE) : NULL;
     bool quick = m && m->quick && (__atomic_load_n(&l->patching, __ATOMIC_ACQUIRE) || !must_look(l, t, FS_KIND_COMMAND, name));
     fs_loader_give(l, t);
+    looked = quick;
     return quick;
 }
 

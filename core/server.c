@@ -7,69 +7,93 @@
 
 #include "core/server.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <microhttpd.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "core/credentials.h"
+#include "core/door.h"
+#include "core/inherit.h"
+#include "core/listen.h"
 #include "core/util.h"
+#include "core/workers.h"
 #include "core/xmlrpc.h"
 #include <flowstream/log.h>
 
 FS_LOG_MODULE("rpc");
 
-enum { MAX_SOCKETS = 8, MAX_QUEUE = 1024, WORKER_STACK = 2 << 20 /* bytes of address space; most is never touched */, MAX_BODIES = 256 << 20 };
+enum {
+    MAX_SOCKETS = 8,
+    LOCAL_WORKERS = 8,       /* that only calls over a Unix socket may use */
+    MAX_CHECKS = 32,         /* callers whose credentials wait to be checked */
+    MAX_BODIES = 256 << 20,  /* bytes of all calls together */
+    LOCAL_BODIES = 32 << 20, /* that only calls over a Unix socket may use */
+    SMALL_BODY = 4096        /* is decoded by the thread that reads it */
+};
+
+/* One listening socket. */
+struct listener {
+    struct fs_server *server;
+    struct MHD_Daemon *daemon;
+    struct door *door;
+    char *unix_path; /* to unlink; NULL: it is TCP */
+    bool inherited;  /* it is the supervisor's: not ours to unlink */
+};
 
 /* One HTTP request. */
 struct request {
+    struct job job;       /* first */
+    struct listener *listener;
     struct fs_server *server;
     struct MHD_Connection *connection;
+    enum { STAGE_CHECKING, STAGE_REFUSED, STAGE_TAKING } stage; /* credentials are checked; were refused; the body comes or has come */
+    char *user, *password; /* to be checked */
     struct fs_text body;
     bool counted;         /* in the server's n_calls */
     char *path;           /* of a GET, or NULL */
     char id[40];
+    char caller[96];      /* USER@ADDRESS */
     char *method;         /* decoded call */
     xmlrpc_value *params;
     char *answer;         /* owned until given to libmicrohttpd */
     size_t answer_size;
     const char *type;     /* of the answer */
     unsigned status;
-    struct request *next; /* in the queue */
 };
 
 struct fs_server {
     struct fs_server_options options;
     struct fs_server_handler handler;
-    char *credentials;
-    struct {
-        struct MHD_Daemon *daemon;
-        char *unix_path; /* to unlink, or NULL */
-    } sockets[MAX_SOCKETS];
-    size_t n_sockets;
+    struct credentials *credentials;
+    struct workers *workers;
+    char *certificate, *key;
+    struct listener listeners[MAX_SOCKETS];
+    size_t n_listeners;
     pthread_mutex_t lock;
-    pthread_cond_t work, done;
-    struct request *head, **tail;
-    unsigned n_queued, n_running, n_threads, n_idle;
-    unsigned n_calls;  /* whose answer is not on its way yet */
-    size_t body_bytes; /* held by all requests together */
+    pthread_cond_t done;
+    unsigned n_calls;    /* whose answer is not on its way yet */
+    unsigned n_checks;   /* of credentials, that wait or run */
+    size_t body_bytes;   /* held by all requests together */
     bool ending;
 };
 
 /* --- Answers --- */
+
+static struct visitor *
+visitor_of(struct MHD_Connection *c)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info->socket_context;
+}
 
 static enum MHD_Result
 answer(struct MHD_Connection *c, unsigned status, const char *type, char *text /* taken */, size_t size)
@@ -80,6 +104,7 @@ answer(struct MHD_Connection *c, unsigned status, const char *type, char *text /
         return MHD_NO;
     }
     MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    door_phase(visitor_of(c), DOOR_ANSWER);
     enum MHD_Result result = MHD_queue_response(c, status, r);
     MHD_destroy_response(r);
     return result;
@@ -96,12 +121,21 @@ refuse(struct MHD_Connection *c, unsigned status, const char *format, ...)
     struct fs_text line = { 0 };
     fs_text_addf(&line, "%s\n", text);
     free(text);
-    if (status != MHD_HTTP_UNAUTHORIZED) {
-        return answer(c, status, "text/plain; charset=utf-8", line.text, line.length);
-    }
     struct MHD_Response *r = MHD_create_response_from_buffer(line.length, line.text, MHD_RESPMEM_MUST_FREE);
-    MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
-    enum MHD_Result result = MHD_queue_basic_auth_fail_response(c, "flowstream", r);
+    if (!r) {
+        free(line.text);
+        return MHD_NO;
+    }
+    MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, "text/plain; charset=utf-8");
+    if (status != MHD_HTTP_NOT_FOUND && status != MHD_HTTP_SERVICE_UNAVAILABLE) {
+        MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
+    }
+    if (status == MHD_HTTP_TOO_MANY_REQUESTS) {
+        MHD_add_response_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+    }
+    door_phase(visitor_of(c), DOOR_ANSWER);
+    enum MHD_Result result = status == MHD_HTTP_UNAUTHORIZED ? MHD_queue_basic_auth_fail_response(c, "flowstream", r)
+                                                             : MHD_queue_response(c, status, r);
     MHD_destroy_response(r);
     return result;
 }
@@ -132,7 +166,7 @@ serve_call(struct request *q)
         fs_log_limited(FS_LOG_INFO, "not an XML-RPC call: %s", error);
         free(error);
     } else {
-        q->server->handler.call(q->server->handler.aux, q->method, q->params, q->id, &reply, &plain);
+        q->server->handler.call(q->server->handler.aux, q->method, q->params, q->id, q->caller, &reply, &plain);
     }
     if (reply.fault) {
         q->answer = fs_xmlrpc_encode_fault(reply.fault, reply.message ? reply.message : "", &q->answer_size);
@@ -157,75 +191,55 @@ serve(struct request *q)
     }
 }
 
-static void *
-worker(void *data)
-{
-    struct fs_server *s = data;
-    pthread_mutex_lock(&s->lock);
-    for (;;) {
-        while (!s->head && !s->ending) {
-            s->n_idle++;
-            pthread_cond_wait(&s->work, &s->lock);
-            s->n_idle--;
-        }
-        struct request *q = s->head;
-        if (!q) {
-            break;
-        }
-        s->head = q->next;
-        if (!s->head) {
-            s->tail = &s->head;
-        }
-        s->n_queued--;
-        s->n_running++;
-        pthread_mutex_unlock(&s->lock);
-        serve(q);
-        MHD_resume_connection(q->connection);
-        pthread_mutex_lock(&s->lock);
-        s->n_running--;
-        pthread_cond_broadcast(&s->done);
-    }
-    s->n_threads--;
-    pthread_cond_broadcast(&s->done);
-    pthread_mutex_unlock(&s->lock);
-    return NULL;
-}
-
+/* In a worker: a call or text that may block, or the check of credentials. */
 static void
-start_thread(struct fs_server *s)
+run_job(struct job *job)
 {
-    pthread_t t;
-    pthread_attr_t detached;
-    pthread_attr_init(&detached);
-    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&detached, WORKER_STACK);
-    s->n_threads += pthread_create(&t, &detached, worker, s) == 0;
-    pthread_attr_destroy(&detached);
+    struct request *q = (struct request *) job;
+    struct fs_server *s = q->server;
+    if (q->stage == STAGE_CHECKING) {
+        bool good = credentials_check(s->credentials, q->user, q->password);
+        q->stage = good ? STAGE_TAKING : STAGE_REFUSED;
+        explicit_bzero(q->password, strlen(q->password));
+        pthread_mutex_lock(&s->lock);
+        s->n_checks--;
+        pthread_mutex_unlock(&s->lock);
+    } else {
+        serve(q);
+    }
+    MHD_resume_connection(q->connection);
 }
 
-/* Give a request to a worker; false when too many wait already. */
+/* Hand a request to a worker; false when too many wait already. */
 static bool
-enqueue(struct fs_server *s, struct request *q)
+give_to_worker(struct request *q)
 {
-    pthread_mutex_lock(&s->lock);
-    bool room = !s->ending && s->n_queued < MAX_QUEUE;
-    if (room && s->n_idle < s->n_queued + 1 && s->n_threads < s->options.threads) {
-        start_thread(s);
+    bool reserved = q->listener->unix_path;
+    if (!workers_book(q->server->workers, reserved)) {
+        return false;
     }
-    bool taken = room && s->n_threads;
-    if (taken) {
-        MHD_suspend_connection(q->connection);
-        q->next = NULL;
-        *s->tail = q;
-        s->tail = &q->next;
-        s->n_queued++;
-        pthread_cond_signal(&s->work);
-    }
-    pthread_mutex_unlock(&s->lock);
-    return taken;
+    door_phase(visitor_of(q->connection), DOOR_BUSY);
+    MHD_suspend_connection(q->connection);
+    q->job.run = run_job;
+    workers_give(q->server->workers, &q->job, reserved);
+    return true;
 }
 
 /* --- HTTP --- */
+
+/* A number that is not secret, only different from all others: a counter, scattered (splitmix64) from a random start. */
+static uint64_t
+unlikely_again(void)
+{
+    static __thread uint64_t state;
+    if (!state) {
+        (void) !getrandom(&state, sizeof state, 0);
+    }
+    uint64_t z = state += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
 
 /* The id that a client gave, if it is a decent one, or a new one. */
 static void
@@ -237,61 +251,155 @@ choose_id(struct request *q)
         memcpy(q->id, given, n + 1);
         return;
     }
-    uint64_t random = 0;
-    (void) !getrandom(&random, sizeof random, 0);
-    snprintf(q->id, sizeof q->id, "%016llx", (unsigned long long) random);
-}
-
-/* Compares without telling by the time it takes how much was right. */
-static bool
-same(const char *a, const char *b)
-{
-    size_t na = strlen(a), nb = strlen(b);
-    unsigned char difference = na != nb;
-    for (size_t i = 0; i < na; i++) {
-        difference |= (unsigned char) ((unsigned char) a[i] ^ (unsigned char) b[nb ? i % nb : 0]);
-    }
-    return !difference;
-}
-
-static bool
-authorised(const struct fs_server *s, struct MHD_Connection *c)
-{
-    if (!s->credentials) {
-        return true;
-    }
-    char *password = NULL;
-    char *user = MHD_basic_auth_get_username_password(c, &password);
-    bool good = false;
-    if (user && password) {
-        char *both = fs_xasprintf("%s:%s", user, password);
-        good = same(both, s->credentials);
-        free(both);
-    }
-    MHD_free(user);
-    MHD_free(password);
-    return good;
+    snprintf(q->id, sizeof q->id, "%016llx", (unsigned long long) unlikely_again());
 }
 
 static struct request *
-new_request(struct fs_server *s, struct MHD_Connection *c, const char *path)
+new_request(struct listener *l, struct MHD_Connection *c, const char *path)
 {
     struct request *q = fs_xcalloc(1, sizeof *q);
-    q->server = s;
+    q->listener = l;
+    q->server = l->server;
     q->connection = c;
     q->path = path ? fs_xstrdup(path) : NULL;
     q->status = MHD_HTTP_OK;
     q->type = "text/xml; charset=utf-8";
+    q->stage = STAGE_TAKING;
     choose_id(q);
     return q;
 }
 
+/* The user and the password of the header Authorization (RFC 7617), owned; false: there are none. */
+static bool
+get_credentials(struct MHD_Connection *c, char **user, char **password)
+{
+    *password = NULL;
+    *user = MHD_basic_auth_get_username_password(c, password);
+    if (*user && *password) {
+        return true;
+    }
+    MHD_free(*user);
+    MHD_free(*password);
+    return false;
+}
+
+static enum MHD_Result
+refuse_caller(struct MHD_Connection *c)
+{
+    return refuse(c, MHD_HTTP_UNAUTHORIZED, "user name and password are needed (the url that 'flowstream url' prints has them)");
+}
+
+/* The hash of a password is computed by a worker, and a few at a time: others than its owner must not wait for it. */
+static enum MHD_Result
+check_later(struct request *q, const char *user, const char *password)
+{
+    struct fs_server *s = q->server;
+    pthread_mutex_lock(&s->lock);
+    bool room = s->n_checks < MAX_CHECKS;
+    s->n_checks += room;
+    pthread_mutex_unlock(&s->lock);
+    if (!room) {
+        return refuse(q->connection, MHD_HTTP_SERVICE_UNAVAILABLE, "%d callers wait for a check of their password: try again later", MAX_CHECKS);
+    }
+    q->stage = STAGE_CHECKING;
+    q->user = fs_xstrdup(user);
+    q->password = fs_xstrdup(password);
+    if (give_to_worker(q)) {
+        return MHD_YES;
+    }
+    q->stage = STAGE_TAKING;
+    pthread_mutex_lock(&s->lock);
+    s->n_checks--;
+    pthread_mutex_unlock(&s->lock);
+    return refuse(q->connection, MHD_HTTP_SERVICE_UNAVAILABLE, "the daemon is ending, or too many calls are waiting already: try again later");
+}
+
+/* The caller is let in, refused, or left waiting for the check. */
+static enum MHD_Result
+identify(struct request *q)
+{
+    struct fs_server *s = q->server;
+    struct visitor *v = visitor_of(q->connection);
+    char *user, *password;
+    if (!credentials_needed(s->credentials)) {
+        snprintf(q->caller, sizeof q->caller, "@%s", door_name(v));
+        return MHD_YES;
+    }
+    if (!get_credentials(q->connection, &user, &password)) {
+        return refuse_caller(q->connection);
+    }
+    enum MHD_Result result = MHD_YES;
+    snprintf(q->caller, sizeof q->caller, "%.40s@%s", user, door_name(v));
+    enum verdict verdict = credentials_know(s->credentials, user, password);
+    if (verdict == VERDICT_GOOD) {
+        door_phase(v, DOOR_BODY);
+    } else if (!door_may_try(v) && !q->listener->unix_path) {
+        result = refuse(q->connection, MHD_HTTP_TOO_MANY_REQUESTS, "too many wrong passwords from %s: one a second is looked at", door_name(v));
+    } else if (verdict == VERDICT_SLOW) {
+        result = check_later(q, user, password);
+    } else if (credentials_check(s->credentials, user, password)) {
+        door_phase(v, DOOR_BODY);
+    } else {
+        door_failed(v);
+        result = refuse_caller(q->connection);
+    }
+    explicit_bzero(password, strlen(password));
+    MHD_free(user);
+    MHD_free(password);
+    return result;
+}
+
+static enum MHD_Result
+count_lengths(void *data, enum MHD_ValueKind kind, const char *key, const char *value)
+{
+    (void) kind;
+    (void) value;
+    *(unsigned *) data += !strcasecmp(key, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    return MHD_YES;
+}
+
+/* What would let two readers of the same bytes disagree about where a request ends (RFC 9112, section 6.3) is refused, as are
+ * encodings that nobody asked for. */
+static enum MHD_Result
+check_framing(struct MHD_Connection *c, const char *version, bool *good)
+{
+    unsigned lengths = 0;
+    MHD_get_connection_values(c, MHD_HEADER_KIND, count_lengths, &lengths);
+    const char *transfer = MHD_lookup_connection_value(c, MHD_HEADER_KIND, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    const char *encoding = MHD_lookup_connection_value(c, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_ENCODING);
+    *good = false;
+    if (strcmp(version, "HTTP/1.1") && strcmp(version, "HTTP/1.0")) {
+        return refuse(c, MHD_HTTP_HTTP_VERSION_NOT_SUPPORTED, "%.20s is not spoken here: HTTP/1.1 is", version);
+    }
+    if (!strcmp(version, "HTTP/1.1") && !MHD_lookup_connection_value(c, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST)) {
+        return refuse(c, MHD_HTTP_BAD_REQUEST, "the header Host is missing (RFC 9112, section 3.2)");
+    }
+    if (lengths > 1 || (lengths && transfer)) {
+        return refuse(c, MHD_HTTP_BAD_REQUEST, "more than one header says how long the body is");
+    }
+    if (transfer && strcasecmp(transfer, "chunked")) {
+        return refuse(c, MHD_HTTP_NOT_IMPLEMENTED, "Transfer-Encoding %.40s is not taken: chunked is", transfer);
+    }
+    if (encoding && strcasecmp(encoding, "identity")) {
+        return refuse(c, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, "Content-Encoding %.40s is not taken: send the call as it is", encoding);
+    }
+    *good = true;
+    return MHD_YES;
+}
+
 /* The headers are in: may the body come? */
 static enum MHD_Result
-headers(struct fs_server *s, struct MHD_Connection *c, const char *path, const char *verb, void **state)
+headers(struct listener *l, struct MHD_Connection *c, const char *path, const char *verb, const char *version, void **state)
 {
+    struct fs_server *s = l->server;
+    bool good;
+    enum MHD_Result refused = check_framing(c, version, &good);
+    if (!good) {
+        return refused;
+    }
     if (!strcmp(verb, "GET") || !strcmp(verb, "HEAD")) {
-        *state = new_request(s, c, path);
+        door_phase(visitor_of(c), DOOR_BODY);
+        *state = new_request(l, c, path);
         return MHD_YES;
     }
     if (strcmp(verb, "POST")) {
@@ -300,16 +408,14 @@ headers(struct fs_server *s, struct MHD_Connection *c, const char *path, const c
     if (strcmp(path, "/RPC2")) {
         return refuse(c, MHD_HTTP_NOT_FOUND, "XML-RPC calls go to /RPC2, not to %.100s", path);
     }
-    if (!authorised(s, c)) {
-        return refuse(c, MHD_HTTP_UNAUTHORIZED, "user name and password are needed (the url that 'flowstream url' prints has them)");
-    }
     const char *length = MHD_lookup_connection_value(c, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
     if (length && (strspn(length, "0123456789") != strlen(length) || strlen(length) > 12
                    || strtoull(length, NULL, 10) > s->options.max_body)) {
         return refuse(c, MHD_HTTP_CONTENT_TOO_LARGE, "a call of %.20s bytes; at most %zu are taken", length, s->options.max_body);
     }
-    *state = new_request(s, c, NULL);
-    return MHD_YES;
+    struct request *q = new_request(l, c, NULL);
+    *state = q; /* on_completed() frees it, however this ends */
+    return identify(q);
 }
 
 /* Some bytes of the body.  Without a Content-Length there was nothing to refuse before; a peer that goes on sending would not read what
@@ -317,13 +423,13 @@ headers(struct fs_server *s, struct MHD_Connection *c, const char *path, const c
 static bool
 take_body(struct fs_server *s, struct request *q, const char *bytes, size_t size)
 {
-    if (q->path || q->body.length + size > s->options.max_body) {
+    if (q->path || q->stage != STAGE_TAKING || q->body.length + size > s->options.max_body) {
         return false;
     }
     size_t before = q->body.room;
     fs_text_add(&q->body, bytes, size);
     size_t all = __atomic_add_fetch(&s->body_bytes, q->body.room - before, __ATOMIC_RELAXED);
-    if (all > MAX_BODIES) {
+    if (all > (size_t) MAX_BODIES + (q->listener->unix_path ? LOCAL_BODIES : 0)) {
         fs_log_limited(FS_LOG_WARNING, "calls hold %zu bytes; a connection is closed", all);
         return false;
     }
@@ -341,7 +447,7 @@ dispatch(struct fs_server *s, struct request *q)
     q->counted = true;
     pthread_mutex_unlock(&s->lock);
     bool quick = q->path && s->handler.quick(s->handler.aux, q->path);
-    if (!q->path && q->body.length < 4096) {
+    if (!q->path && q->body.length < SMALL_BODY) {
         quick = fs_xmlrpc_decode_call(q->body.text ? q->body.text : "", q->body.length, &q->method, &q->params, &error)
                 || s->handler.quick(s->handler.aux, q->method);
         free(error); /* serve() will say it */
@@ -350,18 +456,29 @@ dispatch(struct fs_server *s, struct request *q)
         serve(q);
         return ANSWERED;
     }
-    return enqueue(s, q) ? WITH_WORKER : TOO_BUSY;
+    return give_to_worker(q) ? WITH_WORKER : TOO_BUSY;
 }
 
 static enum MHD_Result
 on_access(void *aux, struct MHD_Connection *c, const char *path, const char *verb, const char *version, const char *bytes,
           size_t *size, void **state)
 {
-    struct fs_server *s = aux;
+    struct listener *l = aux;
+    struct fs_server *s = l->server;
     struct request *q = *state;
-    (void) version;
     if (!q) {
-        return headers(s, c, path, verb, state);
+        return headers(l, c, path, verb, version, state);
+    }
+    if (q->user) { /* the check has been made; this is still before the body */
+        free(q->user);
+        free(q->password);
+        q->user = q->password = NULL;
+        if (q->stage == STAGE_REFUSED) {
+            door_failed(visitor_of(c));
+            return refuse_caller(c);
+        }
+        door_phase(visitor_of(c), DOOR_BODY);
+        return MHD_YES;
     }
     if (*size) {
         bool taken = take_body(s, q, bytes, *size);
@@ -376,7 +493,7 @@ on_access(void *aux, struct MHD_Connection *c, const char *path, const char *ver
             return MHD_YES;
         case TOO_BUSY:
             return refuse(c, MHD_HTTP_SERVICE_UNAVAILABLE,
-                          "the daemon is ending, or %d calls are waiting already: try again later", MAX_QUEUE);
+                          "the daemon is ending, or too many calls are waiting already: try again later");
         }
     }
     char *text = q->answer;
@@ -387,10 +504,10 @@ on_access(void *aux, struct MHD_Connection *c, const char *path, const char *ver
 static void
 on_completed(void *aux, struct MHD_Connection *c, void **state, enum MHD_RequestTerminationCode code)
 {
-    struct fs_server *s = aux;
+    struct fs_server *s = ((struct listener *) aux)->server;
     struct request *q = *state;
-    (void) c;
     (void) code;
+    door_phase(visitor_of(c), DOOR_KEPT);
     if (q) {
         __atomic_sub_fetch(&s->body_bytes, q->body.room, __ATOMIC_RELAXED);
         if (q->counted) {
@@ -399,6 +516,8 @@ on_completed(void *aux, struct MHD_Connection *c, void **state, enum MHD_Request
             pthread_cond_broadcast(&s->done);
             pthread_mutex_unlock(&s->lock);
         }
+        free(q->user);
+        free(q->password);
         free(q->path);
         free(q->body.text);
         free(q->method);
@@ -406,6 +525,24 @@ on_completed(void *aux, struct MHD_Connection *c, void **state, enum MHD_Request
         free(q->answer);
         free(q);
         *state = NULL;
+    }
+}
+
+static enum MHD_Result
+may_come_in(void *aux, const struct sockaddr *address, socklen_t size)
+{
+    (void) size;
+    return door_admit(((struct listener *) aux)->door, address) ? MHD_YES : MHD_NO;
+}
+
+static void
+on_connection(void *aux, struct MHD_Connection *c, void **visitor, enum MHD_ConnectionNotificationCode code)
+{
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        int fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        *visitor = door_enter(((struct listener *) aux)->door, fd, MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr);
+    } else {
+        door_leave(*visitor);
     }
 }
 
@@ -420,179 +557,144 @@ on_library_log(void *aux, const char *format, va_list args)
     }
 }
 
+/* --- Life --- */
+
 struct fs_server *
-fs_server_new(const struct fs_server_options *options, const struct fs_server_handler *handler)
+fs_server_new(const struct fs_server_options *options, const struct fs_server_handler *handler, char **error)
 {
+    struct credentials *credentials = credentials_new(options->credentials, options->users, error);
+    if (!credentials) {
+        return NULL;
+    }
     struct fs_server *s = fs_xcalloc(1, sizeof *s);
     s->options = *options;
     s->handler = *handler;
-    s->credentials = options->credentials ? fs_xstrdup(options->credentials) : NULL;
-    s->tail = &s->head;
+    s->credentials = credentials;
+    s->certificate = options->certificate ? fs_xstrdup(options->certificate) : NULL;
+    s->key = options->key ? fs_xstrdup(options->key) : NULL;
+    s->workers = workers_new(options->threads, LOCAL_WORKERS);
     pthread_mutex_init(&s->lock, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->work, NULL);
     pthread_cond_init(&s->done, &monotonic);
     pthread_condattr_destroy(&monotonic);
     return s;
 }
 
-/* --- Listening --- */
-
-static int
-listen_unix(const char *path, int *fdp)
+static struct door *
+make_door(const struct fs_server_options *o, bool local)
 {
-    /* Through /proc/self/fd/N a path may be longer than the 107 bytes of sun_path. */
-    const char *slash = strrchr(path, '/');
-    char *folder = slash ? fs_xasprintf("%.*s", (int) (slash - path) + 1, path) : fs_xstrdup(".");
-    int dir = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    free(folder);
-    if (dir < 0) {
-        return errno;
-    }
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    int n = snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir, slash ? slash + 1 : path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int error = fd < 0 ? errno : n >= (int) sizeof address.sun_path ? ENAMETOOLONG : 0;
-    if (!error) {
-        struct stat st;
-        bool there = !lstat(address.sun_path, &st);
-        if (there && !S_ISSOCK(st.st_mode)) {
-            error = EEXIST; /* not ours to take away */
-        } else if (!connect(fd, (struct sockaddr *) &address, sizeof address) || errno == EAGAIN) {
-            error = EADDRINUSE; /* somebody serves it, or does with so many waiting that we cannot join */
-        } else {
-            if (there) {
-                unlink(address.sun_path);
-            }
-            mode_t before = umask(0177);
-            error = bind(fd, (struct sockaddr *) &address, sizeof address) ? errno : 0;
-            umask(before);
-        }
-    }
-    close(dir);
-    if (!error && listen(fd, 128)) {
-        error = errno;
-    }
-    if (error && fd >= 0) {
-        close(fd);
-    }
-    *fdp = fd;
-    return error;
+    struct door_limits limits = {
+        .connections = o->max_connections,
+        .per_peer = local ? 0 : o->max_peer_connections ? o->max_peer_connections : FS_SERVER_PEER_CONNECTIONS,
+        .loopback_too = o->max_peer_connections != 0,
+        .header_s = o->header_seconds,
+        .idle_s = o->idle_seconds,
+        .body_s = o->body_seconds,
+        .answer_s = o->answer_seconds,
+    };
+    return door_new(&limits);
 }
 
-static int
-listen_tcp(const char *where, bool must_be_loopback, int *fdp, char **error)
+static struct MHD_Daemon *
+start_library(struct fs_server *s, struct listener *l, int fd)
 {
-    const char *colon = strrchr(where, ':');
-    if (!colon) {
-        *error = fs_xasprintf("'%s' is no HOST:PORT", where);
-        return EINVAL;
-    }
-    bool bracketed = *where == '[' && colon > where && colon[-1] == ']';
-    char *host = fs_xasprintf("%.*s", (int) (colon - where) - 2 * bracketed, where + bracketed);
-    struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_PASSIVE, .ai_socktype = SOCK_STREAM }, *found = NULL;
-    int e = getaddrinfo(host, colon + 1, &hints, &found);
-    free(host);
-    if (e) {
-        *error = fs_xasprintf("'%s': %s", where, gai_strerror(e));
-        return EINVAL;
-    }
-    const struct sockaddr_in *v4 = (const void *) found->ai_addr;
-    const struct sockaddr_in6 *v6 = (const void *) found->ai_addr;
-    bool loopback = found->ai_family == AF_INET ? ntohl(v4->sin_addr.s_addr) >> 24 == 127 : IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
-    int code = 0, fd = -1, one = 1;
-    if (must_be_loopback && !loopback) {
-        *error = fs_xasprintf("%s: only loopback addresses may be listened on without <credentials>", where);
-        code = EPERM;
-    } else {
-        fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one)
-            || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) || bind(fd, found->ai_addr, found->ai_addrlen)
-            || listen(fd, 1024)) {
-            code = errno;
-            *error = fs_xasprintf("cannot listen on %s: %s", where, strerror(code));
-        }
-    }
-    freeaddrinfo(found);
-    if (code && fd >= 0) {
-        close(fd);
-    }
-    *fdp = fd;
-    return code;
-}
-
-static char *
-bound_name(int fd)
-{
-    struct sockaddr_storage address = { 0 };
-    socklen_t size = sizeof address;
-    char host[64] = "", port[16] = "";
-    getsockname(fd, (struct sockaddr *) &address, &size);
-    getnameinfo((struct sockaddr *) &address, size, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV);
-    return fs_xasprintf(strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
+    bool local = l->unix_path, tls = s->certificate && !local;
+    struct MHD_OptionItem secure[] = {
+        { MHD_OPTION_HTTPS_MEM_CERT, 0, s->certificate },
+        { MHD_OPTION_HTTPS_MEM_KEY, 0, s->key },
+        { MHD_OPTION_HTTPS_PRIORITIES, 0, (void *) (uintptr_t) "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE" },
+        { MHD_OPTION_END, 0, NULL },
+    };
+    struct MHD_OptionItem none[] = { { MHD_OPTION_END, 0, NULL } };
+    return MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | (tls ? MHD_USE_TLS : 0), 0, may_come_in, l, on_access, l,
+        MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, l,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, l, MHD_OPTION_CONNECTION_LIMIT, s->options.max_connections,
+        MHD_OPTION_CONNECTION_TIMEOUT, s->options.idle_seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) 32768,
+        MHD_OPTION_THREAD_POOL_SIZE, local ? 0u : 2u, MHD_OPTION_ARRAY, tls ? secure : none, MHD_OPTION_END);
 }
 
 int
 fs_server_listen(struct fs_server *s, const char *where, char **bound, char **error)
 {
-    if (s->n_sockets == MAX_SOCKETS) {
+    if (s->n_listeners == MAX_SOCKETS) {
         *error = fs_xasprintf("more than %d listening sockets", MAX_SOCKETS);
         return EINVAL;
     }
     bool is_unix = !strncmp(where, "unix:", 5);
-    int fd = -1;
-    int code = is_unix ? listen_unix(where + 5, &fd) : listen_tcp(where, !s->credentials, &fd, error);
+    const char *lacking = !credentials_needed(s->credentials) ? "<credentials>" : !s->certificate ? "<tls>" : NULL;
+    int fd = fs_inherit_socket(s->n_listeners, where, error); /* -1: none */
+    bool inherited = fd >= 0;
+    if (fd < -1) {
+        return EINVAL;
+    }
+    int code = !is_unix ? listen_tcp(where, lacking, &fd, error) : inherited ? 0 : listen_unix(where + 5, &fd);
     if (code) {
         if (is_unix) {
             *error = fs_xasprintf("cannot listen on %s: %s", where, strerror(code));
         }
         return code;
     }
-    unsigned n_threads = is_unix ? 0 : 2;
-    struct MHD_Daemon *d = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_access, s,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_CONNECTION_LIMIT,
-        s->options.max_connections, MHD_OPTION_CONNECTION_TIMEOUT, s->options.idle_seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t) 32768, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_THREAD_POOL_SIZE, n_threads, MHD_OPTION_END);
+    struct listener *l = &s->listeners[s->n_listeners];
+    *l = (struct listener) { .server = s, .door = make_door(&s->options, is_unix), .unix_path = is_unix ? fs_xstrdup(where + 5) : NULL };
+    struct MHD_Daemon *d = start_library(s, l, fd);
     if (!d) {
-        *error = fs_xasprintf("libmicrohttpd cannot serve %s", where);
+        *error = fs_xasprintf("libmicrohttpd cannot serve %s%s", where, s->certificate && !is_unix ? " with this certificate and key" : "");
         close(fd);
+        door_destroy(l->door);
+        free(l->unix_path);
         return EIO;
     }
     pthread_mutex_lock(&s->lock); /* calls that came over the first socket may ask for the load already */
-    s->sockets[s->n_sockets].daemon = d;
-    s->sockets[s->n_sockets++].unix_path = is_unix ? fs_xstrdup(where + 5) : NULL;
+    l->daemon = d;
+    l->inherited = inherited;
+    s->n_listeners++;
     pthread_mutex_unlock(&s->lock);
-    *bound = is_unix ? fs_xstrdup(where) : bound_name(fd);
+    *bound = is_unix ? fs_xstrdup(where) : listen_name(fd);
     return 0;
 }
 
 void
 fs_server_load(struct fs_server *s, unsigned *connections, unsigned *calls)
 {
+    unsigned waiting, running;
     *connections = 0;
     pthread_mutex_lock(&s->lock);
-    for (size_t i = 0; i < s->n_sockets; i++) {
-        const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->sockets[i].daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+    for (size_t i = 0; i < s->n_listeners; i++) {
+        const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->listeners[i].daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
         *connections += info ? info->num_connections : 0;
     }
-    *calls = s->n_queued + s->n_running;
     pthread_mutex_unlock(&s->lock);
+    workers_load(s->workers, &waiting, &running);
+    *calls = waiting + running;
+}
+
+xmlrpc_value *
+fs_server_figures(struct fs_server *s)
+{
+    xmlrpc_value *v = fs_struct();
+    pthread_mutex_lock(&s->lock);
+    size_t n = s->n_listeners;
+    pthread_mutex_unlock(&s->lock);
+    for (size_t i = 0; i < n; i++) {
+        door_add_figures(s->listeners[i].door, v);
+    }
+    return fs_set(v, "password_hashes", fs_double(credentials_checks(s->credentials)));
 }
 
 /* No new connections; nobody finds the Unix sockets any more. */
 static void
 close_doors(struct fs_server *s)
 {
-    for (size_t i = 0; i < s->n_sockets; i++) {
-        int fd = MHD_quiesce_daemon(s->sockets[i].daemon);
+    for (size_t i = 0; i < s->n_listeners; i++) {
+        int fd = MHD_quiesce_daemon(s->listeners[i].daemon);
         if (fd >= 0) {
             close(fd);
         }
-        if (s->sockets[i].unix_path) {
-            unlink(s->sockets[i].unix_path);
+        if (s->listeners[i].unix_path && !s->listeners[i].inherited) {
+            unlink(s->listeners[i].unix_path);
         }
     }
 }
@@ -605,23 +707,23 @@ fs_server_drain(struct fs_server *s, int ms)
     }
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
+    int64_t end = fs_now_ms() + ms;
     until.tv_sec += ms / 1000;
-    pthread_mutex_lock(&s->lock);
-    bool first = !s->ending;
-    s->ending = true;
-    pthread_cond_broadcast(&s->work);
-    pthread_mutex_unlock(&s->lock);
-    if (first) {
+    workers_end(s->workers);
+    if (!s->ending) {
+        s->ending = true;
         close_doors(s);
     }
     pthread_mutex_lock(&s->lock);
-    while ((s->n_threads || s->n_calls) && pthread_cond_timedwait(&s->done, &s->lock, &until) != ETIMEDOUT) {
+    while (s->n_calls && pthread_cond_timedwait(&s->done, &s->lock, &until) != ETIMEDOUT) {
     }
-    unsigned busy = s->n_queued + s->n_running;
-    bool drained = !s->n_threads;
     pthread_mutex_unlock(&s->lock);
-    if (busy) {
-        fs_log_warning("%u calls have not ended after %d s", busy, ms / 1000);
+    int64_t left = end - fs_now_ms();
+    bool drained = workers_wait(s->workers, left > 0 ? (int) left : 0);
+    unsigned waiting, running;
+    workers_load(s->workers, &waiting, &running);
+    if (waiting + running) {
+        fs_log_warning("%u calls have not ended after %d s", waiting + running, ms / 1000);
     }
     return drained;
 }
@@ -632,13 +734,19 @@ fs_server_destroy(struct fs_server *s)
     if (!s) {
         return;
     }
-    for (size_t i = 0; i < s->n_sockets; i++) {
-        MHD_stop_daemon(s->sockets[i].daemon);
-        free(s->sockets[i].unix_path);
+    for (size_t i = 0; i < s->n_listeners; i++) {
+        MHD_stop_daemon(s->listeners[i].daemon);
+        door_destroy(s->listeners[i].door);
+        free(s->listeners[i].unix_path);
     }
-    pthread_cond_destroy(&s->work);
+    workers_destroy(s->workers);
+    credentials_destroy(s->credentials);
     pthread_cond_destroy(&s->done);
     pthread_mutex_destroy(&s->lock);
-    free(s->credentials);
+    free(s->certificate);
+    if (s->key) {
+        explicit_bzero(s->key, strlen(s->key));
+    }
+    free(s->key);
     free(s);
 }

@@ -1,74 +1,141 @@
 /* The store over SQLite.  One table: kind, name, value as the text of an XML-RPC <value>, which the strict decoder reads back and a person
- * can read with sqlite3. */
+ * can read with sqlite3, and a sum.
+ *
+ * Writers queue up; the first becomes the leader, writes what all have brought in one transaction and has the disk synced once, while the
+ * next ones queue up behind.  A writer whose own change cannot be written fails alone.  What a file must be before it is believed is in store_file.c. */
 #include "config.h"
 
-#include "core/store.h"
+#include "core/store_private.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/util.h"
 #include "core/xmlrpc.h"
+#include <flowstream/failpoint.h>
+#include <flowstream/log.h>
 
-enum { SCHEMA_VERSION = 1 };
+FS_LOG_MODULE("store");
+
+enum { MAX_GROUP = 256, CHECKPOINT_PAGES = 1000, BACKUP_PAGES = 256 };
+
+/* A writer that waits, with its changes in the form in which they are written. */
+struct writer {
+    const struct fs_record *changes;
+    size_t n;
+    char **texts; /* NULL: delete */
+    size_t *sizes;
+    int e;
+    char *error;
+    bool done;
+    struct writer *next;
+};
 
 struct fs_store {
     char *path;
+    dev_t dev; /* the file that was opened: another one by that name is not ours */
+    ino_t ino;
+    pthread_mutex_t lock; /* of the queue and the figures */
+    pthread_cond_t change;
+    struct writer *head, **tail;
+    bool leading;
+    uint64_t changes, commits;
+    pthread_mutex_t db_lock; /* of the database and of all below; taken without 'lock' */
     sqlite3 *db;
-    sqlite3_stmt *put, *delete, *list;
-    pthread_mutex_t lock;
+    sqlite3_stmt *put, *delete, *list, *sum_of;
+    struct store_sum sum;
+    int log_pages;
 };
 
+/* --- Start and end --- */
+
 static int
-explain(struct fs_store *s, const char *what, char **error)
+on_commit(void *aux, sqlite3 *db, const char *name, int pages)
 {
-    int code = s->db ? sqlite3_extended_errcode(s->db) : SQLITE_NOMEM;
-    const char *remedy = (code & 0xff) == SQLITE_FULL || (code & 0xff) == SQLITE_IOERR ? " (is the disk full?)"
-                         : (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB
-                             ? " (damaged: restore a copy, or move it away to begin with an empty store)"
-                             : "";
-    if ((code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_READONLY || (code & 0xff) == SQLITE_PERM) {
-        remedy = " (does the folder exist, and may this user write to it?)";
+    struct fs_store *s = aux;
+    (void) db;
+    (void) name;
+    s->log_pages = pages;
+    return SQLITE_OK;
+}
+
+static bool
+prepare(struct fs_store *s)
+{
+    static const char *const texts[] = { "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?)", "DELETE FROM record WHERE kind = ? AND name = ?",
+                                         "SELECT name, value, sum FROM record WHERE kind = ? ORDER BY name", "SELECT sum FROM record WHERE kind = ? AND name = ?" };
+    sqlite3_stmt **const all[] = { &s->put, &s->delete, &s->list, &s->sum_of };
+    bool good = true;
+    for (size_t i = 0; i < sizeof all / sizeof *all && good; i++) {
+        good = sqlite3_prepare_v3(s->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, all[i], NULL) == SQLITE_OK;
     }
-    *error = fs_xasprintf("store %s: %s: %s%s", s->path, what, s->db ? sqlite3_errmsg(s->db) : "out of memory", remedy);
-    return EIO;
+    return good;
+}
+
+/* Is the file that we write still the one by that name?  0 or ENOENT. */
+static int
+still_there(struct fs_store *s, char **error)
+{
+    struct stat st;
+    if (!stat(s->path, &st) && st.st_dev == s->dev && st.st_ino == s->ino) {
+        return 0;
+    }
+    *error = fs_xasprintf("store %s: the file was deleted or replaced while it was in use, nothing can be kept any more ('flowstream backup FILE' still writes all "
+                          "that is known; then stop the daemon, copy FILE to %s, remove %s-wal and %s-shm and start it)", s->path, s->path, s->path, s->path);
+    return ENOENT;
 }
 
 static int
-version_of(void *data, int n, char **values, char **names)
+open_database(struct fs_store *s, char **error)
 {
-    (void) names;
-    *(int *) data = n == 1 && values[0] ? atoi(values[0]) : -1;
-    return 0;
+    struct stat st;
+    if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK
+        || sqlite3_exec(s->db, "PRAGMA busy_timeout=2000; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL", NULL, NULL, NULL) != SQLITE_OK) {
+        return store_explain(s->db, s->path, "cannot be opened", error);
+    }
+    if (sqlite3_db_readonly(s->db, "main") == 1) {
+        *error = fs_xasprintf("store %s: it is read-only (does the folder exist, and may this user write to it?)", s->path);
+        return EROFS;
+    }
+    if (stat(s->path, &st)) {
+        *error = fs_xasprintf("store %s: %s", s->path, strerror(errno));
+        return EIO;
+    }
+    s->dev = st.st_dev;
+    s->ino = st.st_ino;
+    FS_FAILPOINT("store.recover");
+    int e = store_migrate(s->db, s->path, error);
+    e = e ? e : store_verify(s->db, s->path, &s->sum, error);
+    if (!e && !prepare(s)) {
+        e = store_explain(s->db, s->path, "cannot be prepared", error);
+    }
+    sqlite3_wal_hook(s->db, on_commit, s); /* in place of the checkpoint after 1,000 pages, whose errors nobody sees */
+    return e;
 }
 
 int
 fs_store_open(const char *path, struct fs_store **store, char **error)
 {
+    bool fresh = false;
+    int e = store_look(path, &fresh, error);
+    if (!e && fresh) {
+        e = store_make(path, error);
+    }
+    if (e) {
+        return e;
+    }
     struct fs_store *s = fs_xcalloc(1, sizeof *s);
     s->path = fs_xstrdup(path);
+    s->tail = &s->head;
     pthread_mutex_init(&s->lock, NULL);
-    int version = 0, e = 0;
-    if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK
-        || sqlite3_exec(s->db, "PRAGMA busy_timeout=2000; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL", NULL, NULL, NULL) != SQLITE_OK
-        || sqlite3_exec(s->db, "PRAGMA user_version", version_of, &version, NULL) != SQLITE_OK) {
-        e = explain(s, "cannot be opened", error);
-    } else if (version > SCHEMA_VERSION || version < 0) {
-        *error = fs_xasprintf("store %s: written by a newer Flowstream (schema %d, this one knows %d)", path, version, SCHEMA_VERSION);
-        e = EINVAL;
-    } else if (sqlite3_exec(s->db,
-                            "CREATE TABLE IF NOT EXISTS record (kind TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL,"
-                            " PRIMARY KEY (kind, name)) WITHOUT ROWID; PRAGMA user_version=1",
-                            NULL, NULL, NULL) != SQLITE_OK
-               || sqlite3_prepare_v2(s->db, "INSERT OR REPLACE INTO record VALUES (?, ?, ?)", -1, &s->put, NULL) != SQLITE_OK
-               || sqlite3_prepare_v2(s->db, "DELETE FROM record WHERE kind = ? AND name = ?", -1, &s->delete, NULL) != SQLITE_OK
-               || sqlite3_prepare_v2(s->db, "SELECT name, value FROM record WHERE kind = ? ORDER BY name", -1, &s->list, NULL)
-                      != SQLITE_OK) {
-        e = explain(s, "cannot be prepared", error);
-    }
+    pthread_mutex_init(&s->db_lock, NULL);
+    pthread_cond_init(&s->change, NULL);
+    e = open_database(s, error);
     if (e) {
         fs_store_close(s);
         return e;
@@ -84,47 +151,234 @@ fs_store_close(struct fs_store *s)
         sqlite3_finalize(s->put);
         sqlite3_finalize(s->delete);
         sqlite3_finalize(s->list);
+        sqlite3_finalize(s->sum_of);
         sqlite3_close(s->db);
         pthread_mutex_destroy(&s->lock);
+        pthread_mutex_destroy(&s->db_lock);
+        pthread_cond_destroy(&s->change);
         free(s->path);
         free(s);
     }
 }
 
-static bool
-write_one(struct fs_store *s, const struct fs_record *c)
+void
+fs_store_figures(struct fs_store *s, struct fs_store_figures *f)
 {
-    sqlite3_stmt *st = c->value ? s->put : s->delete;
-    size_t size = 0;
-    char *text = c->value ? fs_xmlrpc_encode_value(c->value, &size) : NULL;
+    struct stat st;
+    pthread_mutex_lock(&s->lock);
+    f->changes = s->changes;
+    f->commits = s->commits;
+    pthread_mutex_unlock(&s->lock);
+    pthread_mutex_lock(&s->db_lock);
+    f->records = s->sum.records;
+    pthread_mutex_unlock(&s->db_lock);
+    f->bytes = stat(s->path, &st) ? 0 : (uint64_t) st.st_size;
+    f->schema = STORE_SCHEMA;
+}
+
+/* --- Writing --- */
+
+/* What the kernel had taken may be gone after a sync that failed, and the next sync would not say so: only what is read again from the disk is
+ * known.  Reading again is what the next start does. */
+static void
+end_if_unsynced(struct fs_store *s, int code)
+{
+    if (code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC) {
+        fs_log_error("store %s: the disk could not be synced, nobody knows what is on it: this daemon ends; the next start reads what is there (look at the disk first)",
+                     s->path);
+        _exit(FS_STORE_EXIT);
+    }
+}
+
+static bool
+run(struct fs_store *s, const char *words)
+{
+    return sqlite3_exec(s->db, words, NULL, NULL, NULL) == SQLITE_OK;
+}
+
+/* The sum of the record that is there now; false: there is none. */
+static bool
+sum_now(struct fs_store *s, const struct fs_record *c, uint64_t *sum)
+{
+    sqlite3_bind_text(s->sum_of, 1, c->kind, -1, SQLITE_STATIC);
+    sqlite3_bind_text(s->sum_of, 2, c->name, -1, SQLITE_STATIC);
+    bool found = sqlite3_step(s->sum_of) == SQLITE_ROW;
+    *sum = found ? (uint64_t) sqlite3_column_int64(s->sum_of, 0) : 0;
+    sqlite3_reset(s->sum_of);
+    return found;
+}
+
+static bool
+write_one(struct fs_store *s, const struct fs_record *c, const char *text, size_t size, struct store_sum *sum)
+{
+    sqlite3_stmt *st = text ? s->put : s->delete;
+    uint64_t before;
+    if (sum_now(s, c, &before)) {
+        sum->all ^= before;
+        sum->records--;
+    }
     sqlite3_bind_text(st, 1, c->kind, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, 2, c->name, -1, SQLITE_STATIC);
     if (text) {
+        uint64_t one = store_sum_of(c->kind, c->name, text, size);
         sqlite3_bind_blob64(st, 3, text, size, SQLITE_STATIC);
+        sqlite3_bind_int64(st, 4, (int64_t) one);
+        sum->all ^= one;
+        sum->records++;
     }
     bool good = sqlite3_step(st) == SQLITE_DONE;
     sqlite3_reset(st);
     sqlite3_clear_bindings(st);
-    free(text);
     return good;
+}
+
+static bool
+write_all(struct fs_store *s, const struct writer *w, struct store_sum *sum)
+{
+    bool good = true;
+    for (size_t i = 0; good && i < w->n; i++) {
+        good = write_one(s, &w->changes[i], w->texts[i], w->sizes[i], sum);
+    }
+    return good;
+}
+
+/* The changes of the writers from 'first' up to, not including, 'end' in one transaction: all or none.  The code of SQLite that they failed with, or SQLITE_OK. */
+static int
+commit(struct fs_store *s, struct writer *first, const struct writer *end)
+{
+    struct store_sum sum = s->sum;
+    FS_FAILPOINT("store.before_write");
+    bool good = run(s, "BEGIN IMMEDIATE");
+    for (struct writer *w = first; good && w != end; w = w->next) {
+        good = write_all(s, w, &sum);
+    }
+    good = good && store_put_sum(s->db, &sum);
+    FS_FAILPOINT("store.before_commit");
+    good = good && !FS_FAILPOINT_ERROR("store.commit") && run(s, "COMMIT");
+    FS_FAILPOINT("store.after_commit");
+    if (good) {
+        s->sum = sum;
+        return SQLITE_OK;
+    }
+    int code = sqlite3_extended_errcode(s->db);
+    end_if_unsynced(s, code);
+    store_explain(s->db, s->path, "cannot be written", &first->error);
+    if (!sqlite3_get_autocommit(s->db)) {
+        run(s, "ROLLBACK");
+    }
+    return code ? code : SQLITE_ERROR;
+}
+
+/* Bring the log into the file when it has grown, with eyes on the sync of the file. */
+static void
+checkpoint(struct fs_store *s)
+{
+    if (s->log_pages >= CHECKPOINT_PAGES) {
+        FS_FAILPOINT("store.checkpoint");
+        if (sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) != SQLITE_OK) {
+            end_if_unsynced(s, sqlite3_extended_errcode(s->db));
+            fs_log_limited(FS_LOG_WARNING, "store %s: its log cannot be brought in: %s (it is tried again)", s->path, sqlite3_errmsg(s->db));
+        }
+        s->log_pages = 0;
+    }
+}
+
+static void
+fail(struct writer *w, int e, char *error)
+{
+    w->e = e;
+    w->error = error;
+}
+
+/* Serve a group; returns how many syncs it took. */
+static unsigned
+serve(struct fs_store *s, struct writer *group)
+{
+    unsigned commits = 1;
+    char *error = NULL;
+    pthread_mutex_lock(&s->db_lock);
+    int e = still_there(s, &error);
+    if (e) {
+        for (struct writer *w = group; w; w = w->next) {
+            fail(w, e, fs_xstrdup(error));
+        }
+        free(error);
+    } else if (commit(s, group, NULL) != SQLITE_OK) {
+        commits = 0;
+        if (!group->next) {
+            group->e = EIO;
+        }
+        for (struct writer *w = group; w && group->next; w = w->next) { /* one may be at fault for all: each by itself */
+            free(w->error);
+            w->error = NULL;
+            w->e = commit(s, w, w->next) == SQLITE_OK ? 0 : EIO;
+            commits += !w->e;
+        }
+    }
+    checkpoint(s);
+    pthread_mutex_unlock(&s->db_lock);
+    return commits;
+}
+
+/* With the lock: take what has queued up, serve it, wake its owners. */
+static void
+lead(struct fs_store *s)
+{
+    struct writer *group = s->head, *last = group;
+    for (size_t n = 1; n < MAX_GROUP && last->next; n++) {
+        last = last->next;
+    }
+    s->head = last->next;
+    if (!s->head) {
+        s->tail = &s->head;
+    }
+    last->next = NULL;
+    s->leading = true;
+    pthread_mutex_unlock(&s->lock);
+    unsigned commits = serve(s, group);
+    pthread_mutex_lock(&s->lock);
+    s->leading = false;
+    s->commits += commits;
+    for (struct writer *w = group, *next; w; w = next) {
+        next = w->next; /* its owner may go as soon as it is done */
+        s->changes += !w->e;
+        w->done = true;
+    }
+    pthread_cond_broadcast(&s->change);
 }
 
 int
 fs_store_write(struct fs_store *s, const struct fs_record *changes, size_t n, char **error)
 {
-    pthread_mutex_lock(&s->lock);
-    bool good = sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK;
-    for (size_t i = 0; good && i < n; i++) {
-        good = write_one(s, &changes[i]);
+    struct writer me = { .changes = changes, .n = n };
+    me.texts = fs_xcalloc(n + 1, sizeof *me.texts);
+    me.sizes = fs_xcalloc(n + 1, sizeof *me.sizes);
+    for (size_t i = 0; i < n; i++) {
+        me.texts[i] = changes[i].value ? fs_xmlrpc_encode_value(changes[i].value, &me.sizes[i]) : NULL;
     }
-    good = good && sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK;
-    int e = good ? 0 : explain(s, "cannot be written", error);
-    if (!good && !sqlite3_get_autocommit(s->db)) {
-        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    pthread_mutex_lock(&s->lock);
+    *s->tail = &me;
+    s->tail = &me.next;
+    while (!me.done) {
+        if (s->leading) {
+            pthread_cond_wait(&s->change, &s->lock);
+        } else {
+            lead(s);
+        }
     }
     pthread_mutex_unlock(&s->lock);
-    return e;
+    for (size_t i = 0; i < n; i++) {
+        free(me.texts[i]);
+    }
+    free(me.texts);
+    free(me.sizes);
+    if (me.e) {
+        *error = me.error;
+    }
+    return me.e;
 }
+
+/* --- Reading --- */
 
 /* The records of a kind as an array, name and value in turn, so that nothing of the store is held while they are handed out; NULL with *error. */
 static xmlrpc_value *
@@ -137,10 +391,11 @@ read_all(struct fs_store *s, const char *kind, char **error)
     while ((code = sqlite3_step(s->list)) == SQLITE_ROW && good) {
         const char *name = (const char *) sqlite3_column_text(s->list, 0);
         const char *bytes = sqlite3_column_blob(s->list, 1);
+        size_t size = (size_t) sqlite3_column_bytes(s->list, 1);
         xmlrpc_value *v;
-        char *why;
-        if (fs_xmlrpc_decode_value(bytes ? bytes : "", (size_t) sqlite3_column_bytes(s->list, 1), &v, &why)) {
-            *error = fs_xasprintf("store %s: %s '%s' is damaged: %s", s->path, kind, name, why);
+        char *why = NULL;
+        if (store_sum_of(kind, name, bytes, size) != (uint64_t) sqlite3_column_int64(s->list, 2) || fs_xmlrpc_decode_value(bytes ? bytes : "", size, &v, &why)) {
+            *error = fs_xasprintf("store %s: %s '%s' is damaged: %s", s->path, kind, name, why ? why : "it is not what was written");
             free(why);
             good = false;
         } else {
@@ -148,7 +403,7 @@ read_all(struct fs_store *s, const char *kind, char **error)
         }
     }
     if (good && code != SQLITE_DONE) {
-        explain(s, "cannot be read", error);
+        store_explain(s->db, s->path, "cannot be read", error);
         good = false;
     }
     sqlite3_reset(s->list);
@@ -162,9 +417,9 @@ read_all(struct fs_store *s, const char *kind, char **error)
 int
 fs_store_read(struct fs_store *s, const char *kind, void (*each)(void *, const char *, xmlrpc_value *), void *aux, char **error)
 {
-    pthread_mutex_lock(&s->lock);
+    pthread_mutex_lock(&s->db_lock);
     xmlrpc_value *all = read_all(s, kind, error);
-    pthread_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->db_lock);
     for (size_t i = 0, n = fs_size(all); i < n; i += 2) {
         xmlrpc_value *v = fs_item(all, i + 1);
         xmlrpc_INCREF(v);
@@ -172,5 +427,86 @@ fs_store_read(struct fs_store *s, const char *kind, void (*each)(void *, const c
     }
     int e = all ? 0 : EIO;
     fs_free(all);
+    return e;
+}
+
+/* --- Copies --- */
+
+int
+fs_store_check(const char *path, struct fs_store_figures *f, char **error)
+{
+    struct stat st;
+    sqlite3 *db = NULL;
+    struct store_sum sum = { 0, 0 };
+    char *uri = fs_xasprintf("file:%s?immutable=1", path); /* whatever lies beside it is not part of a backup */
+    int schema = 0, e = stat(path, &st) ? errno : strpbrk(path, "?#%") ? EINVAL : 0;
+    if (e) {
+        *error = fs_xasprintf("store %s: %s", path, e == EINVAL ? "its name has a ?, # or %%" : strerror(e));
+    } else if (st.st_size < 512) {
+        e = EIO;
+        *error = fs_xasprintf("store %s: it has %lld bytes, it was cut off", path, (long long) st.st_size);
+    } else if (sqlite3_open_v2(uri, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+        e = store_explain(db, path, "cannot be opened", error);
+    } else if ((schema = store_schema(db, path, error)) < 0) {
+        e = EINVAL;
+    } else if (schema < STORE_SCHEMA) {
+        e = EINVAL;
+        *error = fs_xasprintf("store %s: it has the older schema %d; start a daemon on a copy of it once, which brings it to %d", path, schema, STORE_SCHEMA);
+    } else {
+        e = store_verify(db, path, &sum, error);
+    }
+    sqlite3_close(db);
+    free(uri);
+    if (!e && f) {
+        *f = (struct fs_store_figures) { .records = sum.records, .bytes = (uint64_t) st.st_size, .schema = schema };
+    }
+    return e;
+}
+
+/* Page by page, a few at a time, so that writers come through between them; what they write goes into the copy as well. */
+static int
+copy_pages(struct fs_store *s, sqlite3 *to)
+{
+    pthread_mutex_lock(&s->db_lock);
+    sqlite3_backup *b = sqlite3_backup_init(to, "main", s->db, "main");
+    int code = b ? SQLITE_OK : sqlite3_errcode(to);
+    while (code == SQLITE_OK || code == SQLITE_BUSY || code == SQLITE_LOCKED) {
+        code = sqlite3_backup_step(b, BACKUP_PAGES);
+        pthread_mutex_unlock(&s->db_lock);
+        usleep(code == SQLITE_OK ? 100 : 10000);
+        pthread_mutex_lock(&s->db_lock);
+        FS_FAILPOINT("store.backup");
+    }
+    int end = b ? sqlite3_backup_finish(b) : code;
+    pthread_mutex_unlock(&s->db_lock);
+    return code == SQLITE_DONE ? end : code;
+}
+
+int
+fs_store_backup(struct fs_store *s, const char *path, char **error)
+{
+    struct stat st;
+    if (!lstat(path, &st)) {
+        *error = fs_xasprintf("%s: there is such a file already", path);
+        return EEXIST;
+    }
+    char *new = fs_xasprintf("%s.new", path);
+    sqlite3 *to = NULL;
+    unlink(new);
+    int e = 0;
+    if (sqlite3_open_v2(new, &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK || copy_pages(s, to) != SQLITE_OK
+        || sqlite3_exec(to, "PRAGMA journal_mode=DELETE", NULL, NULL, NULL) != SQLITE_OK) { /* one file, nothing beside it */
+        e = store_explain(to, new, "cannot be written", error);
+    }
+    sqlite3_close(to);
+    e = e ? e : fs_store_check(new, NULL, error);
+    if (!e && (rename(new, path) || (errno = store_sync_folder(path)))) {
+        e = errno;
+        *error = fs_xasprintf("%s: %s", path, strerror(e));
+    }
+    if (e) {
+        unlink(new);
+    }
+    free(new);
     return e;
 }

@@ -3,27 +3,95 @@
 
 #include "core/submit.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/daemon.h"
+#include "core/loader.h"
+#include "core/util.h"
 
-enum { MAX_WAIT_SECONDS = 50 };
+enum { MAX_WAIT_SECONDS = 50, MAX_DEADLINE_SECONDS = 7 * 86400, MAX_RETRIES = 10, MAX_BACKOFF_SECONDS = 60 };
+
+/* Option 'key' between 0 and 'most', or 'otherwise' where it is not given.  NULL, or what is wrong with it. */
+static char *
+get_number(const xmlrpc_value *options, const char *key, double most, double otherwise, double *n)
+{
+    const xmlrpc_value *v = fs_get(options, key);
+    *n = v ? fs_number(v, -1) : otherwise;
+    return v && (*n < 0 || *n > most) ? fs_xasprintf("options: %s must be a number from 0 to %g", key, most) : NULL;
+}
+
+/* NULL, or why that task cannot be run as it is asked for. */
+static char *
+check_step(struct fs_daemon *d, const char *name, bool again)
+{
+    struct fs_loader *l = fs_daemon_loader(d);
+    struct fs_table *table = fs_loader_take(l, FS_KIND_TASK, name);
+    char *why = NULL;
+    struct fs_loaded *loaded = fs_table_get(l, table, FS_KIND_TASK, name, &why);
+    if (!loaded && !why) {
+        why = fs_xasprintf("the %s daemon has no task '%.64s' (list_tasks lists them)", fs_daemon_name(d), name);
+    } else if (loaded && again && !loaded->method->idempotent) {
+        why = fs_xasprintf("options: retries: task %s is not idempotent: to run it again could do its work twice", name);
+    }
+    fs_loader_give(l, table);
+    return why;
+}
+
+/* The tasks must be there, and idempotent when they may be run again.  NULL, or what is wrong. */
+static char *
+check_steps(struct fs_daemon *d, const struct fs_submission *s)
+{
+    char *why = NULL;
+    for (size_t i = 0; i < s->n && !why; i++) {
+        if (!i || strcmp(s->steps[i].name, s->steps[i - 1].name)) {
+            why = check_step(d, s->steps[i].name, s->retries);
+        }
+    }
+    return why;
+}
+
+static char *
+read_options(struct fs_daemon *d, const xmlrpc_value *options, struct fs_submission *s, double *wait)
+{
+    const char *priority = fs_get_string(options, "priority", "normal");
+    double deadline, retries, backoff;
+    char *why = NULL;
+    s->high = !strcmp(priority, "high");
+    if (!s->high && strcmp(priority, "normal")) {
+        return fs_xasprintf("options: priority '%.40s' is neither normal nor high", priority);
+    }
+    if (fs_get(options, "wait") && fs_number(fs_get(options, "wait"), -1) < 0) {
+        return fs_xstrdup("options: wait must be a number of seconds");
+    }
+    *wait = fs_get_double(options, "wait", 0);
+    if ((why = get_number(options, "deadline", MAX_DEADLINE_SECONDS, 0, &deadline))
+        || (why = get_number(options, "retries", MAX_RETRIES, 0, &retries))
+        || (why = get_number(options, "backoff", MAX_BACKOFF_SECONDS, 0.5, &backoff))) {
+        return why;
+    }
+    s->deadline_ms = (int) (deadline * 1000);
+    s->deadline_ms += deadline > 0 && !s->deadline_ms;
+    s->retries = (unsigned) retries;
+    s->backoff_ms = (int) (backoff * 1000);
+    return check_steps(d, s);
+}
 
 void
 fs_submit_and_answer(struct fs_call *call, struct fs_step *steps, size_t n, bool compound, const xmlrpc_value *options)
 {
-    const char *priority = fs_get_string(options, "priority", "normal");
-    double wait = fs_get_double(options, "wait", 0);
     struct fs_engine *e = fs_daemon_engine(fs_call_daemon(call));
+    struct fs_submission s = { .steps = steps, .n = n, .compound = compound, .request_id = fs_call_request_id(call), .caller = fs_call_caller(call) };
     struct fs_reply reply = { 0 };
-    bool high = !strcmp(priority, "high");
-    int handle = 0;
-    if (high || !strcmp(priority, "normal")) {
-        handle = fs_engine_submit(e, steps, n, compound, high, fs_call_request_id(call), &reply);
-    } else {
-        fs_reply_fail(&reply, "options: priority '%.40s' is neither normal nor high", priority);
+    double wait = 0;
+    char *why = read_options(fs_call_daemon(call), options, &s, &wait);
+    if (why) {
         fs_steps_free(steps, n);
+        fs_call_fail(call, "%s", why);
+        free(why);
+        return;
     }
+    int handle = fs_engine_submit(e, &s, &reply);
     if (!handle) {
         fs_call_reply(call, &reply);
         return;

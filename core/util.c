@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "core/util.h"
+#include <flowstream/failpoint.h>
 
 #include <assert.h>
 #include <errno.h>
@@ -162,7 +163,7 @@ static int
 write_all(int fd, const char *p, size_t n)
 {
     while (n) {
-        ssize_t put = write(fd, p, n);
+        ssize_t put = write(fd, p, FS_FAILPOINT_SHORT("file.write", n));
         if (put < 0 && errno != EINTR) {
             return errno;
         }

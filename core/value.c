@@ -316,6 +316,29 @@ fs_get_bool(const xmlrpc_value *v, const char *key, bool otherwise)
     return b;
 }
 
+size_t
+fs_weight(const xmlrpc_value *v)
+{
+    enum { NODE = 96 /* bytes of a value and its place in what holds it */ };
+    size_t n = fs_size(v), bytes = v ? NODE : 0;
+    if (fs_is(v, XMLRPC_TYPE_STRING)) {
+        return bytes + strlen(fs_text(v, ""));
+    }
+    if (fs_is(v, XMLRPC_TYPE_BASE64)) {
+        xmlrpc_env env;
+        xmlrpc_env_init(&env);
+        xmlrpc_read_base64_size(&env, v, &n);
+        must(&env);
+        return bytes + n;
+    }
+    for (size_t i = 0; i < n; i++) {
+        xmlrpc_value *member = NULL;
+        const char *key = fs_is(v, XMLRPC_TYPE_STRUCT) ? fs_member(v, i, &member) : NULL;
+        bytes += fs_weight(key ? member : fs_item(v, i)) + (key ? NODE + strlen(key) : 0);
+    }
+    return bytes;
+}
+
 const char *
 fs_type_name(const xmlrpc_value *v)
 {

@@ -11,10 +11,12 @@
 #include <errno.h>
 #include <expat.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 
 #include "core/util.h"
 
@@ -487,10 +489,29 @@ instruction(void *data, const XML_Char *target, const XML_Char *text)
     refuse(data, "processing instruction %.40s is not allowed", target);
 }
 
+static unsigned long process_salt;
+
+static void
+draw_salt(void)
+{
+    (void) !getrandom(&process_salt, sizeof process_salt, 0);
+    process_salt += !process_salt; /* 0 tells expat to draw its own */
+}
+
+/* What makes collisions of names unforeseeable: secret, and the same for the life of the process. */
+static unsigned long
+salt(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, draw_salt);
+    return process_salt;
+}
+
 static int
 decode(struct decoder *d, const char *bytes, size_t size, char **error)
 {
     d->parser = XML_ParserCreate("UTF-8"); /* overrides what the document says */
+    XML_SetHashSalt(d->parser, salt()); /* else expat asks the system for one each time */
     if (!d->parser || size > 1u << 30) {
         XML_ParserFree(d->parser);
         *error = fs_xasprintf("a document of %zu bytes is not taken", size);
@@ -571,67 +592,4 @@ fs_xmlrpc_decode_value(const char *bytes, size_t size, xmlrpc_value **value, cha
         *value = d.result;
     }
     return e;
-}
-
-static char *
-finish(xmlrpc_env *env, xmlrpc_mem_block *block, size_t *size)
-{
-    if (env->fault_occurred) {
-        fprintf(stderr, "flowstream: xmlrpc: %s\n", env->fault_string);
-        abort(); /* only lack of memory or a value of no known type leads here */
-    }
-    *size = XMLRPC_MEMBLOCK_SIZE(char, block);
-    char *text = fs_xmalloc(*size + 1);
-    memcpy(text, XMLRPC_MEMBLOCK_CONTENTS(char, block), *size);
-    text[*size] = '\0';
-    XMLRPC_MEMBLOCK_FREE(char, block);
-    xmlrpc_env_clean(env);
-    return text;
-}
-
-#define ENCODE(STATEMENT) \
-    xmlrpc_env env; \
-    xmlrpc_env_init(&env); \
-    xmlrpc_mem_block *block = XMLRPC_MEMBLOCK_NEW(char, &env, 0); \
-    STATEMENT; \
-    return finish(&env, block, size)
-
-static xmlrpc_value *
-unconst(const xmlrpc_value *v)
-{
-    return (xmlrpc_value *) (uintptr_t) v;
-}
-
-char *
-fs_xmlrpc_encode_call(const char *method, const xmlrpc_value *params, size_t *size)
-{
-    ENCODE(xmlrpc_serialize_call2(&env, block, method, unconst(params), xmlrpc_dialect_i8));
-}
-
-char *
-fs_xmlrpc_encode_response(const xmlrpc_value *value, size_t *size)
-{
-    ENCODE(xmlrpc_serialize_response2(&env, block, unconst(value), xmlrpc_dialect_i8));
-}
-
-char *
-fs_xmlrpc_encode_value(const xmlrpc_value *value, size_t *size)
-{
-    ENCODE(xmlrpc_serialize_value2(&env, block, unconst(value), xmlrpc_dialect_i8));
-}
-
-char *
-fs_xmlrpc_encode_fault(int fault, const char *text, size_t *size)
-{
-    xmlrpc_value *clean = fs_string(text); /* the library would send bytes that no XML parser takes */
-    xmlrpc_env told;
-    xmlrpc_env_init(&told);
-    xmlrpc_env_set_fault(&told, fault, fs_text(clean, ""));
-    xmlrpc_env env;
-    xmlrpc_env_init(&env);
-    xmlrpc_mem_block *block = XMLRPC_MEMBLOCK_NEW(char, &env, 0);
-    xmlrpc_serialize_fault(&env, block, &told);
-    xmlrpc_env_clean(&told);
-    fs_free(clean);
-    return finish(&env, block, size);
 }

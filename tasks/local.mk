@@ -19,6 +19,7 @@ LOADABLES += tasks/resource/install
 LOADABLES += tasks/resource/place_allocation
 LOADABLES += tasks/resource/prepare_platform
 LOADABLES += tasks/resource/program_switches
+LOADABLES += tasks/resource/restore
 LOADABLES += tasks/resource/settle
 LOADABLES += tasks/resource/sweep
 LOADABLES += tasks/resource/undo_allocation

@@ -1,11 +1,16 @@
 /* Calls a method over some kept-alive connections for some seconds and prints how many answers came a second.
  *
- *     rpc-load tcp:PORT|unix:PATH METHOD CONNECTIONS SECONDS [BASE64 of user:password]
+ *     rpc-load tcp:PORT|tls:PORT|unix:PATH METHOD CONNECTIONS SECONDS [BASE64 of user:password]
+ *
+ * METHOD run_task:NAME calls run_task for that task and waits for its end.  With tls: nobody's certificate is checked.
  *
  * One thread with epoll, each connection with one call under way, so that it takes little from what it measures. */
 #include "config.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <gnutls/gnutls.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,11 +27,13 @@ enum { MAX_CONNECTIONS = 256, ROOM = 1 << 17 };
 
 struct connection {
     int fd;
+    gnutls_session_t tls; /* NULL: plain */
     size_t length;   /* of what has come of the answer */
     char answer[ROOM];
 };
 
-static char request[2048];
+static gnutls_certificate_credentials_t nobody;
+static char request[4096];
 static size_t request_size;
 
 static void
@@ -67,23 +74,51 @@ connect_to(const char *where)
 }
 
 static void
+start_tls(struct connection *c)
+{
+    int e;
+    gnutls_init(&c->tls, GNUTLS_CLIENT);
+    gnutls_set_default_priority(c->tls);
+    gnutls_credentials_set(c->tls, GNUTLS_CRD_CERTIFICATE, nobody);
+    gnutls_transport_set_int(c->tls, c->fd);
+    while ((e = gnutls_handshake(c->tls)) < 0) {
+        if (gnutls_error_is_fatal(e)) {
+            fprintf(stderr, "handshake: %s\n", gnutls_strerror(e));
+            exit(1);
+        }
+    }
+    fcntl(c->fd, F_SETFL, O_NONBLOCK);
+}
+
+static void
 ask(struct connection *c)
 {
     c->length = 0;
-    if (write(c->fd, request, request_size) != (ssize_t) request_size) {
+    ssize_t sent = c->tls ? gnutls_record_send(c->tls, request, request_size) : write(c->fd, request, request_size);
+    if (sent != (ssize_t) request_size) {
         fail("write");
     }
 }
 
-/* True when the whole answer is there. */
-static bool
-take(struct connection *c)
+/* Bytes of the answer; 0: none now. */
+static size_t
+receive(struct connection *c)
 {
-    ssize_t got = read(c->fd, c->answer + c->length, ROOM - 1 - c->length);
+    ssize_t got = c->tls ? gnutls_record_recv(c->tls, c->answer + c->length, ROOM - 1 - c->length)
+                         : read(c->fd, c->answer + c->length, ROOM - 1 - c->length);
+    if (c->tls && (got == GNUTLS_E_AGAIN || got == GNUTLS_E_INTERRUPTED)) {
+        return 0;
+    }
     if (got <= 0) {
         fail("read");
     }
-    c->length += (size_t) got;
+    return (size_t) got;
+}
+
+/* True when the whole answer is there. */
+static bool
+complete(struct connection *c)
+{
     c->answer[c->length] = '\0';
     const char *body = strstr(c->answer, "\r\n\r\n"), *length = strcasestr(c->answer, "content-length:");
     if (!body || !length) {
@@ -96,16 +131,44 @@ take(struct connection *c)
     return c->length - (size_t) (body + 4 - c->answer) >= strtoul(length + 15, NULL, 10);
 }
 
+static bool
+take(struct connection *c)
+{
+    for (size_t got; (got = receive(c));) {
+        c->length += got;
+        if (complete(c)) {
+            return true;
+        }
+        if (!c->tls) {
+            return false;
+        }
+    }
+    return false;
+}
+
+/* The body of the call. */
+static int
+make_body(char *body, size_t room, const char *method)
+{
+    const char *task = strncmp(method, "run_task:", 9) ? NULL : method + 9;
+    return task ? snprintf(body, room, "<methodCall><methodName>run_task</methodName><params><param><value>%.60s</value></param>"
+                           "<param><value><struct/></value></param><param><value><struct><member><name>wait</name><value><i4>30</i4></value>"
+                           "</member></struct></value></param></params></methodCall>", task)
+                : snprintf(body, room, "<methodCall><methodName>%.100s</methodName></methodCall>", method);
+}
+
 int
 main(int argc, char **argv)
 {
     int n = argc > 3 ? atoi(argv[3]) : 0;
     if (argc < 5 || argc > 6 || n < 1 || n > MAX_CONNECTIONS) {
-        fprintf(stderr, "usage: rpc-load tcp:PORT|unix:PATH METHOD CONNECTIONS SECONDS [BASE64]\n");
+        fprintf(stderr, "usage: rpc-load tcp:PORT|tls:PORT|unix:PATH METHOD CONNECTIONS SECONDS [BASE64]\n");
         return 2;
     }
-    char body[256];
-    int size = snprintf(body, sizeof body, "<methodCall><methodName>%.100s</methodName></methodCall>", argv[2]);
+    char body[1024];
+    int size = make_body(body, sizeof body, argv[2]);
+    bool tls = !strncmp(argv[1], "tls:", 4);
+    gnutls_certificate_allocate_credentials(&nobody);
     request_size = (size_t) snprintf(request, sizeof request,
                                      "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\n%s%.200s%sContent-Type: text/xml\r\n"
                                      "Content-Length: %d\r\n\r\n%s",
@@ -117,6 +180,9 @@ main(int argc, char **argv)
     }
     for (int i = 0; i < n; i++) {
         all[i].fd = connect_to(argv[1]);
+        if (tls) {
+            start_tls(&all[i]);
+        }
         struct epoll_event e = { .events = EPOLLIN, .data.ptr = &all[i] };
         if (epoll_ctl(poll, EPOLL_CTL_ADD, all[i].fd, &e)) {
             fail("epoll_ctl");

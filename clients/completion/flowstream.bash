@@ -15,11 +15,11 @@ PYTHON
 _flowstream()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command="" position=0 sub="" i
-    local commands="up down start status install plan delete list show pm-info tasks hosts host call url upgrade versions rollback replay capture"
+    local commands="up down start status install plan delete list show flows pm-info tasks hosts host call url backup restore upgrade versions rollback replay capture"
     local options="--dir --json --debug --help" words=""
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        --dir | --platform | --wait | --name | --key | --request | -D | --cpu | --mem | --switch | --kind | --pps | --loop | --count | --seconds | --deadline) ((i++)) ;;
+        --dir | --platform | --wait | --name | --key | --request | -D | --cpu | --mem | --switch | --kind | --pps | --loop | --count | --seconds | --most | --deadline) ((i++)) ;;
         -*) ;;
         *)
             if [[ -z $command ]]; then
@@ -35,20 +35,22 @@ _flowstream()
     --dir) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
     --platform) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
     --kind) mapfile -t COMPREPLY < <(compgen -W "task command" -- "$cur"); return ;;
-    --wait | --name | --key | --request | -D | --cpu | --mem | --switch | --pps | --loop | --count | --seconds | --deadline) return ;;
+    --wait | --name | --key | --request | -D | --cpu | --mem | --switch | --pps | --loop | --count | --seconds | --most | --deadline) return ;;
     esac
     case $command in
     "") words=$commands options+=" --version" ;;
-    up) options+=" --platform --fabric-only --quiet" ;;
+    up) options+=" --platform --force --fabric-only --unsupervised --quiet" ;;
     down) options+=" --quiet" ;;
     status) options+=" --wait" ;;
     start | tasks | url | call)
+        [[ $command == tasks ]] && options+=" --watch"
         [[ $command == call ]] && options+=" --deadline"
         [[ $position == 0 ]] && words=$(_flowstream_record daemons)
         ;;
     install) options+=" -D --request --name --key --wait" ;;
     plan) options+=" -D --request" ;;
-    show) options+=" --text --rules --watch" ;;
+    show) options+=" --text --rules --dot --watch" ;;
+    flows) options+=" --seconds --most --stop" ;;
     host)
         [[ $position == 0 ]] && words="add drain remove"
         [[ $sub == add ]] && options+=" --cpu --mem --switch"
@@ -63,7 +65,7 @@ _flowstream()
     [[ $cur == -* ]] && words=$options
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
     case $command:$position in
-    install:0 | plan:0 | upgrade:[1-9]* | replay:1 | capture:1) mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$cur") ;;
+    install:0 | plan:0 | backup:0 | restore:0 | upgrade:[1-9]* | replay:1 | capture:1) mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$cur") ;;
     esac
 }
 

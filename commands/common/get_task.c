@@ -12,15 +12,16 @@ run(struct fs_call *call)
     if (task) {
         fs_call_return(call, task);
     } else {
-        fs_call_fail(call, "there is no task %d (the last 4,096 that ended are kept)", handle);
+        fs_call_fail(call, "there is no task %d (of those that ended the last are kept, for a while)", handle);
     }
 }
 
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "get_task",
-    .help = "Tells about a task: its state (waiting, running, done, failed, cancelled), priority, seconds waited and run and, once it has ended, its "
-            "code, message and value.",
+    .help = "Tells about a task: its state (waiting, running, done, failed, cancelled), priority, caller, attempts, seconds waited and run, seconds_left until "
+            "its deadline, progress from 0 to 1 and what it is doing, where it says so, and, once it has ended, its code, message and value. The "
+            "last 4,096 tasks that ended are kept, for an hour and within 64 MB, as the limits of the configuration say.",
     .params = { { "handle", "int", "what run_task answered" } },
     .returns = "struct",
     .idempotent = true,

@@ -43,7 +43,9 @@ FS_COMMAND = {
     .help = "Runs several tasks one after the other as one task. The first that fails ends it; those before it are undone in reverse order, as far as "
             "their descriptors name a task for that. The value of success is the array of the values of all.",
     .params = { { "tasks", "array", "structs with 'name' and 'parameter'" },
-                { "options", "struct?", "priority: \"normal\" (default) or \"high\"; wait: seconds" } },
+                { "options", "struct?", "priority: \"normal\" (default) or \"high\"; wait: seconds; deadline: seconds from now until it must have ended; "
+                                        "retries: further attempts (10 at most) when an idempotent task fails; backoff: seconds before the first of them "
+                                        "(default 0.5), doubled for each further one" } },
     .returns = "any",
     .run = run,
 };

@@ -26,7 +26,7 @@ one(struct fs_call *call, const xmlrpc_value *item)
     }
     struct fs_reply reply = { 0 };
     bool plain = false;
-    struct fs_daemon_call context = { .request_id = fs_call_request_id(call) };
+    struct fs_daemon_call context = { .request_id = fs_call_request_id(call), .caller = fs_call_caller(call) };
     fs_daemon_run_command(fs_call_daemon(call), name, params, &context, &reply, &plain);
     xmlrpc_value *answer;
     if (reply.fault) {

@@ -16,6 +16,8 @@
 
 #include "core/util.h"
 
+enum { MULTIPLEXER_MS = 10000 };
+
 struct fs_port_spi *
 modulehost_ports(const xmlrpc_value *pm, const char *key)
 {
@@ -24,8 +26,28 @@ modulehost_ports(const xmlrpc_value *pm, const char *key)
     for (size_t i = 0; i < fs_size(list); i++) {
         p[i].port = (uint32_t) fs_get_int(fs_item(list, i), "port", 0);
         p[i].spi = (uint32_t) fs_get_int(fs_item(list, i), "spi", 0);
+        double rate = fs_get_double(fs_item(list, i), "rate", 0);
+        p[i].rate = rate > 0 && rate < 1e15 ? (uint64_t) rate : 0;
     }
     return p;
+}
+
+void
+modulehost_change_ports(struct fs_call *call, int (*change)(const struct fs_host_env *, const char *, const struct fs_module_ports *, int, char **))
+{
+    struct modulehost *m = fs_call_state(call);
+    const xmlrpc_value *pm = fs_call_param(call, 0);
+    const char *name = fs_get_string(pm, "name", "");
+    struct fs_port_spi *in = modulehost_ports(pm, "inputs"), *out = modulehost_ports(pm, "outputs");
+    struct fs_module_ports ports = { in, fs_size(fs_get(pm, "inputs")), out, fs_size(fs_get(pm, "outputs")) };
+    char *error = NULL;
+    int e = change(&m->env, name, &ports, MULTIPLEXER_MS, &error);
+    if (e) {
+        fs_call_fail(call, "host %s: module %s: %s", m->name, name, error ? error : strerror(e));
+    }
+    free(error);
+    free(in);
+    free(out);
 }
 
 static char *

@@ -23,6 +23,10 @@ FS_API void modulehost_stop(void *);
  * (owned): the command and what it said. */
 FS_API int modulehost_run(const struct modulehost *, bool in_netns, int ms, char *const argv[], char **error);
 
+struct fs_call;
+/* Connect or disconnect the ports that the call's parameter names: what connect_pm and disconnect_pm do. */
+FS_API void modulehost_change_ports(struct fs_call *,
+                                    int (*change)(const struct fs_host_env *, const char *name, const struct fs_module_ports *, int ms, char **error));
 /* The member 'key' of a module, inputs or outputs: [{port, spi}] as an array of its own that the caller frees, with fs_size() elements. */
 FS_API struct fs_port_spi *modulehost_ports(const xmlrpc_value *pm, const char *key);
 

@@ -61,7 +61,7 @@ struct fs_method {
     const char *help;       /* what it does, in sentences */
     struct fs_param params[FS_MAX_PARAMS];
     const char *returns;    /* type of the value, "nil" for none */
-    bool idempotent;        /* a second call with the same parameters changes nothing more */
+    bool idempotent;        /* a second call with the same parameters changes nothing more: the option retries of run_task may be used */
     bool quick;             /* never blocks: may be run by the thread that reads the socket */
     bool plain;             /* answers with the bare value, not with a ReturnValue (system.*) */
     const char *undo;       /* tasks: the name of the task that undoes this one, given the same parameter; NULL: none */
@@ -104,10 +104,15 @@ FS_API void *fs_call_state(const struct fs_call *);
 /* What warm() of this very version has made, or NULL. */
 FS_API void *fs_call_version_state(const struct fs_call *);
 FS_API const char *fs_call_request_id(const struct fs_call *);
+/* Who called, USER@ADDRESS (USER@local over the Unix socket), or NULL: the daemon itself. */
+FS_API const char *fs_call_caller(const struct fs_call *);
 /* Milliseconds until whoever called has given up; at least 1.  Work that takes longer should have been a task. */
 FS_API int fs_call_time_left(const struct fs_call *);
 /* True once cancel_task was called for the task that this call runs in, or the daemon ends. */
 FS_API bool fs_call_cancelled(const struct fs_call *);
+
+/* For tasks: how far it has come, from 0 to 1, and what it is at (at most 119 bytes are kept); get_task shows both. Nothing happens in a command. */
+FS_API void fs_call_progress(struct fs_call *, double fraction, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Run a task of this daemon in this thread, at once.  'param' is taken, 'reply' must be cleared by the caller.
  * Returns reply->code. */

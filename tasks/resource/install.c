@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <flowstream/failpoint.h>
 #include <flowstream/log.h>
 #include <flowstream/method.h>
 
@@ -13,6 +14,7 @@
 #include "core/daemon.h"
 #include "core/parallel.h"
 #include "core/util.h"
+#include "daemons/resource/byhand.h"
 #include "daemons/resource/resource.h"
 
 FS_LOG_MODULE("install");
@@ -45,6 +47,7 @@ static xmlrpc_value *
 place(struct fs_call *call, int id, const xmlrpc_value *request, char **error)
 {
     struct resource *r = fs_call_state(call);
+    FS_FAILPOINT("install.entered");
     resource_placing_begin(r);
     xmlrpc_value *param = fs_set(fs_set(fs_struct(), "id", fs_int(id)), "request", fs_copy(request));
     xmlrpc_value *placement = step(call, "place_allocation", param, error);
@@ -87,7 +90,7 @@ ask_switch(struct roll_call *all, struct row *row)
 {
     xmlrpc_value *which = fs_set(fs_struct(), "switch", fs_string(fs_get_string(row->where, "switch", "")));
     fs_set(which, "target", fs_string(fs_get_string(row->where, "target", "")));
-    xmlrpc_value *params = fs_append(fs_array(), fs_set(which, "allocation", fs_int(all->id)));
+    xmlrpc_value *params = fs_append(fs_array(), fs_set(fs_set(which, "allocation", fs_int(all->id)), "index", fs_int(0)));
     struct fs_peer *openflow = fs_daemon_peer(fs_call_daemon(all->call), "openflow");
     struct fs_reply reply;
     int code = openflow ? fs_peer_call(openflow, "get_rules", params, ANSWER_MS, fs_call_request_id(all->call), &reply)
@@ -153,19 +156,22 @@ add_rules(struct fs_call *call, int id, const xmlrpc_value *request, xmlrpc_valu
     if (!rules) {
         return false;
     }
+    FS_FAILPOINT("install.placed");
     bool here = all_answer(call, id, plan, rules, error);
     fs_set(plan, "rules", rules);
     return here && !resource_update(fs_call_state(call), id, fs_set(fs_struct(), "plan", fs_copy(plan)), error);
 }
 
 static bool
-carry_out(struct fs_call *call, int id, const xmlrpc_value *plan, char **error)
+carry_out(struct fs_call *call, int id, const xmlrpc_value *request, const xmlrpc_value *plan, char **error)
 {
+    FS_FAILPOINT("install.planned");
     xmlrpc_value *done = step(call, "create_modules", fs_set(fs_struct(), "modules", fs_copy(fs_get(plan, "modules"))), error);
     if (!done) {
         return false;
     }
     fs_free(done);
+    FS_FAILPOINT("install.modules_made");
     /* Without the base rules no tagged packet gets as far as the rules of an allocation. */
     xmlrpc_value *where = fs_set(fs_struct(), "switches", fs_copy(fs_get(plan, "rules")));
     done = step(call, "prepare_platform", fs_set(where, "id", fs_int(id)), error);
@@ -173,11 +179,14 @@ carry_out(struct fs_call *call, int id, const xmlrpc_value *plan, char **error)
         return false;
     }
     fs_free(done);
+    FS_FAILPOINT("install.before_rules");
     xmlrpc_value *rules = fs_set(fs_struct(), "allocation", fs_int(id));
     fs_set(rules, "switches", fs_copy(fs_get(plan, "rules")));
+    fs_set(rules, "entry", fs_int(resource_entry_table(request)));
     done = step(call, "program_switches", rules, error);
     fs_free(done);
-    return done != NULL;
+    FS_FAILPOINT("install.rules_made");
+    return done != NULL && !FS_FAILPOINT_ERROR("install.last_step");
 }
 
 static void
@@ -188,22 +197,25 @@ run(struct fs_call *call)
     xmlrpc_value *doc = resource_allocation(r, id), *plan = NULL;
     const xmlrpc_value *request = fs_get(doc, "request");
     char *error = NULL;
-    if (doc && (strcmp(fs_get_string(doc, "state", ""), "installing") || fs_get(doc, "plan"))) {
+    bool again = doc && !strcmp(fs_get_string(doc, "state", ""), "restoring"); /* from a backup: wanted whether it can be had now or not */
+    if (doc && ((strcmp(fs_get_string(doc, "state", ""), "installing") && !again) || fs_get(doc, "plan"))) {
         fs_call_fail(call, "allocation %d is %s: only one that install_allocation has just entered can be installed", id, fs_get_string(doc, "state", ""));
         fs_free(doc);
         return;
     }
     bool done = doc && (plan = place(call, id, request, &error)) && add_rules(call, id, request, plan, &error)
-                && carry_out(call, id, plan, &error)
-                && !resource_update(r, id, fs_set(fs_struct(), "state", fs_string("installed")), &error);
+                && carry_out(call, id, request, plan, &error)
+                && !resource_update(r, id, fs_set(fs_set(fs_struct(), "state", fs_string("installed")), "message", fs_string("")), &error);
     if (done) {
         fs_log_info("allocation %d is installed", id);
+        FS_FAILPOINT("install.before_answer");
         fs_call_return(call, fs_int(id));
         resource_release(r, id);
     } else {
         struct fs_reply undone;
         fs_log_warning("allocation %d is undone: %s", id, error ? error : "it is gone");
-        fs_call_task(call, "undo_allocation", fs_set(fs_struct(), "id", fs_int(id)), &undone);
+        xmlrpc_value *what = fs_set(fs_struct(), "id", fs_int(id));
+        fs_call_task(call, "undo_allocation", again ? fs_set(what, "restore", fs_string(error ? error : "")) : what, &undone);
         fs_call_fail(call, "%s%s%s", error ? error : "the allocation is gone", undone.code ? " (not all could be undone yet, it is tried again: " : "",
                      undone.code ? undone.message : "");
         fs_reply_clear(&undone);

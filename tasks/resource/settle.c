@@ -1,12 +1,47 @@
-/* settle: finish what was begun and not ended: allocations that were being installed when this daemon died, and deletions that could not reach a host or switch. */
+/* settle: finish what was begun and not ended: allocations that were being installed when this daemon died, and deletions that could not reach a host or switch, are
+ * taken away; what a backup wants is installed. */
 #include <stdlib.h>
+#include <string.h>
 
+#include <flowstream/failpoint.h>
 #include <flowstream/log.h>
 #include <flowstream/method.h>
 
 #include "daemons/resource/resource.h"
 
 FS_LOG_MODULE("settle");
+
+static bool
+has_plan(struct resource *r, int id)
+{
+    xmlrpc_value *doc = resource_allocation(r, id);
+    bool has = fs_get(doc, "plan");
+    fs_free(doc);
+    return has;
+}
+
+static bool
+is_to_be_restored(struct resource *r, int id)
+{
+    xmlrpc_value *doc = resource_allocation(r, id);
+    bool is = doc && !strcmp(fs_get_string(doc, "state", ""), "restoring");
+    fs_free(doc);
+    return is;
+}
+
+/* Nothing is taken away of one from a backup, but the remains of an earlier try. */
+static int
+settle_one(struct fs_call *call, int id, struct fs_reply *reply)
+{
+    struct resource *r = fs_call_state(call);
+    bool restore = is_to_be_restored(r, id);
+    xmlrpc_value *what = fs_set(fs_struct(), "id", fs_int(id));
+    FS_FAILPOINT("recover.settle");
+    if (restore && has_plan(r, id)) {
+        return fs_call_task(call, "undo_allocation", fs_set(what, "restore", fs_string("its restoring was interrupted")), reply);
+    }
+    return fs_call_task(call, restore ? "install" : "undo_allocation", what, reply);
+}
 
 static void
 run(struct fs_call *call)
@@ -16,9 +51,8 @@ run(struct fs_call *call)
     int *ids = resource_unsettled_ids(r, &n);
     for (size_t i = 0; i < n && !fs_call_cancelled(call); i++) {
         struct fs_reply reply = { 0 };
-        if (resource_claim(r, ids[i])
-            && fs_call_task(call, "undo_allocation", fs_set(fs_struct(), "id", fs_int(ids[i])), &reply)) {
-            fs_log_limited(FS_LOG_WARNING, "allocation %d cannot be taken away yet: %s", ids[i], reply.message);
+        if (resource_claim(r, ids[i]) && settle_one(call, ids[i], &reply)) {
+            fs_log_limited(FS_LOG_WARNING, "allocation %d cannot be settled yet: %s", ids[i], reply.message);
         }
         fs_reply_clear(&reply);
     }
@@ -28,7 +62,7 @@ run(struct fs_call *call)
 FS_TASK = {
     FS_IS_TASK,
     .name = "settle",
-    .help = "Takes away allocations whose installation or deletion was begun and not ended.",
+    .help = "Takes away allocations whose installation or deletion was begun and not ended, and installs those that a backup wants.",
     .params = { { "parameter", "any?", "not used" } },
     .returns = "nil",
     .idempotent = true,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <flowstream/failpoint.h>
 #include <flowstream/log.h>
 #include <flowstream/method.h>
 
@@ -33,25 +34,32 @@ run(struct fs_call *call)
         return;
     }
     char *error = NULL;
+    const char *later = fs_get_string(fs_call_param(call, 0), "restore", NULL);
     struct fs_text failed = { 0 };
-    if (resource_update(r, id, fs_set(fs_struct(), "state", fs_string("deleting")), &error)
+    if (!later && resource_update(r, id, fs_set(fs_struct(), "state", fs_string("deleting")), &error)
         && !strcmp(fs_get_string(doc, "state", ""), "installed")) {
         fs_text_addf(&failed, "%s", error); /* the intent is not on disk: nothing may be taken away yet */
     } else {
         free(error);
         error = NULL;
-        const xmlrpc_value *plan = fs_get(doc, "plan"), *rules = fs_get(plan, "rules");
-        const xmlrpc_value *modules = rules ? fs_get(plan, "modules") : NULL; /* nothing is started before the plan has its rules */
+        FS_FAILPOINT("delete.begun");
+        const xmlrpc_value *plan = fs_get(doc, "plan");
+        xmlrpc_value *rules = resource_rules_still_there(r, fs_get(plan, "rules"));
+        xmlrpc_value *modules = resource_modules_still_there(r, fs_get(plan, "rules") ? fs_get(plan, "modules") : NULL); /* none before the plan has its rules */
         if (fs_size(rules)) {
             xmlrpc_value *which = fs_set(fs_set(fs_struct(), "allocation", fs_int(id)), "switches", fs_copy(rules));
             step(call, "clear_switches", fs_set(which, "entry", fs_int(resource_entry_table(fs_get(doc, "request")))), &failed);
         }
+        FS_FAILPOINT("delete.rules_gone");
         if (!failed.length && fs_size(modules)) { /* never take the modules from under traffic that still comes in */
             step(call, "delete_modules", fs_set(fs_struct(), "modules", fs_copy(modules)), &failed);
         }
-        if (!failed.length && resource_forget(r, id, &error)) {
+        FS_FAILPOINT("delete.modules_gone");
+        if (!failed.length && (later ? resource_restore_later(r, id, later, &error) : resource_forget(r, id, &error))) {
             fs_text_addf(&failed, "%s", error);
         }
+        fs_free(rules);
+        fs_free(modules);
     }
     if (failed.length) {
         char *ignored = NULL;
@@ -59,8 +67,9 @@ run(struct fs_call *call)
         free(ignored);
         fs_call_fail(call, "%s", failed.text);
     } else {
-        fs_log_info("allocation %d is gone", id);
+        fs_log_info(later ? "allocation %d is tried again later" : "allocation %d is gone", id);
     }
+    FS_FAILPOINT("delete.before_answer");
     resource_release(r, id);
     free(failed.text);
     free(error);
@@ -71,7 +80,7 @@ FS_TASK = {
     FS_IS_TASK,
     .name = "undo_allocation",
     .help = "Takes away all that there may be of an allocation: rules that let traffic in, other rules, modules, account, record.",
-    .params = { { "parameter", "struct", "id (claimed by the caller)" } },
+    .params = { { "parameter", "struct", "id (claimed by the caller); restore (optional): why it could not be installed from a backup; it is kept, to be installed later" } },
     .returns = "nil",
     .idempotent = true,
     .run = run,

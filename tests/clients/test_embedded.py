@@ -48,7 +48,7 @@ class Embedded(support.Scratch):
         return support.run(self.command, *argv, "--dir", self.dir, **options)
 
     def up(self, *argv):
-        done = self.flowstream("up", *argv)
+        done = self.flowstream("up", "--unsupervised", *argv)  # pretended daemons take no sockets from a supervisor
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def assert_nothing_left(self):
@@ -166,7 +166,7 @@ class Embedded(support.Scratch):
 
     def test_faulty_daemon(self):
         """a daemon that does not come up fails the start, with the end of its log, and nothing is left"""
-        done = self.flowstream("up", env={"FAKE_FAULT": "monitoring:exit"})
+        done = self.flowstream("up", "--unsupervised", env={"FAKE_FAULT": "monitoring:exit"})
         self.assertEqual(done.returncode, 1)
         self.assertIn("cannot do what I am for", done.stderr)
         self.assert_nothing_left()
@@ -176,7 +176,7 @@ class Embedded(support.Scratch):
         environment = dict(os.environ, FAKE_FAULT="monitoring:silent", PYTHONDONTWRITEBYTECODE="1")
         for number, seconds in ((signal.SIGINT, 0.2), (signal.SIGINT, 1.5), (signal.SIGKILL, 0.1), (signal.SIGKILL, 0.4), (signal.SIGKILL, 1.5)):
             with self.subTest(signal=number, seconds=seconds):
-                with subprocess.Popen([str(self.command), "up", "--dir", str(self.dir)], stdout=subprocess.DEVNULL,
+                with subprocess.Popen([str(self.command), "up", "--unsupervised", "--dir", str(self.dir)], stdout=subprocess.DEVNULL,
                                       stderr=subprocess.DEVNULL, env=environment) as up:
                     time.sleep(seconds)
                     up.send_signal(number)
@@ -189,7 +189,7 @@ class Embedded(support.Scratch):
         """after all its processes were killed, up cleans and makes a new one"""
         self.up()
         self.assertEqual(processes.stop(folder.Record.load(self.dir).processes()), [])
-        done = self.flowstream("up")
+        done = self.flowstream("up", "--unsupervised")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("cleaning up after a dead platform", done.stderr)
 

@@ -4,7 +4,7 @@ import os
 import threading
 import time
 
-from daemon import ANY, Daemon, ok, run_all, wait_for
+from daemon import ANY, Daemon, ok, run_all, sanitizer_flags, wait_for
 
 D = Daemon()
 NOTES = os.path.join(D.dir, "notes")
@@ -31,6 +31,41 @@ SLEEP = """
         usleep(10000);
     }
     fs_call_return(call, fs_int(ms));
+"""
+
+HANG = """
+    fs_call_progress(call, 0, "hanging");
+    while (access("%s", F_OK)) {
+        usleep(20000);
+    }
+""" % os.path.join(D.dir, "let-go")
+
+THIRD = NOTE.replace('"%s", fs_get', '"third", fs_get') + """
+    FILE *count = fopen("%s", "a+");
+    fputc('x', count);
+    long n = ftell(count);
+    fclose(count);
+    if (n < 3 || fs_get_bool(p, "never", false)) {
+        fs_call_fail(call, "not yet");
+    }
+""" % os.path.join(D.dir, "third-count")
+
+HALF = """
+    fs_call_progress(call, 0.5, "step %d of %d", 2, 4);
+    while (!fs_call_cancelled(call)) {
+        usleep(10000);
+    }
+    fs_call_fail(call, "told to end");
+"""
+
+BIG = """
+    size_t n = (size_t) fs_get_double(fs_call_param(call, 0), "size", 0);
+    char *text = calloc(1, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        text[i] = 'x';
+    }
+    fs_call_return(call, fs_string(text));
+    free(text);
 """
 
 NEST = """
@@ -182,15 +217,149 @@ def test_many():
     ok(len(set(handles)) == 400 and all(ended(p, h)["state"] == "done" for h in handles), "400 tasks from four clients, each with its handle")
 
 
+def figures(p):
+    return value(p.get_statistics())["process"]
+
+
+def row(p, name):
+    return next((r for r in figures(p)["task"] if r["task"] == name), None)
+
+
+def test_fair():
+    """With one thread free, a flood of one task delays another task by one, not by all."""
+    p = D.proxy()
+    forget()
+    held = [value(p.run_task("sleep", {"ms": 30000})) for _ in range(15)]
+    gate = value(p.run_task("sleep", {"ms": 30000}))
+    wait_for(lambda: value(p.get_task(gate))["state"] == "running")
+    flood = [value(p.run_task("note", {"id": f"n{i}"})) for i in range(50)]
+    other = [value(p.run_task("make", {"id": f"m{i}"})) for i in range(2)]
+    before = row(p, "note")
+    p.cancel_task(gate)
+    for h in flood + other:
+        ended(p, h)
+    order = notes()
+    ok(order.index("make m0") <= 2 and order.index("make m1") <= 4, "a flood of one task does not hold up another", order[:8])
+    ok([x for x in order if x.startswith("note")] == [f"note n{i}" for i in range(50)], "tasks of one name keep their order", order)
+    ok(before and before["waiting"] == 50, "the queue of each task is in get_statistics", before)
+    after = row(p, "note")
+    ok(after["waiting"] == 0 and after["running"] == 0 and after["done"] >= 50 and after["longest_wait_seconds"] > 0, "and how it fared", after)
+    for h in held:
+        p.cancel_task(h)
+
+
+def test_hanging():
+    """More tasks than there are threads never look whether they should end: the others run all the same."""
+    p = D.proxy()
+    forget()
+    hung = [value(p.run_task("hang", {"id": str(i)}, {"deadline": 0.5} if i < 2 else {})) for i in range(17)]
+    a = p.run_task("note", {"id": "after"}, {"wait": 30})
+    ok(a["code"] == 0 and figures(p)["tasks_running"] >= 15, "a task runs while more tasks hang than there are threads", (a, figures(p)["tasks_running"]))
+    t = ended(p, hung[0])
+    ok(t["state"] == "failed" and "did not end within its deadline" in t["message"], "one that hangs beyond its deadline has failed", t)
+    ok(figures(p)["tasks_hanging"] >= 1, "its thread is written off", figures(p)["tasks_hanging"])
+    open(os.path.join(D.dir, "let-go"), "w", encoding="utf-8").close()
+    for h in hung:
+        ended(p, h)
+    ok(wait_for(lambda: figures(p)["tasks_hanging"] == 0 and figures(p)["tasks_running"] == 0, 20), "when they end nothing is left", figures(p))
+
+
+def test_deadlines():
+    p = D.proxy()
+    t = ended(p, value(p.run_task("sleep", {"ms": 30000}, {"deadline": 0.3})))
+    ok(t["state"] == "failed" and "its deadline passed: I was told to end" in t["message"], "a task is told when its deadline passes", t)
+    t = ended(p, value(p.run_compound_task([{"name": "sleep", "parameter": {"ms": 30000}}, {"name": "note", "parameter": {}}], {"deadline": 0.3})))
+    ok(t["state"] == "failed" and "task 1 of 2" in t["message"], "and a compound task", t)
+    block = [value(p.run_task("sleep", {"ms": 30000})) for _ in range(16)]
+    t = ended(p, value(p.run_task("note", {"id": "never"}, {"deadline": 0.2})))
+    ok(t["state"] == "failed" and "deadline passed while it waited" in t["message"] and t["attempts"] == 0, "one that waits does not begin", t)
+    for b in block:
+        p.cancel_task(b)
+    for bad in ({"deadline": -1}, {"deadline": "soon"}, {"deadline": 1e9}, {"retries": 11}, {"backoff": 61}):
+        a = p.run_task("note", {}, bad)
+        ok(a["code"] == 1 and f"options: {list(bad)[0]} must be a number from 0 to" in a["message"], f"{bad} is refused", a)
+
+
+def test_retries():
+    p = D.proxy()
+    forget()
+    began = time.time()
+    t = ended(p, value(p.run_task("third", {"id": "x"}, {"retries": 4, "backoff": 0.2})))
+    ok(t["state"] == "done" and t["attempts"] == 3 and notes() == ["third x"] * 3, "an idempotent task is run again until it succeeds", (t, notes()))
+    ok(time.time() - began >= 0.4, "with longer and longer pauses", time.time() - began)
+    t = ended(p, value(p.run_task("note", {"id": "y", "fail": True})))
+    ok(t["state"] == "failed" and t["attempts"] == 1, "not without the option", t)
+    a = p.run_task("note", {"id": "y", "fail": True}, {"retries": 1})
+    ok(a["code"] == 1 and "task note is not idempotent" in a["message"], "one that is not idempotent is refused", a)
+    h = value(p.run_task("third", {"id": "z", "never": True}, {"retries": 9, "backoff": 20}))
+    t = wait_for(lambda: (lambda t: t if t["attempts"] == 1 and t["state"] == "waiting" else None)(value(p.get_task(h))))
+    ok(t and t["message"] == "not yet", "between two attempts it waits, and says why", t)
+    p.cancel_task(h)
+    ok(ended(p, h)["state"] == "cancelled", "and can be cancelled")
+    ok(row(p, "third")["retries"] >= 3, "attempts are counted", row(p, "third"))
+
+
+def test_progress():
+    p = D.proxy()
+    h = value(p.run_task("half", {}))
+    t = wait_for(lambda: (lambda t: t if t.get("doing") else None)(value(p.get_task(h))))
+    ok(t and t["progress"] == 0.5 and t["doing"] == "step 2 of 4", "a task tells how far it has come", t)
+    ok(t["caller"] == "tester@127.0.0.1", "and who called is known", t)
+    p.cancel_task(h)
+    h = value(p.run_compound_task([{"name": "note", "parameter": {}}, {"name": "sleep", "parameter": {"ms": 30000}}]))
+    t = wait_for(lambda: (lambda t: t if t.get("doing") == "sleep" else None)(value(p.get_task(h))))
+    ok(t and t["progress"] == 0.5, "and a compound task by its steps", t)
+    p.cancel_task(h)
+
+
+def test_bounds():
+    """A daemon with small limits: each bound is met and named."""
+    d = Daemon(limits='<limits tasks="20" task-bytes="100000" results="10" result-bytes="60000" result-seconds="2" task-threads="2"/>')
+    for name, body in (("sleep", SLEEP), ("big", BIG)):
+        d.drop("task", name, body, ANY)
+    d.start()
+    try:
+        p = d.proxy()
+        block = [value(p.run_task("sleep", {"ms": 20000}, {"priority": "high"})) for _ in range(2)]
+        wait_for(lambda: figures(p)["tasks_running"] == 2)
+        a = p.run_task("sleep", {"text": "x" * 100000})
+        ok(a["code"] == 1 and "task-bytes=" in a["message"], "the bytes of what waits are bounded", a)
+        answers = [p.run_task("sleep", {"ms": 1}) for _ in range(40)]
+        refused = [a for a in answers if a["code"]]
+        ok(len(refused) >= 15 and "20 tasks are waiting already" in refused[0]["message"], "and their number", (len(refused), refused[:1]))
+        for h in block + [a["value"] for a in answers if not a["code"]]:
+            p.cancel_task(h)
+        handles = [value(p.run_task("big", {"size": 10000})) for _ in range(8)]
+        wait_for(lambda: all(p.get_task(h)["code"] or p.get_task(h)["value"]["state"] == "done" for h in handles))
+        f = figures(p)
+        ok(f["task_result_bytes"] <= 60000 and p.get_task(handles[0])["code"] == 1 and p.get_task(handles[-1])["code"] == 0,
+           "results are bounded in bytes, the oldest go first", f)
+        a = p.run_task("big", {"size": 200000}, {"wait": 20})
+        ok(a["code"] == 0 and len(a["value"]) == 200000, "who waits gets a result that is too large to be kept", a["message"])
+        before = figures(p)["resident_bytes"]
+        for _ in range(300):
+            p.run_task("big", {"size": 50000}, {"wait": 20})
+        grown = 0 if sanitizer_flags() else figures(p)["resident_bytes"] - before  # AddressSanitizer keeps what was freed
+        ok(grown < 8e6 and figures(p)["task_results"] <= 10, "memory does not grow with results", figures(p))
+        ok(d.stop() == 0, "it ends cleanly", d.log()[-2000:])
+    finally:
+        d.stop()
+        d.remove()
+
+
 def main():
     D.drop("task", "note", NOTE.replace('"%s", fs_get', '"note", fs_get'), ANY)
     D.drop("task", "make", NOTE.replace('"%s", fs_get', '"make", fs_get'), ANY + '.undo = "unmake",')
     D.drop("task", "unmake", NOTE.replace('"%s", fs_get', 'fs_call_cancelled(call) ? "cancelled" : "unmake", fs_get'), ANY)
     D.drop("task", "sleep", SLEEP, ANY)
     D.drop("task", "nest", NEST, ANY)
+    D.drop("task", "hang", HANG, ANY)
+    D.drop("task", "third", THIRD, ANY + ".idempotent = true,")
+    D.drop("task", "half", HALF, ANY)
     D.start()
     try:
         run_all([test_results, test_priorities, test_one_thread_order, test_compound, test_cancel, test_tasks_that_wait_for_tasks, test_many,
+                 test_fair, test_deadlines, test_retries, test_progress, test_bounds, test_hanging,
                  lambda: ok(D.stop() == 0, "it ends cleanly", D.log()[-3000:])])
     finally:
         D.stop()

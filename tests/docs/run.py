@@ -126,11 +126,16 @@ def check_configuration():
 
 def check_defaults():
     """The limits of configuration.md are those of the code."""
-    source, text = (ROOT / "core" / "daemon.c").read_text(), (ROOT / "docs" / "configuration.md").read_text()
-    found = re.findall(r'"limits", "(\w+)", (\d+)(?: << (\d+))?\)', source)
+    source = (ROOT / "core" / "daemon.c").read_text() + (ROOT / "core" / "front.c").read_text().replace("limit(settings, ", '"limits", ')
+    source = source.replace("CONNECTIONS)", str(re.search(r"CONNECTIONS = (\d+)", source).group(1)) + ")")
+    stated = {}  # a row of the table may have several names, and as many defaults
+    for names, defaults in re.findall(r"^\|[^|]*\| ((?:`[\w-]+`(?:, )?)+) \|[^|\n]*default ((?:\d+(?:, )?)+)", (ROOT / "docs" / "configuration.md").read_text(), re.M):
+        stated.update(zip(re.findall(r"`([\w-]+)`", names), map(int, defaults.strip(", ").split(", "))))
+    found = re.findall(r'"limits", "([\w-]+)", (\d+)(?: << (\d+))?\)', source)
     for name, value, shift in found:
         default = int(value) << int(shift or 0)
-        tests.check(re.search(rf"`{name}` \|[^|\n]*default {default} \|", text), f"configuration.md: the default of {name} is {default}")
+        default = 1024 if name == "peer-connections" else default  # FS_SERVER_PEER_CONNECTIONS
+        tests.check(stated.get(name) == default, f"configuration.md: the default of {name} is {default}", stated.get(name))
     tests.check(found, "core/daemon.c has defaults of limits")
 
 

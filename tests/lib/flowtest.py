@@ -106,16 +106,16 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 class Platform:
-    """An embedded platform in a temporary folder."""
+    """An embedded platform in a temporary folder; without a supervisor unless asked for, so that what a test kills stays dead."""
 
-    def __init__(self, platform_file=None):
-        self.platform_file = platform_file
+    def __init__(self, platform_file=None, supervise=False):
+        self.platform_file, self.supervise = platform_file, supervise
         self.scratch = Path(tempfile.mkdtemp(prefix="flowstream-test-"))
         self.dir = self.scratch / "p"
 
     def __enter__(self):
         try:
-            self.record = embedded.up(self.dir, self.platform_file)
+            self.record = embedded.up(self.dir, self.platform_file, supervise=self.supervise)
         except BaseException:
             self.__exit__(*sys.exc_info())
             raise

@@ -6,12 +6,15 @@
     hN      a module host: the same two, and the module host daemon with its multiplexer and modules
     resource, openflow, pm, monitoring: one daemon each
 
+Daemons speak TLS with each other, each with a certificate for its address from one authority, as addresses beyond loopback demand.
 Configuration, platform file, credentials and switches are written here by hand, as an operator without "flowstream up" would.
 """
 
 import http.client
 import shutil
 import socket
+import ssl
+import subprocess
 import xml.etree.ElementTree as ElementTree
 import xmlrpc.client
 from pathlib import Path
@@ -51,6 +54,7 @@ class Platform:
             self._lan.run("ip", "link", "add", "lan", "type", "bridge")
             self._lan.run("ip", "address", "add", "10.77.0.254/24", "dev", "lan")
             self._lan.run("ip", "link", "set", "lan", "up")
+            _make_key(self._lan.dir, "ca", "-x509", "-days", "2", "-out", "ca.pem")
             self._make_switch("tor0", "tor0")
             for name, address in OUTSIDE.items():
                 self._make_outside(name, address)
@@ -102,8 +106,8 @@ class Platform:
     def call(self, name, method, *parameters, request=None, deadline=90):
         """Call a daemon over the management network; returns the value.  request: the id of the request."""
         headers = [("Flowstream-Request", request)] if request else []
-        transport = _Transport(self._lan, headers, deadline * flowtest.PATIENCE)
-        url = f"http://{USER}:{SECRET}@{self.addresses[name]}:{RPC_PORT}/RPC2"
+        transport = _Transport(self._lan, headers, deadline * flowtest.PATIENCE, self._lan.dir / "ca.pem")
+        url = f"https://{USER}:{SECRET}@{self.addresses[name]}:{RPC_PORT}/RPC2"
         with xmlrpc.client.ServerProxy(url, transport=transport, allow_none=True) as server:
             answer = getattr(server, method)(*parameters)
         if answer["code"]:
@@ -250,7 +254,7 @@ class Platform:
         return f"tcp:{self.addresses[name]}:{OPENFLOW_PORT}"
 
     def _url(self, name):
-        return f"http://{self.addresses[name]}:{RPC_PORT}/RPC2"
+        return f"https://{self.addresses[name]}:{RPC_PORT}/RPC2"
 
     def _write_daemon(self, name):
         """The daemon's credentials, loadables and configuration file, in its own room."""
@@ -259,6 +263,7 @@ class Platform:
         token = room.dir / "token"
         token.write_text(f"{USER}:{SECRET}\n")
         token.chmod(0o600)
+        self._certify(room.dir, self.addresses[name])
         for folder in ("tasks", "commands"):
             for part in ("common", kind):
                 source, target = flowtest.BUILD / "lib" / "flowstream" / folder / part, room.dir / "lib" / folder / part
@@ -268,6 +273,7 @@ class Platform:
         root = ElementTree.Element("daemon", name=kind, dir=str(room.dir / "state"), lib=str(room.dir / "lib"))
         ElementTree.SubElement(root, "listen", tcp=f"{self.addresses[name]}:{RPC_PORT}")
         ElementTree.SubElement(root, "credentials", file=str(token))
+        ElementTree.SubElement(root, "tls", certificate=str(room.dir / "cert.pem"), key=str(room.dir / "key.key"), ca=str(room.dir / "ca.pem"))
         ElementTree.SubElement(root, "log", level="info")
         for peer in PEERS.get(kind, ("resource",)):
             ElementTree.SubElement(root, "peer", name=peer, url=self._url(peer))
@@ -283,6 +289,15 @@ class Platform:
                 "trunk": f"{name}-trunk", "mux": f"{name}-mux", "mtu": str(_TUNNEL_MTU), "basesys": "linux.process"})
         (room.dir / "state").mkdir(mode=0o700)
         ElementTree.ElementTree(root).write(room.dir / "config.xml", encoding="utf-8", xml_declaration=True)
+
+    def _certify(self, folder, address):
+        """A key and a certificate for that address, signed by the platform's authority."""
+        authority = self._lan.dir
+        _make_key(folder, "key", "-out", "request")
+        (folder / "extensions").write_text(f"subjectAltName=IP:{address}\n")
+        _openssl(folder, "x509", "-req", "-in", "request", "-CA", authority / "ca.pem", "-CAkey", authority / "ca.key", "-CAcreateserial", "-CAserial",
+                 authority / "serial", "-days", "2", "-extfile", "extensions", "-out", "cert.pem")
+        shutil.copy(authority / "ca.pem", folder)
 
     def _platform_file(self):
         return self.room("resource").dir / "platform.xml"
@@ -305,23 +320,35 @@ class Platform:
         new.replace(self._platform_file())
 
 
-class _Transport(xmlrpc.client.Transport):
-    """HTTP from inside a room: the socket is opened there and used out here."""
+def _openssl(folder, *words):
+    subprocess.run(["openssl", *map(str, words)], cwd=folder, check=True, capture_output=True)
 
-    def __init__(self, room, headers, deadline):
+
+def _make_key(folder, name, *words):
+    """NAME.key, and what the other words ask for."""
+    _openssl(folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{name}.key", "-subj", f"/CN={name}", *words)
+    (folder / f"{name}.key").chmod(0o600)
+
+
+class _Transport(xmlrpc.client.Transport):
+    """HTTP over TLS from inside a room: the socket is opened there and used out here."""
+
+    def __init__(self, room, headers, deadline, authority):
         super().__init__(headers=headers)
-        self._room, self._deadline = room, deadline
+        self._room, self._deadline, self._authority = room, deadline, authority
 
     def make_connection(self, host):
         address, self._extra_headers, _ = self.get_host_info(host)
         connection = _Connection(address, timeout=self._deadline)
         connection.room = self._room
+        connection.tls = ssl.create_default_context(cafile=str(self._authority))
         self._connection = host, connection
         return connection
 
 
 class _Connection(http.client.HTTPConnection):
     def connect(self):
-        self.sock = netns.open_socket(self.room.space("net"), socket.AF_INET, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect((self.host, self.port))
+        plain = netns.open_socket(self.room.space("net"), socket.AF_INET, socket.SOCK_STREAM)
+        plain.settimeout(self.timeout)
+        plain.connect((self.host, self.port))
+        self.sock = self.tls.wrap_socket(plain, server_hostname=self.host)

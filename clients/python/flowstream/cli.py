@@ -16,7 +16,7 @@ import time
 import xmlrpc.client
 from pathlib import Path
 
-from . import __version__, embedded, folder, ports, staged, trail, words
+from . import __version__, change, embedded, folder, ports, staged, trail, words
 from .client import Client
 from .errors import BadFile, DaemonDown, Error, NotReady
 
@@ -71,9 +71,11 @@ def parser():
         made.set_defaults(run=run)
         return made
 
-    up = add("up", run_up, "make an embedded platform and start its daemons")
+    up = add("up", run_up, "make an embedded platform and start its daemons; where one is up, make it what another platform file says")
     up.add_argument("--platform", metavar="FILE", help="the platform file, or the name of one that is installed (default: embedded)")
+    up.add_argument("--force", action="store_true", help="where a platform is up: delete the allocations that the new file would cut, instead of refusing it")
     up.add_argument("--fabric-only", action="store_true", help="make switches and ports, but start no daemons")
+    up.add_argument("--unsupervised", action="store_true", help="no supervisor: what ends stays so until 'flowstream start'")
     up.add_argument("--quiet", action="store_true", help="no progress")
 
     down = add("down", run_down, "take an embedded platform away, whatever state it is in")
@@ -105,12 +107,22 @@ def parser():
     show.add_argument("id", metavar="ID", type=_id)
     show.add_argument("--text", action="store_true", help="the text of the request as well")
     show.add_argument("--rules", action="store_true", help="the rules in the switches as well")
+    show.add_argument("--dot", action="store_true", help="as a graph for Graphviz, with counts")
     show.add_argument("--watch", action="store_true", help="again every second, until interrupted")
+
+    flows = add("flows", run_flows, "tell which flows an installed request handles: addresses, ports, packets and bytes of each")
+    flows.add_argument("id", metavar="ID", type=_id)
+    flows.add_argument("--seconds", metavar="N", type=_seconds, default=2,
+                       help="count for so long, where nobody has had them counted before (default: 2)")
+    flows.add_argument("--most", metavar="N", type=_natural, default=100, help="tell so many, the largest first (default: 100)")
+    flows.add_argument("--stop", action="store_true", help="count them no longer; else that ends a minute after the last time that somebody asked")
 
     add("pm-info", run_pm_info, "list the module types and what can be read and written of them")
 
     tasks = add("tasks", run_tasks, "list the tasks of the daemons with version, calls and failures")
     tasks.add_argument("daemon", nargs="?", metavar="DAEMON", help="only this daemon's")
+    tasks.add_argument("--watch", action="store_true", help="instead what the task engines do: tasks that wait and run, how many ended and how long it took; "
+                                                            "again every second, until interrupted")
 
     add("hosts", run_hosts, "list the module hosts")
 
@@ -136,6 +148,12 @@ def parser():
 
     url = add("url", run_url, "print a daemon's XML-RPC address with credentials")
     url.add_argument("daemon", metavar="DAEMON")
+
+    backup = add("backup", run_backup, "write all that is wanted of the platform to a new file, while all goes on")
+    backup.add_argument("file", metavar="FILE")
+
+    restore = add("restore", run_restore, "make what a backup says what is wanted: delete what it has not, install again what is not there")
+    restore.add_argument("file", metavar="FILE")
 
     upgrade = add("upgrade", run_upgrade, "replace or add tasks or commands of a running daemon")
     upgrade.add_argument("daemon", metavar="DAEMON")
@@ -174,10 +192,21 @@ def parser():
 
 def run_up(arguments):
     _end_on_signals()
-    record = embedded.up(arguments.dir, _platform_file(arguments.platform), daemons=not arguments.fabric_only,
+    if arguments.platform and embedded.is_up(arguments.dir):
+        return change_platform(arguments)
+    record = embedded.up(arguments.dir, _platform_file(arguments.platform), daemons=not arguments.fabric_only, supervise=not arguments.unsupervised,
                          report=None if arguments.quiet else _report)
     _print(arguments, {"dir": str(record.directory), "ports": record.data["ports"], "hosts": record.data["hosts"]},
            f"the platform in {record.directory} is up")
+
+
+def change_platform(arguments):
+    """'up' with a platform file where one is up: it becomes what the file says."""
+    answer = change.apply(arguments.dir, _platform_file(arguments.platform), force=arguments.force, report=None if arguments.quiet else _report)
+    lines = [f"{what}: {', '.join(answer[what])}" for what in ("added", "removed", "changed") if answer[what]]
+    lines += [f"deleted: allocation {cut['id']} ({cut['name']}): {cut['why']}" for cut in answer["cut"]]
+    _print(arguments, answer, "\n".join(lines) or "nothing has changed")
+    return DONE
 
 
 def run_down(arguments):
@@ -208,7 +237,7 @@ def run_status(arguments):
                 raise
         time.sleep(0.2)
     lines = [f"platform in {status['dir']}: {'ready' if status['ready'] else 'not ready'}",
-             words.table([dict(part, state=_state(part)) for part in status["parts"]], [("name", "NAME"), ("pid", "PID"), ("state", "STATE")]),
+             words.table([dict(part, state=_state(part)) for part in status["parts"]], _part_columns(status["parts"])),
              f"module hosts: {', '.join(status['hosts']) or 'none'}"
              + (f"; not registered: {', '.join(status['missing_hosts'])}" if status["missing_hosts"] else ""),
              words.table([{"port": port, "outside": f"{ports.INTERFACE} in {place}"} for port, place in status["ports"].items()],
@@ -288,32 +317,55 @@ def run_list(arguments):
 
 def run_show(arguments):
     with Client(arguments.dir) as client:
-        if not arguments.watch:
+        if arguments.watch:
+            _watch(arguments, lambda before: _show(arguments, client, before=before))
+        else:
             _show(arguments, client)
-            return
-        if arguments.json:
-            print("flowstream: --watch is for people: it cannot print one JSON document", file=sys.stderr)
-            sys.exit(WRONG_USAGE)
-        _end_on_signals()
-        with contextlib.suppress(KeyboardInterrupt):
-            while True:
-                _show(arguments, client, before="\x1b[H\x1b[2J" if sys.stdout.isatty() else "")
-                print("", flush=True)
-                time.sleep(1)
+
+
+def _watch(arguments, look):
+    """Look again every second, until interrupted.  look takes what clears the screen."""
+    graph = getattr(arguments, "dot", False)
+    if arguments.json or graph:
+        print(f"flowstream: --watch is for people: it cannot print one {'graph' if graph else 'JSON document'}", file=sys.stderr)
+        sys.exit(WRONG_USAGE)
+    _end_on_signals()
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            look("\x1b[H\x1b[2J" if sys.stdout.isatty() else "")
+            print("", flush=True)
+            time.sleep(1)
 
 
 def _show(arguments, client, before=""):
     """One look at an installed request."""
     found, trails = client.get_allocation(arguments.id), []
-    if not arguments.json:
-        try:
-            trails = trail.follow(client, found)
-        except Error as error:
-            found = dict(found, problems=[*(found.get("problems") or []), f"what the switches counted: {error}"])
+    try:
+        trails = trail.follow(client, found)
+    except Error as error:
+        found = dict(found, problems=[*(found.get("problems") or []), f"what the switches counted: {error}"])
+    if arguments.json:
+        _print(arguments, dict(found, links=[{"path": one.number, "from": one.start, "to": one.end, "switches": [counted._asdict() for counted in one.counts]}
+                                             for one in trails]), "")
+        return
+    if arguments.dot:
+        _print(arguments, found, words.dot(found, trails))
+        return
     parts = [before + words.allocation(found, trails)]
     parts += [words.text(found["text"]).strip("\n")] if arguments.text else []
     parts += [words.rules(found["rules"])] if arguments.rules else []
     _print(arguments, found, "\n\n".join(parts))
+
+
+def run_flows(arguments):
+    with Client(arguments.dir) as client:
+        found = client.get_flows(arguments.id, keep=60 + arguments.seconds, most=arguments.most)
+        if found["seconds"] < arguments.seconds:
+            time.sleep(arguments.seconds - found["seconds"])
+            found = client.get_flows(arguments.id, keep=60, most=arguments.most)
+        if arguments.stop:
+            client.get_flows(arguments.id, keep=0, most=0)
+    _print(arguments, found, words.flows(found))
 
 
 def run_pm_info(arguments):
@@ -329,9 +381,43 @@ def run_pm_info(arguments):
 def run_tasks(arguments):
     with Client(arguments.dir) as client:
         daemons = [arguments.daemon] if arguments.daemon else client.daemons()
+        if arguments.watch:
+            _watch(arguments, lambda before: _show_engines(client, daemons, before))
+            return
         rows = [dict(task, daemon=daemon) for daemon in daemons for task in client.list_tasks(daemon)]
     columns = words.columns_of([], ("daemon", "name", "version", "calls", "failures", "seconds", "file", "problem"))
     _print(arguments, rows, words.table(rows, columns) if rows else "there are no tasks")
+
+
+_ENGINE_COLUMNS = (("daemon", "DAEMON"), ("task", "TASK"), ("waiting", "WAITING"), ("running", "RUNNING"), ("rate", "ENDED/S"), ("done", "DONE"),
+                   ("failed", "FAILED"), ("cancelled", "CANCELLED"), ("retries", "RETRIES"), ("wait", "WAIT MS"), ("run", "RUN MS"),
+                   ("longest_wait_seconds", "LONGEST WAIT S"), ("longest_run_seconds", "LONGEST RUN S"))
+_seen = {}  # (daemon, task): when it was looked at, and how many had ended
+
+
+def _show_engines(client, daemons, before):
+    """One look at the task engines; a daemon that does not answer is named, and the others are shown."""
+    rows, lines = [], []
+    for daemon in daemons:
+        try:
+            process = client.call(daemon, "get_statistics", deadline=5).get("process", {})
+        except Error as error:
+            lines.append(f"{daemon}: {error}")
+            continue
+        lines.append(f"{daemon}: {words.cell(process.get('tasks_waiting', 0))} wait, {words.cell(process.get('tasks_running', 0))} run, "
+                     f"{words.cell(process.get('tasks_hanging', 0))} hang, {words.cell(process.get('task_threads', 0))} threads")
+        rows += [_engine_row(daemon, task) for task in process.get("task", [])]
+    rows.sort(key=lambda row: (-row["waiting"], -row["running"], -row["rate"], row["daemon"], row["task"]))
+    print(before + "\n".join(lines) + "\n\n" + (words.table(rows, list(_ENGINE_COLUMNS)) if rows else "no task has been asked for"))
+
+
+def _engine_row(daemon, task):
+    now, ended = time.monotonic(), task["done"] + task["failed"] + task["cancelled"]
+    then, before = _seen.get((daemon, task["task"]), (now, ended))
+    _seen[daemon, task["task"]] = now, ended
+    started = max(1.0, ended - task["cancelled"] + task["running"] + task["retries"])
+    return dict(task, daemon=daemon, rate=round((ended - before) / (now - then), 1) if now > then else 0.0,
+                wait=round(task["waited_seconds"] / started * 1e3, 2), run=round(task["run_seconds"] / started * 1e3, 2))
 
 
 def run_hosts(arguments):
@@ -373,6 +459,21 @@ def run_url(arguments):
     with Client(arguments.dir) as client:
         url = client.url(arguments.daemon)
     _print(arguments, {"daemon": arguments.daemon, "url": url}, url)
+
+
+def run_backup(arguments):
+    with Client(arguments.dir) as client:
+        made = client.backup(arguments.file)
+    _print(arguments, dict(made, file=arguments.file), f"{arguments.file}: {made['records']:.0f} records, {made['bytes']:.0f} bytes")
+
+
+def run_restore(arguments):
+    with Client(arguments.dir) as client:
+        done = client.restore(arguments.file)
+    _print(arguments, done, f"{len(done['deleted'])} deleted, {len(done['restored'])} installed again, {len(done['unchanged'])} unchanged")
+    for problem in done["problems"]:
+        print(f"flowstream: {words.text(problem)}", file=sys.stderr)
+    return FAILED if done["problems"] else DONE
 
 
 def run_upgrade(arguments):
@@ -461,9 +562,20 @@ def _status(arguments):
 def _state(part):
     """What a part of the platform does, in words."""
     answer = part.get("answer")
+    if "next_try" in part:
+        return f"ended, started again in {part['next_try']:g} s"
     if part["state"] != "runs" or answer is None:
         return part["state"]
     return "runs and answers" if answer == "yes" else "runs, but does not answer" if answer == "no" else f"runs, but says: {answer}"
+
+
+def _part_columns(parts):
+    """The columns of status: what a supervisor knows only where there is one, and something to say."""
+    columns = [("name", "NAME"), ("pid", "PID"), ("state", "STATE")]
+    if any("restarts" in part for part in parts):
+        columns.append(("restarts", "RESTARTS"))
+    columns += [("last_exit", "LAST EXIT")] if any(part.get("last_exit") for part in parts) else []
+    return columns
 
 
 def _answer(client, daemon):

@@ -7,7 +7,9 @@ A Client serves one thread at a time.
 import base64
 import difflib
 import http.client
+import os
 import socket
+import ssl
 import time
 import urllib.parse
 import uuid
@@ -16,9 +18,10 @@ from pathlib import Path
 from xml.parsers.expat import ExpatError
 
 from . import folder
-from .errors import CallFault, DaemonDown, DeadlinePassed, Error, NotReady, Refused
+from .errors import BadFile, CallFault, DaemonDown, DeadlinePassed, Error, NotReady, Refused
 
 SUCCESS, NOT_READY = 0, -1
+_PIECE = 1 << 20  # bytes of a backup in one call
 
 
 def _about_text(parameters, files, request, file):
@@ -111,6 +114,13 @@ class Client:
         """One installed request with its modules, counters and paths, a dictionary."""
         return self.call("resource", "get_allocation", int(alloc_id))
 
+    def get_flows(self, alloc_id, keep=60, most=100):
+        """Which flows an allocation handles, since the first call: a dictionary with flows (the largest first, so many at most), seconds, other_packets, ...
+
+        They are counted until nobody has asked for 'keep' seconds; 0 ends it.
+        """
+        return self.call("resource", "get_flows", int(alloc_id), {"keep": float(keep), "most": int(most)})
+
     def deploy_pm(self, pm_name, pm_src):
         """Make a module type of that name from source text."""
         return self.call("resource", "deploy_pm", pm_name, pm_src)
@@ -151,6 +161,47 @@ class Client:
         """The module hosts, a list of dictionaries."""
         return self.call("resource", "list_hosts")
 
+    def backup(self, file):
+        """Write a copy of the resource daemon's store, as it is at one moment, to a new file; returns bytes, records and schema.
+
+        Nobody has to wait for it.  The file appears whole or not at all.  Raises BadFile when there is such a file or it cannot be written.
+        """
+        file = Path(file)
+        if file.exists():
+            raise BadFile(f"{file}: there is such a file already")
+        made, new = self.call("resource", "backup_store", deadline=600), file.with_name(f"{file.name}.new")
+        try:
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+                while piece := self.call("resource", "read_backup", float(out.tell())).data:
+                    out.write(piece)
+                if out.tell() != made["bytes"]:
+                    raise Error(f"{file}: {out.tell()} of {made['bytes']:.0f} bytes came; another backup was made at the same time: try again")
+                out.flush()
+                os.fsync(out.fileno())
+            new.replace(file)
+        except OSError as error:
+            raise BadFile(f"{file}: {error.strerror}") from None
+        finally:
+            new.unlink(missing_ok=True)
+        return made
+
+    def restore(self, file):
+        """What the backup wants is wanted from now on; returns deleted, restored and unchanged (ids) and problems.
+
+        Raises Refused, with nothing changed, when the file is no whole backup or an allocation is being installed or deleted.
+        """
+        try:
+            with open(file, "rb") as backup:
+                at = 0
+                while (piece := backup.read(_PIECE)) or not at:
+                    self.call("resource", "write_backup", float(at), xmlrpc.client.Binary(piece))
+                    at += len(piece)
+                    if not piece:
+                        break
+        except OSError as error:
+            raise BadFile(f"{file}: {error.strerror}") from None
+        return self.call("resource", "restore_store", deadline=max(self.deadline, 90))
+
     def hosts_up(self):
         """The names of the module hosts that are registered and heard of, sorted."""
         return sorted(host["name"] for host in self.list_hosts() if host.get("state", "up") == "up")
@@ -185,6 +236,17 @@ class Client:
                 raise Error(f"cannot read the credentials in {path}: {error.strerror}") from None
         return self._credentials
 
+    def _tls(self):
+        """TLS 1.2 or newer; the certificate must be signed by the platform's ca.pem, or, where there is none, by one that the system trusts."""
+        authority = self.directory / "ca.pem"
+        try:
+            context = ssl.create_default_context(cafile=str(authority) if authority.exists() else None)
+        except (OSError, ssl.SSLError) as error:
+            raise Error(f"{authority} is no file of certificates: {error}") from None
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.sslsocket_class = _SecureSocket
+        return context
+
     def _exchange(self, key, url, method, args, seconds):
         transport, server = self._server(key, url)
         transport.deadline = time.monotonic() + seconds
@@ -195,6 +257,10 @@ class Client:
         except xmlrpc.client.ProtocolError as error:
             raise CallFault(f"the {key} daemon answered {method} with HTTP status {error.errcode} {error.errmsg}"
                             + ("; the token file does not fit it" if error.errcode == 401 else ""), error.errcode) from None
+        except ssl.SSLCertVerificationError as error:
+            transport.close()
+            raise Error(f"the certificate of the {key} daemon at {url} is not accepted: {error.verify_message}; {self.directory}/ca.pem must have "
+                        "signed it, for this address") from None
         except socket.timeout:
             transport.close()
             raise DeadlinePassed(key, method, seconds) from None
@@ -214,8 +280,10 @@ class Client:
             header = "Basic " + base64.b64encode(self._token().encode()).decode()
             transport = _Transport(header)
             address = urllib.parse.urlsplit(url)
-            if address.scheme != "http":
-                raise Error(f"the address {url} of the {key} daemon is not of the form http://HOST:PORT/PATH")
+            if address.scheme not in ("http", "https"):
+                raise Error(f"the address {url} of the {key} daemon is neither http://HOST:PORT/PATH nor https://HOST:PORT/PATH")
+            if address.scheme == "https":
+                transport.tls = self._tls()
 
             def send(_, method, args):
                 body = xmlrpc.client.dumps(tuple(args), method, allow_none=True).encode("utf-8", "xmlcharrefreplace")
@@ -260,7 +328,7 @@ def _upgrade_entry(file, kind):
     return entry
 
 
-class _Socket(socket.socket):
+class _Deadline:
     """A connection whose every operation ends at one common deadline."""
 
     deadline = None
@@ -280,10 +348,19 @@ class _Socket(socket.socket):
         return super().recv_into(*args)
 
 
+class _Socket(_Deadline, socket.socket):
+    pass
+
+
+class _SecureSocket(_Deadline, ssl.SSLSocket):
+    pass
+
+
 class _Connection(http.client.HTTPConnection):
     """An HTTP connection over a _Socket; deadline is set anew for each call."""
 
     deadline = None
+    tls = None
 
     def connect(self):
         left = self.deadline - time.monotonic()
@@ -291,7 +368,10 @@ class _Connection(http.client.HTTPConnection):
             raise socket.timeout("deadline passed")
         plain = socket.create_connection((self.host, self.port), left)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock = _Socket(plain.family, plain.type, plain.proto, fileno=plain.detach())
+        if self.tls:
+            self.sock = self.tls.wrap_socket(plain, server_hostname=self.host)
+        else:
+            self.sock = _Socket(plain.family, plain.type, plain.proto, fileno=plain.detach())
         self.sock.deadline = self.deadline
 
     def set_deadline(self, deadline):
@@ -306,9 +386,11 @@ class _Transport(xmlrpc.client.Transport):
     def __init__(self, authorization):
         super().__init__(headers=[("Authorization", authorization)])
         self.deadline = None
+        self.tls = None
 
     def make_connection(self, host):
         if not self._connection or host != self._connection[0]:
             self._connection = host, _Connection(host)
+            self._connection[1].tls = self.tls
         self._connection[1].set_deadline(self.deadline)
         return self._connection[1]

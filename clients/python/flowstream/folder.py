@@ -12,7 +12,7 @@ import os
 import shutil
 from pathlib import Path
 
-from . import processes
+from . import processes, supervision
 from .errors import Error, NoPlatform
 
 RECORD = "platform.json"
@@ -41,6 +41,17 @@ class Record:
     def __init__(self, directory, data):
         self.directory = Path(directory)
         self.data = data
+        self._later = False
+
+    @contextlib.contextmanager
+    def together(self):
+        """Within this, save() waits until the end: for what is made in hundreds and found without the record too."""
+        self._later = True
+        try:
+            yield
+        finally:
+            self._later = False
+            self.save()
 
     @classmethod
     def load(cls, directory):
@@ -61,6 +72,8 @@ class Record:
 
     def save(self):
         """Write the record at once or not at all."""
+        if self._later:
+            return
         new = self.directory / f"{RECORD}.new"
         with open(new, "w") as out:
             json.dump(self.data, out, indent=1)
@@ -70,8 +83,13 @@ class Record:
         new.replace(self.directory / RECORD)
 
     def processes(self):
-        """The recorded processes, those that have ended as well."""
-        return [processes.Process(entry["name"], entry["pid"], entry["start"]) for entry in self.data["processes"]]
+        """The recorded processes, those that have ended as well; where there is a supervisor it knows which they are now."""
+        found = {entry["name"]: processes.Process(entry["name"], entry["pid"], entry["start"]) for entry in self.data["processes"]}
+        if self.data.get("supervised"):
+            for name, entry in supervision.read_status(self.directory).items():
+                if entry["pid"] or name not in found:
+                    found[name] = processes.Process(name, entry["pid"], entry["start"])
+        return list(found.values())
 
     def add_process(self, process):
         """Record a process that has just been started; one of the same name takes its place."""

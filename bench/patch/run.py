@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Patching under load: what 16 clients notice of it, what a patch takes, and what is left of old versions.
+
+usage: run.py [--patches N] [--clients N]
+
+One daemon, clients in processes of their own, each calling one command over a kept-alive connection.  First without patches, then with one patch after the other (a command and a task
+at one instant), in the same run.  A call fails when it has no answer, or one that is no version's, or one that mixes two versions."""
+import argparse
+import base64
+import http.client
+import multiprocessing
+import os
+import re
+import statistics
+import sys
+import time
+import xmlrpc.client
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "tests", "core"))
+from daemon import ANY, CREDENTIALS, Daemon  # noqa: E402  pylint: disable=wrong-import-position
+
+ASK = """
+    struct fs_reply reply;
+    fs_call_task(call, "version", fs_nil(), &reply);
+    fs_call_return(call, fs_stringf("%d %%s", fs_text(reply.value, "?")));
+    fs_reply_clear(&reply);"""
+VERSIONS = 8
+
+
+def client(port, end, ready, pipe):
+    """Calls until the event is set; sends (latencies in ms, failures)."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    headers = {"Authorization": "Basic " + base64.b64encode(CREDENTIALS.encode()).decode(), "Content-Type": "text/xml"}
+    body = "<methodCall><methodName>ask</methodName></methodCall>"
+    took, failures = [], []
+    ready.wait()
+    while not end.is_set():
+        begin = time.monotonic()
+        try:
+            connection.request("POST", "/RPC2", body, headers)
+            text = connection.getresponse().read().decode()
+        except OSError as error:
+            failures.append(str(error))
+            connection.close()
+            continue
+        took.append((time.monotonic() - begin) * 1e3)
+        found = re.search(r"<string>(\d+) (\d+)</string>", text)
+        if not found or found.group(1) != found.group(2):
+            failures.append(text[-300:])
+    pipe.send((took, failures))
+
+
+def under_load(daemon, clients, work):
+    """Run work() under load: (its value, latencies, failures)."""
+    end, ready = multiprocessing.Event(), multiprocessing.Event()
+    pipes, processes = [], []
+    for _ in range(clients):
+        ours, theirs = multiprocessing.Pipe(duplex=False)
+        process = multiprocessing.Process(target=client, args=(daemon.port, end, ready, theirs))
+        process.start()
+        pipes.append(ours)
+        processes.append(process)
+    ready.set()
+    value = work()
+    end.set()
+    took, failures = [], []
+    for pipe, process in zip(pipes, processes):
+        one = pipe.recv()
+        took += one[0]
+        failures += one[1]
+        process.join()
+    return value, sorted(took), failures
+
+
+def state(daemon):
+    """(images mapped, all mappings, descriptors, resident KB) of the daemon."""
+    folder = f"/proc/{daemon.process.pid}"
+    with open(f"{folder}/maps", encoding="utf-8") as f:
+        lines = f.readlines()
+    with open(f"{folder}/status", encoding="utf-8") as f:
+        resident = int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
+    return len({line.split()[-1] for line in lines if "/images/" in line}), len(lines), len(os.listdir(f"{folder}/fd")), resident
+
+
+def build(daemon, number):
+    patch = []
+    for kind, name, body, fields in (("task", "version", f'fs_call_return(call, fs_string("{number}"));', ANY), ("command", "ask", ASK % number, "")):
+        with open(daemon.build(kind, name, body, fields), "rb") as f:
+            patch.append({"kind": kind, "name": name, "content": xmlrpc.client.Binary(f.read())})
+    return patch
+
+
+def percentile(sorted_values, share):
+    return sorted_values[min(len(sorted_values) - 1, int(len(sorted_values) * share))] if sorted_values else float("nan")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--patches", type=int, default=300, help="how many (default: 300)")
+    parser.add_argument("--clients", type=int, default=16)
+    options = parser.parse_args()
+    daemon = Daemon(level="error", extra='<log module="daemon" level="info"/>')
+    daemon.start()
+    try:
+        patches = [build(daemon, n) for n in range(VERSIONS)]
+        p = daemon.proxy()
+        for patch in patches:
+            assert p.upgrade(patch)["code"] == 0
+        p.ask()
+        latencies = []
+
+        def apply():
+            for n in range(options.patches):
+                begin = time.monotonic()
+                answer = p.upgrade(patches[n % VERSIONS])
+                latencies.append((time.monotonic() - begin) * 1e3)
+                if answer["code"]:
+                    raise RuntimeError(answer["message"])
+        before = state(daemon)
+        _, quiet, quiet_failures = under_load(daemon, options.clients, lambda: time.sleep(5))
+        begin = time.monotonic()
+        _, took, failures = under_load(daemon, options.clients, apply)
+        seconds = time.monotonic() - begin
+        time.sleep(0.5)
+        after = state(daemon)
+        print(f"{'':<22} {'calls':>9} {'failed':>7} {'median ms':>10} {'99 % ms':>9} {'most ms':>9}")
+        for name, values, failed in (("without patches", quiet, quiet_failures), (f"{options.patches} patches", took, failures)):
+            print(f"{name:<22} {len(values):9} {len(failed):7} {statistics.median(values):10.2f} {percentile(values, 0.99):9.2f} {values[-1]:9.2f}")
+        latencies.sort()
+        print(f"\na patch of two files takes (median, 99 %): {statistics.median(latencies):.1f} ms, {percentile(latencies, 0.99):.1f} ms; {options.patches / seconds:.0f} a second")
+        print(f"{'':<22} {'images mapped':>14} {'mappings':>9} {'descriptors':>12} {'resident KB':>12}")
+        for name, values in (("before", before), ("after", after)):
+            print(f"{name:<22} {values[0]:14} {values[1]:9} {values[2]:12} {values[3]:12}")
+        for text in failures[:3]:
+            print("failed:", text)
+        return 1 if failures else 0
+    finally:
+        daemon.stop()
+        daemon.remove()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
