@@ -11,10 +11,12 @@ lib_libflowstream_alloc_so_SOURCES = \
 	alloc/load.c alloc/load.h \
 	alloc/memory.c alloc/memory.h \
 	alloc/online.c alloc/online.h \
+	alloc/online_account.c \
 	alloc/online_check.c \
 	alloc/online_index.c \
 	alloc/online_mend.c \
 	alloc/online_place.c \
+	alloc/online_ports.c \
 	alloc/online_why.c \
 	alloc/objectives.c alloc/objectives.h alloc/objectives.def \
 	alloc/pack.c \

@@ -1,5 +1,5 @@
-/* The live state, for the files that change it: online.c accounts, online_index.c finds servers with room, online_place.c places,
- * online_mend.c moves what cannot stay, online_why.c explains. */
+/* The live state, for the files that change it: online.c holds services, online_account.c accounts, online_check.c judges, online_index.c finds
+ * servers with room, online_ports.c and online_place.c place, online_mend.c moves what cannot stay, online_why.c explains. */
 #ifndef ALLOC_ONLINE_H
 #define ALLOC_ONLINE_H
 
@@ -77,13 +77,18 @@ struct fs_online {
 /* Which limit binds. */
 enum online_limit { LIMIT_NONE, LIMIT_STATE, LIMIT_ALLOWED, LIMIT_CPU, LIMIT_MEM, LIMIT_INSIDE, LIMIT_BANDWIDTH, LIMIT_WAY, LIMIT_DELAY };
 
-/* ---- online.c ---- */
+/* ---- online.c: what is held. ---- */
 
 struct held *online_find(const struct fs_online *online, uint64_t key); /* NULL when absent */
 struct held *online_hold(uint64_t key, const struct fs_services *services, int service); /* places nothing */
 void online_enter(struct fs_online *online, struct held *held);  /* into the table of keys */
 void online_leave(struct fs_online *online, struct held *held);  /* out of it */
 void online_free_held(struct fs_online *online, struct held *held);    /* after taking away what is placed */
+
+/* ---- online_account.c ---- */
+
+/* After anything about ARC has changed. */
+void online_refresh_arc(struct fs_online *online, int arc);
 
 /* Puts service node NODE at platform node WHERE and finds ways for its links to nodes that are placed.  Returns LIMIT_NONE, or the first limit
  * that this would break and changes nothing.  Whether WHERE may take modules is for the caller to know. */
@@ -120,6 +125,14 @@ held_link(struct held *held, int link)
     return &held->links[link - held->service->first_link];
 }
 
+static inline bool
+online_is_placed(struct held *held, int link)
+{
+    const struct fs_service_link *l = &held->services->links[link];
+
+    return held_node(held, l->from)->at >= 0 && held_node(held, l->to)->at >= 0;
+}
+
 /* ---- online_index.c ---- */
 
 void online_index_create(struct fs_online *online);
@@ -141,14 +154,22 @@ void online_racks_begin(struct online_racks *racks, const struct fs_online *onli
 int online_racks_next(struct online_racks *racks); /* -1 at the end */
 void online_racks_end(struct online_racks *racks);
 
+/* ---- online_ports.c ---- */
+
+/* Puts its sources where they must be, and its sinks each at the ROUND'th best of its I/O nodes, those that are nowhere. */
+void online_place_ports(struct fs_online *online, struct held *held, int round);
+/* Whether some port that is not placed cannot carry what must pass it, wherever the modules are. */
+bool online_ports_are_full(const struct fs_online *online, const struct held *held);
+/* Finds ways for links between ports, which no module does.  Returns whether there are some within the limits. */
+bool online_join_ports(struct fs_online *online, struct held *held);
+
 /* ---- online_place.c ---- */
 
 /* Places those nodes of HELD that are nowhere, within all limits.  Returns whether it did; if not nothing is changed. */
 bool online_place(struct fs_online *online, struct held *held, const struct fs_online_options *options);
 /* Whether service node NODE of HELD may be put on SERVER, whatever is taken there. */
 bool online_may_run(const struct fs_online *online, const struct held *held, const struct fs_online_options *options, int node, int server);
-/* Puts its sources where they must be, and its sinks each at the ROUND'th best of its I/O nodes, those that are nowhere. */
-void online_place_ports(struct fs_online *online, struct held *held, int round);
+
 
 /* ---- online_mend.c ---- */
 

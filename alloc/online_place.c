@@ -61,89 +61,6 @@ server_of(const struct fs_online *o, const struct held *h, int i)
     return h->nodes[i].at < 0 ? -1 : o->platform->nodes[h->nodes[i].at].server;
 }
 
-/* ---- Ports. ---- */
-
-static fs_amount
-demand_of(const struct held *h, int node)
-{
-    const struct fs_service_node *m = &h->services->nodes[node];
-    fs_amount sum = 0;
-
-    for (int i = 0; i < m->n_incident; i++) {
-        sum += h->services->links[h->services->incident[m->first_incident + i]].bandwidth;
-    }
-    return sum;
-}
-
-/* What is free on all links of I/O node IO together, in that direction. */
-static fs_amount
-port_room(const struct fs_online *o, int io, bool in)
-{
-    const struct fs_platform *p = o->platform;
-    fs_amount sum = 0;
-
-    for (int i = p->out_start[io]; i < p->out_start[io + 1]; i++) {
-        int arc = in ? p->out[i] ^ 1 : p->out[i];
-        fs_amount room = o->arcs[arc].down ? 0 : online_free_arc(o, arc);
-        sum += room > 0 ? room : 0;
-    }
-    return sum;
-}
-
-/* The ROUND'th best I/O node of a sink: those with more room first. */
-static int
-choose_port(const struct fs_online *o, const struct held *h, int node, int round)
-{
-    const struct fs_service_node *m = &h->services->nodes[node];
-    const int *ios = h->services->ios + m->first_io;
-    int best = ios[0];
-
-    round = round < m->n_io ? round : m->n_io - 1;
-    for (int i = 0; i < m->n_io; i++) {
-        fs_amount room = port_room(o, ios[i], true);
-        int better = 0;
-        for (int k = 0; k < m->n_io; k++) {
-            fs_amount other = port_room(o, ios[k], true);
-            better += other > room || (other == room && k < i);
-        }
-        if (better == round) {
-            best = ios[i];
-        }
-    }
-    return best;
-}
-
-void
-online_place_ports(struct fs_online *o, struct held *h, int round)
-{
-    for (int n = h->service->first_node; n < h->service->first_node + h->service->n_nodes; n++) {
-        const struct fs_service_node *m = &h->services->nodes[n];
-        if (m->kind != FS_SERVICE_PM && held_node(h, n)->at < 0) {
-            online_seat(o, h, n, m->n_io > 1 ? choose_port(o, h, n, round) : h->services->ios[m->first_io]);
-        }
-    }
-}
-
-/* Whether some port cannot carry what must pass it, wherever the modules are. */
-static bool
-ports_are_full(const struct fs_online *o, const struct held *h)
-{
-    for (int n = h->service->first_node; n < h->service->first_node + h->service->n_nodes; n++) {
-        const struct fs_service_node *m = &h->services->nodes[n];
-        if (m->kind != FS_SERVICE_PM && h->nodes[n - h->service->first_node].at < 0) {
-            fs_amount demand = demand_of(h, n);
-            int full = 0;
-            for (int i = 0; i < m->n_io && demand; i++) {
-                full += port_room(o, h->services->ios[m->first_io + i], m->kind == FS_SERVICE_SINK) < demand;
-            }
-            if (full && full == m->n_io) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 /* ---- Candidates. ---- */
 
 static bool
@@ -478,29 +395,11 @@ take_ports(struct fs_online *o, struct held *h, const bool *placed)
     }
 }
 
-/* Routes links between ports, which no module does. */
-static bool
-join_ports(struct fs_online *o, struct held *h)
-{
-    for (int l = h->service->first_link; l < h->service->first_link + h->service->n_links; l++) {
-        const struct fs_service_link *link = &h->services->links[l];
-        if (h->services->nodes[link->from].kind != FS_SERVICE_PM && h->services->nodes[link->to].kind != FS_SERVICE_PM
-            && held_node(h, link->from)->at != held_node(h, link->to)->at && !held_link(h, l)->route) {
-            struct route *route;
-            if (online_find_way(o, h, l, &route)) {
-                return false;
-            }
-            online_enter_way(o, h, l, route);
-        }
-    }
-    return online_in_time(o, h);
-}
-
 static bool
 attempt_round(struct place *p, int round)
 {
     online_place_ports(p->online, p->held, round);
-    return join_ports(p->online, p->held) && (!p->n || (p->online->platform->n_servers && (attempt_near(p) || attempt_racks(p) || attempt_all(p))));
+    return online_join_ports(p->online, p->held) && (!p->n || (p->online->platform->n_servers && (attempt_near(p) || attempt_racks(p) || attempt_all(p))));
 }
 
 bool
@@ -510,7 +409,7 @@ online_place(struct fs_online *o, struct held *h, const struct fs_online_options
     int rounds = 1;
     bool done = false;
 
-    if (ports_are_full(o, h)) {
+    if (online_ports_are_full(o, h)) {
         return false;
     }
     collect(&p);

@@ -17,7 +17,7 @@
 
 struct group {
     enum online_limit limit;
-    int arc;               /* of the platform's inside: the same for many servers; or -1 */
+    int detail;            /* an arc of the platform's inside, which is the same for many servers; or a state; or -1 */
     int n;                 /* servers */
     int server;            /* that is nearest, */
     double missing;        /* by this, relative to the limits */
@@ -156,10 +156,12 @@ is_of_server(const struct fs_platform *p, int arc)
 static void
 add_to_group(struct why *w, enum online_limit limit, int arc, int server, double missing)
 {
-    arc = limit != LIMIT_BANDWIDTH || is_of_server(w->online->platform, arc) ? -1 : arc;
+    int detail = limit == LIMIT_STATE ? (int) w->online->servers[server].state
+                 : limit == LIMIT_BANDWIDTH && !is_of_server(w->online->platform, arc) ? arc : -1;
+
     for (int i = 0; i < w->n_groups; i++) {
         struct group *g = &w->groups[i];
-        if (g->limit == limit && g->arc == arc) {
+        if (g->limit == limit && g->detail == detail) {
             g->n++;
             if (missing < g->missing) {
                 g->missing = missing;
@@ -169,7 +171,7 @@ add_to_group(struct why *w, enum online_limit limit, int arc, int server, double
         }
     }
     if (w->n_groups < GROUPS) {
-        w->groups[w->n_groups++] = (struct group) { limit, arc, 1, server, missing };
+        w->groups[w->n_groups++] = (struct group) { limit, detail, 1, server, missing };
     } else {
         w->n_more++;
     }
