@@ -68,8 +68,8 @@ check_lists(const struct fs_online *o, const struct fs_server_load *loads, const
             n += p->nodes[m->at].server == s && *m->link == m && online_find(o, m->held->key) == m->held;
         }
         if (memcmp(&loads[s], &o->loads[s], sizeof *loads) || n != loads[s].modules) {
-            return alloc_format("server %s: its account is wrong: %d modules are there, %d in the list, %d in the account", p->nodes[p->servers[s].node].id,
-                                loads[s].modules, n, o->loads[s].modules);
+            return alloc_format("server %s: its account is wrong: %d modules are there, %d in the list, %d in the account",
+                                p->nodes[p->servers[s].node].id, loads[s].modules, n, o->loads[s].modules);
         }
     }
     for (int a = 0; a < p->n_arcs; a++) {

@@ -399,7 +399,10 @@ static bool
 attempt_round(struct place *p, int round)
 {
     online_place_ports(p->online, p->held, round);
-    return online_join_ports(p->online, p->held) && (!p->n || (p->online->platform->n_servers && (attempt_near(p) || attempt_racks(p) || attempt_all(p))));
+    if (!online_join_ports(p->online, p->held)) {
+        return false;
+    }
+    return !p->n || (p->online->platform->n_servers && (attempt_near(p) || attempt_racks(p) || attempt_all(p)));
 }
 
 bool

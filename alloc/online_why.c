@@ -114,7 +114,8 @@ missing_around(const struct why *w, int node, int *worst)
         sum += share(online_path_delay(w->online, h, i) - h->services->paths[i].bound, h->services->paths[i].bound);
     }
     int server = w->online->platform->nodes[held_node(h, node)->at].server;
-    return sum + (server < 0 ? 0 : share(w->online->loads[server].bandwidth - w->online->servers[server].bandwidth, w->online->servers[server].bandwidth));
+    const struct online_server *s = server < 0 ? NULL : &w->online->servers[server];
+    return sum + (s ? share(w->online->loads[server].bandwidth - s->bandwidth, s->bandwidth) : 0);
 }
 
 /* What would be missing in all if NODE was on SERVER; less than 0: no change helps. */
@@ -278,7 +279,8 @@ write_groups(const struct why *w, int node)
     fprintf(w->out, "service \"%s\": no server can take module \"%s\" within its limits", h->service->id, h->services->nodes[node].id);
     for (int i = 0, n = 0; i < h->service->n_nodes; i++) {
         if (h->nodes[i].at >= 0 && is_module(h, h->service->first_node + i)) {
-            fprintf(w->out, "%s%s on %s", n++ ? ", " : " with ", h->services->nodes[h->service->first_node + i].id, w->online->platform->nodes[h->nodes[i].at].id);
+            fprintf(w->out, "%s%s on %s", n++ ? ", " : " with ", h->services->nodes[h->service->first_node + i].id,
+                    w->online->platform->nodes[h->nodes[i].at].id);
         }
     }
     fputc(':', w->out);
@@ -435,18 +437,21 @@ write_relaxation(const struct why *w, const struct fs_online_relaxation *x)
     const struct fs_platform *p = o->platform;
 
     if (x->limit == FS_ONLINE_CPU) {
-        fprintf(w->out, "%.10g cores instead of %.10g on %s", plain(o->servers[x->index].cpu + x->more), plain(o->servers[x->index].cpu), server_id(w, x->index));
+        fs_amount limit = o->servers[x->index].cpu;
+        fprintf(w->out, "%.10g cores instead of %.10g on %s", plain(limit + x->more), plain(limit), server_id(w, x->index));
     } else if (x->limit == FS_ONLINE_MEM) {
-        fprintf(w->out, "%.10g MB instead of %.10g on %s", plain(o->servers[x->index].mem + x->more), plain(o->servers[x->index].mem), server_id(w, x->index));
+        fs_amount limit = o->servers[x->index].mem;
+        fprintf(w->out, "%.10g MB instead of %.10g on %s", plain(limit + x->more), plain(limit), server_id(w, x->index));
     } else if (x->limit == FS_ONLINE_INSIDE) {
-        fprintf(w->out, "%.10g Mbit/s instead of %.10g inside %s", plain(o->servers[x->index].bandwidth + x->more), plain(o->servers[x->index].bandwidth),
-                server_id(w, x->index));
+        fs_amount limit = o->servers[x->index].bandwidth;
+        fprintf(w->out, "%.10g Mbit/s instead of %.10g inside %s", plain(limit + x->more), plain(limit), server_id(w, x->index));
     } else if (x->limit == FS_ONLINE_BANDWIDTH) {
         fprintf(w->out, "%.10g Mbit/s instead of %.10g from %s to %s", plain(o->arcs[x->index].limit + x->more), plain(o->arcs[x->index].limit),
                 p->nodes[p->arcs[x->index].from].id, p->nodes[p->arcs[x->index].to].id);
     } else {
         fs_amount bound = w->held->services->paths[x->index].bound;
-        fprintf(w->out, "a bound of %.10g instead of %.10g for path %d", plain(bound + x->more), plain(bound), x->index - w->held->service->first_path + 1);
+        fprintf(w->out, "a bound of %.10g instead of %.10g for path %d", plain(bound + x->more), plain(bound),
+                x->index - w->held->service->first_path + 1);
     }
 }
 
@@ -483,7 +488,8 @@ fs_online_why_not(struct fs_online *o, const struct fs_services *services, int s
             make_groups(&w, stuck);
             write_groups(&w, stuck);
         } else {
-            fprintf(w.out, "service \"%s\": its ports, or the links between them, are full, or the search ended before it found a place", w.held->service->id);
+            fprintf(w.out, "service \"%s\": its ports, or the links between them, are full, or the search ended before it found a place",
+                    w.held->service->id);
         }
         write_relaxations(&w, &r);
         fclose(w.out);

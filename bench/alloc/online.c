@@ -256,7 +256,8 @@ static void
 print_times(const char *name, double *times, size_t n)
 {
     qsort(times, n, sizeof *times, compare_doubles);
-    printf(", \"%s\": [%.1f, %.1f, %.1f, %.1f]", name, n ? times[n / 2] : 0, n ? times[n * 99 / 100] : 0, n ? times[n * 999 / 1000] : 0, n ? times[n - 1] : 0);
+    printf(", \"%s\": [%.1f, %.1f, %.1f, %.1f]", name, n ? times[n / 2] : 0, n ? times[n * 99 / 100] : 0, n ? times[n * 999 / 1000] : 0,
+           n ? times[n - 1] : 0);
 }
 
 /* Fills, then does N operations; prints a member NAME. */
@@ -290,8 +291,8 @@ run(struct mix *m, double fill, size_t n, uint64_t seed, const char *name)
     for (size_t i = 0; i < n; i++) {
         step(m, true);
     }
-    printf("\"%s\": {\"held\": %d, \"cores\": %.4f, \"fill_seconds\": %.3f, \"fill_refused\": %zu, \"operations\": %zu, \"added\": %zu, \"refused\": %zu, \"removed\": %zu, "
-           "\"seconds\": %.3f, \"answers\": \"%016" PRIx64 "\"",
+    printf("\"%s\": {\"held\": %d, \"cores\": %.4f, \"fill_seconds\": %.3f, \"fill_refused\": %zu, \"operations\": %zu, "
+           "\"added\": %zu, \"refused\": %zu, \"removed\": %zu, \"seconds\": %.3f, \"answers\": \"%016" PRIx64 "\"",
            name, m->n_held, (double) m->cpu / (double) all, filled, fill_refused, n, m->n_added, m->n_refused, m->n_removed,
            (now(CLOCK_MONOTONIC) - begin) / 1e6, m->answers);
     print_times("wall", m->wall, m->n_added + m->n_refused);

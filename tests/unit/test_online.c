@@ -56,7 +56,8 @@ make_platform(void)
     for (int r = 0; r < RACKS; r++) {
         fprintf(f, "<switch id='t%d'/><link a='m0' b='t%d' bandwidth='600' delay='1'/><link a='m1' b='t%d' bandwidth='600' delay='2'/>", r, r, r);
         for (int s = 0; s < SERVERS; s++) {
-            fprintf(f, "<server id='s%d-%d' cpu='8' mem='2048' bandwidth='500' delay='1'/><link a='t%d' b='s%d-%d' bandwidth='400' delay='1'/>", r, s, r, r, s);
+            fprintf(f, "<server id='s%d-%d' cpu='8' mem='2048' bandwidth='500' delay='1'/>", r, s);
+            fprintf(f, "<link a='t%d' b='s%d-%d' bandwidth='400' delay='1'/>", r, r, s);
         }
     }
     fputs("</platform>", f);
@@ -424,13 +425,15 @@ explains(const struct fs_platform *p, struct fs_services *s, const char *words)
 static void
 test_reasons(const struct fs_platform *p)
 {
-    ok(explains(p, make_one(p, 1, 9, 10, 0, 20), "24 servers, nearest is s0-0: cpu 0 of 8 cores used, 9 asked\nit would fit with 9 cores instead of 8 on s0-0"),
+    ok(explains(p, make_one(p, 1, 9, 10, 0, 20), "24 servers, nearest is s0-0: cpu 0 of 8 cores used, 9 asked\n"
+                "it would fit with 9 cores instead of 8 on s0-0"),
        "cores: what is missing, and with so much more it fits");
     ok(explains(p, make_one(p, 1, 1, 3000, 0, 20), "it would fit with 3000 MB instead of 2048 on s0-0"), "memory likewise");
     ok(explains(p, make_one(p, 1, 1, 10, 500, 20), "500 asked"), "bandwidth likewise");
     ok(explains(p, make_one(p, 1, 1, 10, 1, 4), "delay of a path would be 6, 4 is the bound\nit would fit with a bound of 6 instead of 4 for path 1"),
        "delays: the bound that would do");
-    ok(explains(p, make_one(p, 2, 5, 10, 1, 7), "no server can take module \"x1\" within its limits with x0 on s0-0"), "a second module that finds none");
+    ok(explains(p, make_one(p, 2, 5, 10, 1, 7), "no server can take module \"x1\" within its limits with x0 on s0-0"),
+       "a second module that finds none");
 
     struct fs_online *o = fs_online_create(p);
     struct fs_services *one = make_one(p, 1, 1, 10, 1, 20);
@@ -438,7 +441,8 @@ test_reasons(const struct fs_platform *p)
         fs_online_set_server(o, i, i % 2 ? FS_ONLINE_DOWN : FS_ONLINE_DRAINING);
     }
     char *why = fs_online_why_not(o, one, 0, NULL, NULL, NULL);
-    ok(why && strstr(why, "12 servers, such as s0-0: being drained") && strstr(why, "12 servers, such as s0-1: down") && strstr(why, "no change of limits helps"),
+    ok(why && strstr(why, "12 servers, such as s0-0: being drained") && strstr(why, "12 servers, such as s0-1: down")
+       && strstr(why, "no change of limits helps"),
        "servers that are down or drained are counted");
     free(why);
     fs_online_set_server(o, 3, FS_ONLINE_UP);
