@@ -18,7 +18,7 @@
 
 FS_LOG_MODULE("versions");
 
-enum { RECORD_MAX = 4 << 20, CRASHES_ALLOWED = 3, CRASH_SECONDS = 60 };
+enum { RECORD_MAX = 64 << 20, CRASHES_ALLOWED = 3, CRASH_SECONDS = 60 };
 
 struct counter {
     enum fs_method_kind kind;
@@ -150,6 +150,7 @@ fs_versions_read(const char *folder)
     struct fs_versions *v = fs_xcalloc(1, sizeof *v);
     v->folder = fs_xstrdup(folder);
     read_record(v);
+    fs_crash_trim(folder);
     count_crashes(v);
     return v;
 }
