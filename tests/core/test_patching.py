@@ -5,11 +5,16 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 import xmlrpc.client
 
-from daemon import ANY, BUILD, Daemon, ok, run_all, skip, wait_for
+from daemon import ANY, BUILD, SOURCE, Daemon, ok, run_all, skip, wait_for
+
+sys.path.insert(0, os.path.join(SOURCE, "clients", "python"))
+from flowstream import staged  # noqa: E402  pylint: disable=wrong-import-position
+from flowstream.errors import DaemonDown, Error, Refused  # noqa: E402  pylint: disable=wrong-import-position
 
 SAY = 'fs_call_return(call, fs_string("{}"));'
 GONE = (OSError, xmlrpc.client.Error, EOFError)
@@ -285,10 +290,64 @@ def test_keys():
         key.remove()
 
 
+class Two:
+    """Two daemons of a kind, as staged.upgrade() sees them."""
+
+    def __init__(self, **daemons):
+        self.all = {f"pm:{name}": daemon for name, daemon in daemons.items()}
+
+    def daemons(self):
+        return list(self.all)
+
+    def call(self, name, method, *arguments):
+        try:
+            answer = getattr(self.all[name].proxy(), method)(*arguments)
+        except (OSError, EOFError, TypeError, AttributeError) as error:
+            raise DaemonDown(name, "", error, "") from None
+        if answer["code"]:
+            raise Refused(answer["message"])
+        return answer["value"]
+
+
+def test_staged(d):
+    """The first daemon dies of the new version, and its supervisor starts it again: it goes back, and the second never had it."""
+    other = Daemon().start()
+    try:
+        for one in (d, other):
+            good(one.proxy().upgrade([made(one, "command", "step", SAY.format("old"))]))
+        made(d, "command", "step", "abort();")
+        path = os.path.join(d.dir, "step.so")
+        shutil.copy(os.path.join(d.dir, "made-step.so"), path)
+        died = threading.Event()
+
+        def user():
+            while not died.is_set():
+                until_gone(d.proxy().step)
+                if d.process.poll() is not None:
+                    died.set()
+                time.sleep(0.05)
+            time.sleep(1)
+            d.start()
+        helper = threading.Thread(target=user)
+        helper.start()
+        try:
+            staged.upgrade(Two(a=d, b=other), "pm", [path], kind="command", seconds=10)
+            said = "no error"
+        except Error as error:
+            said = str(error)
+        died.set()
+        helper.join()
+        ok("pm:a" in said and "pm:a is as it was" in said and "pm:b" not in said, "upgrade in stages: the first daemon died of it, and is as it was", said)
+        ok((d.proxy().step()["value"], other.proxy().step()["value"]) == ("old", "old"), "both have the old version", said)
+    finally:
+        other.stop()
+        other.remove()
+
+
 D = Daemon().start()
 try:
     run_all([lambda t=t: t(D) for t in (test_descriptor, test_bad_file_at_start, test_crash_in_warm, test_ways_to_die, test_same_moment, test_hanging_file,
-                                        test_not_run_at_start, test_half_written, test_pending_without_image)]
+                                        test_not_run_at_start, test_half_written, test_pending_without_image, test_staged)]
             + [test_keys, lambda: ok(D.stop() == 0, "it ends cleanly", D.log()[-3000:])])
 finally:
     D.stop()
