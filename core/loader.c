@@ -22,14 +22,6 @@ FS_LOG_MODULE("loader");
 
 enum { DRAIN_MS = 10000, DRAIN_STEP_US = 500, LOOK_MS = 200 };
 
-bool
-fs_method_name_ok(const char *name)
-{
-    size_t n = strlen(name);
-    return n > 0 && n <= 64 && name[0] != '.'
-           && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.") == n;
-}
-
 /* --- Life --- */
 
 /* Try all files of the daemon in one child before they are looked at one by one. */

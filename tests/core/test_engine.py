@@ -330,7 +330,7 @@ def test_bounds():
         for h in block + [a["value"] for a in answers if not a["code"]]:
             p.cancel_task(h)
         handles = [value(p.run_task("big", {"size": 10000})) for _ in range(8)]
-        wait_for(lambda: all(p.get_task(h)["code"] or p.get_task(h)["value"]["state"] == "done" for h in handles))
+        wait_for(lambda: all(a["code"] or a["value"]["state"] == "done" for a in map(p.get_task, handles)))
         f = figures(p)
         ok(f["task_result_bytes"] <= 60000 and p.get_task(handles[0])["code"] == 1 and p.get_task(handles[-1])["code"] == 0,
            "results are bounded in bytes, the oldest go first", f)

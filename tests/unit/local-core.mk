@@ -43,6 +43,13 @@ tests/fuzz/fuzz_http: $(top_srcdir)/tests/fuzz/fuzz_http.c $(FUZZ_DOOR)
 tests/fuzz/fuzz_elf: $(top_srcdir)/tests/fuzz/fuzz_elf.c $(FUZZ_CORE)
 	$(AM_V_CCLD)$(FUZZ_COMPILE) -o $@ $(top_srcdir)/tests/fuzz/fuzz_elf.c $(top_srcdir)/core/elf.c $(top_srcdir)/core/util.c
 
+FUZZ_VERSIONS = core/crash.c core/log.c core/versions.c core/util.c core/value.c
+tests/fuzz/fuzz_versions: $(top_srcdir)/tests/fuzz/fuzz_versions.c $(FUZZ_VERSIONS)
+	$(AM_V_CCLD)$(FUZZ_COMPILE) -o $@ $(top_srcdir)/tests/fuzz/fuzz_versions.c $(addprefix $(top_srcdir)/,$(FUZZ_VERSIONS)) -lxmlrpc -lxmlrpc_util -lpthread -lm
+
+tests/fuzz/fuzz_signature: $(top_srcdir)/tests/fuzz/fuzz_signature.c core/signature.c core/util.c
+	$(AM_V_CCLD)$(FUZZ_COMPILE) $(SODIUM_CFLAGS) -o $@ $(top_srcdir)/tests/fuzz/fuzz_signature.c $(top_srcdir)/core/signature.c $(top_srcdir)/core/util.c $(SODIUM_LIBS)
+
 # The load generator of bench/rpc/run.py.
 check_PROGRAMS += bench/rpc/rpc-load
 bench_rpc_rpc_load_SOURCES = bench/rpc/rpc_load.c
