@@ -56,6 +56,52 @@ add_links(const struct fs_solution *s, struct sums *sums, struct fs_report *repo
     }
 }
 
+/* The longest way through SERVICE: what is known of each node is improved until nothing changes, at most once for each link of the way. */
+static fs_amount
+longest_way(const struct fs_solution *s, const struct fs_service *service, fs_amount *until)
+{
+    fs_amount longest = 0;
+    bool changed = true;
+
+    for (int n = 0; n < service->n_nodes; n++) {
+        until[n] = 0;
+    }
+    while (changed) {
+        changed = false;
+        for (int l = service->first_link; l < service->first_link + service->n_links; l++) {
+            const struct fs_service_link *link = &s->services->links[l];
+            fs_amount delay = until[link->from - service->first_node] + solution_link_delay(s, l);
+            if (delay > until[link->to - service->first_node]) {
+                until[link->to - service->first_node] = delay;
+                changed = true;
+            }
+            longest = delay > longest ? delay : longest;
+        }
+    }
+    return longest;
+}
+
+static void
+add_delays(const struct fs_solution *s, struct fs_report *report)
+{
+    fs_amount *until = alloc_zeroed((size_t) s->services->n_nodes, sizeof *until);
+
+    for (int i = 0; i < s->services->n_services; i++) {
+        const struct fs_service *service = &s->services->services[i];
+        fs_amount slowest = 0;
+        for (int t = service->first_path; t < service->first_path + service->n_paths; t++) {
+            fs_amount delay = solution_path_delay(s, t);
+            slowest = delay > slowest ? delay : slowest;
+        }
+        report->service_delay += longest_way(s, service, until);
+        report->typical_delay += slowest;
+    }
+    for (int l = 0; l < s->services->n_links; l++) {
+        report->approximate_delay += solution_link_delay(s, l);
+    }
+    free(until);
+}
+
 static fs_amount
 over(fs_amount used, fs_amount limit)
 {
@@ -77,6 +123,7 @@ compare(const struct fs_solution *s, const struct sums *sums, struct fs_report *
         report->bandwidth += over(sums->used[a], p->arcs[a].bandwidth);
         double use = p->arcs[a].bandwidth ? (double) sums->used[a] / (double) p->arcs[a].bandwidth : 0;
         report->max_link_use = use > report->max_link_use ? use : report->max_link_use;
+        report->average_link_use += use / p->n_arcs;
     }
     for (int i = 0; i < s->services->n_paths; i++) {
         fs_amount late = over(solution_path_delay(s, i), s->services->paths[i].bound);
@@ -102,6 +149,7 @@ fs_solution_check(const struct fs_solution *s, struct fs_report *report)
     add_nodes(s, &sums, report);
     add_links(s, &sums, report);
     compare(s, &sums, report);
+    add_delays(s, report);
     report->feasible = !report->cpu && !report->mem && !report->bandwidth && !report->delay && !report->unrouted
                        && !report->unplaced;
     free(sums.cpu);

@@ -13,38 +13,30 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "flowstream/alloc.h"
+
+#include "alloc/trace.h"
 
 enum { EXIT_MET, EXIT_BROKEN, EXIT_BAD_INPUT, EXIT_PROVEN };
 
 struct settings {
-    const char *platform, *services, *output;
+    const char *platform, *services, *output, *trace;
     double seconds;
     uint64_t steps, seed, threads;
-    const struct algorithm *algorithm;
+    const struct fs_algorithm *algorithm;
+    const struct fs_objective *objective;
     bool per_link;
 };
-
-struct algorithm {
-    const char *name;
-    enum fs_greedy form;
-    const char *help;
-};
-
-static const struct algorithm algorithms[] = {
-    { "greedy", FS_GREEDY_AUTO, "round robin, by racks on platforms of more than 1,000 servers" },
-    { "greedy-flat", FS_GREEDY_FLAT, "round robin over all servers" },
-    { "greedy-racks", FS_GREEDY_RACKS, "round robin over racks, and servers within" },
-};
-#define N_ALGORITHMS (sizeof algorithms / sizeof *algorithms)
 
 static const struct option long_options[] = {
     { "platform", required_argument, NULL, 'p' },   { "services", required_argument, NULL, 's' },
     { "output", required_argument, NULL, 'o' },     { "time-limit", required_argument, NULL, 't' },
     { "steps", required_argument, NULL, 'n' },      { "seed", required_argument, NULL, 'r' },
     { "threads", required_argument, NULL, 'j' },    { "algorithm", required_argument, NULL, 'a' },
-    { "paths", required_argument, NULL, 'w' },      { "help", no_argument, NULL, 'h' },
+    { "paths", required_argument, NULL, 'w' },      { "objective", required_argument, NULL, 'b' },
+    { "trace", required_argument, NULL, 'c' },      { "help", no_argument, NULL, 'h' },
     { "version", no_argument, NULL, 'V' },          { NULL, 0, NULL, 0 },
 };
 
@@ -57,15 +49,20 @@ print_help(void)
          "  --platform FILE       the platform\n"
          "  --services FILE       the services\n"
          "  --output FILE         where to write the solution\n"
-         "  --algorithm NAME      how to search (default greedy):");
-    for (size_t i = 0; i < N_ALGORITHMS; i++) {
-        printf("                          %-13s %s\n", algorithms[i].name, algorithms[i].help);
+         "  --algorithm NAME      how to search (default pack):");
+    for (const struct fs_algorithm *a = fs_algorithms(); a->name; a++) {
+        printf("                          %-13s %s\n", a->name, a->help);
     }
-    puts("  --paths pair|link     one way for all links between a pair of nodes (default), or one a link\n"
+    puts("  --objective NAME      what to make least once all limits are met (default satisfaction):");
+    for (const struct fs_objective *o = fs_objectives(); o->name; o++) {
+        printf("                          %-13s %s\n", o->name, o->help);
+    }
+    puts("  --trace FILE          also write what the best solution exceeds, against time: a plot for FILE.svg, else CSV\n"
+         "  --paths pair|link     one way for all links between a pair of nodes (default), or one a link\n"
          "  --seed N              of the random choices (default 1); equal seeds give equal solutions\n"
-         "  --time-limit SECONDS  after so long the rest is placed in haste (default: no limit)\n"
-         "  --steps N, --threads N\n"
-         "                        for searches that improve a solution; the greedy ones need neither\n"
+         "  --time-limit SECONDS  after so long the best so far is the answer (default: no limit)\n"
+         "  --steps N             moves of tabu search (default: 20000 after packing, 200000 or the time limit on its own)\n"
+         "  --threads N           for packing racks; the answer does not depend on it (default 1)\n"
          "  --help, --version\n"
          "\n"
          "Prints one JSON object: what the solution exceeds (cpu in cores, mem in MB, bandwidth in Mbit/s, delay in\n"
@@ -95,6 +92,17 @@ parse_count(const char *option, const char *text)
     return value;
 }
 
+static uint64_t
+parse_threads(const char *text)
+{
+    uint64_t threads = parse_count("threads", text);
+
+    if (threads < 1 || threads > 64) {
+        fail_usage("--threads is not a number from 1 to 64:", text);
+    }
+    return threads;
+}
+
 static double
 parse_seconds(const char *text)
 {
@@ -107,15 +115,27 @@ parse_seconds(const char *text)
     return value;
 }
 
-static const struct algorithm *
+static const struct fs_algorithm *
 parse_algorithm(const char *name)
 {
-    for (size_t i = 0; i < N_ALGORITHMS; i++) {
-        if (!strcmp(algorithms[i].name, name)) {
-            return &algorithms[i];
+    for (const struct fs_algorithm *a = fs_algorithms(); a->name; a++) {
+        if (!strcmp(a->name, name)) {
+            return a;
         }
     }
     fail_usage("there is no algorithm", name);
+    return NULL;
+}
+
+static const struct fs_objective *
+parse_objective(const char *name)
+{
+    for (const struct fs_objective *o = fs_objectives(); o->name; o++) {
+        if (!strcmp(o->name, name)) {
+            return o;
+        }
+    }
+    fail_usage("there is no objective", name);
     return NULL;
 }
 
@@ -129,8 +149,10 @@ set_option(struct settings *settings, int option)
     case 't': settings->seconds = parse_seconds(optarg); break;
     case 'n': settings->steps = parse_count("steps", optarg); break;
     case 'r': settings->seed = parse_count("seed", optarg); break;
-    case 'j': settings->threads = parse_count("threads", optarg); break;
+    case 'j': settings->threads = parse_threads(optarg); break;
     case 'a': settings->algorithm = parse_algorithm(optarg); break;
+    case 'b': settings->objective = parse_objective(optarg); break;
+    case 'c': settings->trace = optarg; break;
     case 'w':
         settings->per_link = !strcmp(optarg, "link");
         if (!settings->per_link && strcmp(optarg, "pair")) {
@@ -146,7 +168,7 @@ set_option(struct settings *settings, int option)
 static struct settings
 parse_arguments(int argc, char **argv)
 {
-    struct settings settings = { .seed = 1, .algorithm = &algorithms[0] };
+    struct settings settings = { .seed = 1, .algorithm = fs_algorithms(), .objective = fs_objectives() };
     int option;
 
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) >= 0) {
@@ -205,19 +227,41 @@ print_string(const char *text)
 }
 
 static void
+print_least(const struct fs_proof *proof)
+{
+    const struct {
+        const char *name;
+        fs_amount amount;
+    } kinds[] = { { "cpu", proof->cpu }, { "mem", proof->mem }, { "bandwidth", proof->bandwidth }, { "delay", proof->delay } };
+    const char *between = "";
+
+    fputs(", \"least\": {", stdout);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (kinds[i].amount > 0) {
+            printf("%s\"%s\": %.12g", between, kinds[i].name, plain(kinds[i].amount));
+            between = ", ";
+        }
+    }
+    putchar('}');
+}
+
+static void
 print_report(const struct settings *settings, const struct fs_services *services, const struct fs_report *report,
-             double seconds, const char *proof)
+             double seconds, const struct fs_proof *proof)
 {
     printf("{\"services\": %d, \"modules\": %d, \"cpu\": %.12g, \"mem\": %.12g, \"bandwidth\": %.12g, \"delay\": %.12g, "
-           "\"late_paths\": %d, \"unrouted\": %d, \"servers_used\": %d, \"max_link_use\": %.4f, \"feasible\": %s, "
-           "\"seconds\": %.3f, \"algorithm\": \"%s\", \"paths\": \"%s\", \"seed\": %" PRIu64,
+           "\"late_paths\": %d, \"unrouted\": %d, \"servers_used\": %d, \"max_link_use\": %.4f, "
+           "\"average_link_use\": %.4f, \"service_delay\": %.12g, \"approximate_delay\": %.12g, \"typical_delay\": %.12g, \"feasible\": %s, "
+           "\"seconds\": %.3f, \"algorithm\": \"%s\", \"objective\": \"%s\", \"paths\": \"%s\", \"seed\": %" PRIu64,
            services->n_services, services->n_modules, plain(report->cpu), plain(report->mem), plain(report->bandwidth),
            plain(report->delay), report->late_paths, report->unrouted, report->servers_used, report->max_link_use,
-           report->feasible ? "true" : "false", seconds, settings->algorithm->name, settings->per_link ? "link" : "pair",
+           report->average_link_use, plain(report->service_delay), plain(report->approximate_delay), plain(report->typical_delay),
+           report->feasible ? "true" : "false", seconds, settings->algorithm->name, settings->objective->name, settings->per_link ? "link" : "pair",
            settings->seed);
-    if (proof) {
+    if (proof->text) {
         fputs(", \"proof\": ", stdout);
-        print_string(proof);
+        print_string(proof->text);
+        print_least(proof);
     }
     puts("}");
 }
@@ -226,28 +270,42 @@ print_report(const struct settings *settings, const struct fs_services *services
 static int
 solve(const struct settings *settings, const struct fs_platform *platform, const struct fs_services *services)
 {
-    struct fs_place_options options = {
-        .seed = settings->seed, .form = settings->algorithm->form, .seconds = settings->seconds,
+    struct fs_search_options options = {
+        .algorithm = settings->algorithm->name, .objective = settings->objective->name, .paths = settings->per_link ? FS_PATHS_LINK : FS_PATHS_PAIR,
+        .seed = settings->seed, .steps = settings->steps, .threads = (unsigned) settings->threads, .seconds = settings->seconds,
     };
-    struct fs_load *load = fs_load_create(platform, settings->per_link ? FS_PATHS_LINK : FS_PATHS_PAIR);
     struct fs_solution *solution;
     struct fs_report report;
+    struct fs_proof proof = { 0 };
     char *error = NULL;
+    struct trace *trace = trace_begin(settings->trace != NULL, isatty(STDERR_FILENO));
     double start = now();
 
-    check(fs_place_greedy(load, services, &options, &solution, &error), &error);
-    free(error);
+    options.progress = trace ? trace_note : NULL;
+    options.aux = trace;
+
+    check(fs_search(platform, services, &options, &solution, &proof, &error), &error);
     double seconds = now() - start;
     fs_solution_check(solution, &report);
-    char *proof = report.feasible ? NULL : fs_prove_infeasible(platform, services);
-    error = NULL;
+    check(trace_end(trace, settings->trace, &error), &error);
     check(fs_solution_write(solution, settings->per_link, settings->output, &error), &error);
-    print_report(settings, services, &report, seconds, proof);
-    int status = report.feasible ? EXIT_MET : proof ? EXIT_PROVEN : EXIT_BROKEN;
-    free(proof);
+    print_report(settings, services, &report, seconds, &proof);
+    int status = report.feasible ? EXIT_MET : proof.text ? EXIT_PROVEN : EXIT_BROKEN;
+    fs_proof_clear(&proof);
     fs_solution_destroy(solution);
-    fs_load_destroy(load);
     return status;
+}
+
+/* A platform under construction may be in several parts; one that services are to be placed on may not. */
+static void
+check_joined(const struct fs_platform *platform)
+{
+    const char *about = strstr(platform->warnings, "warning: ");
+
+    if (about) {
+        fprintf(stderr, "%.*s%s", (int) (about - platform->warnings), platform->warnings, about + strlen("warning: "));
+        exit(EXIT_BAD_INPUT);
+    }
 }
 
 int
@@ -259,7 +317,7 @@ main(int argc, char **argv)
     char *error = NULL;
 
     check(fs_platform_read(settings.platform, &platform, &error), &error);
-    fputs(platform->warnings, stderr);
+    check_joined(platform);
     check(fs_services_read(settings.services, platform, &services, &error), &error);
     int status = solve(&settings, platform, services);
     fs_services_destroy(services);

@@ -108,7 +108,8 @@ static int
 read_node(struct reader *r, struct alloc_xml *xml, enum fs_node_kind kind)
 {
     struct fs_platform *p = r->platform;
-    struct fs_node node = { .id = text_of(r, xml, "id"), .kind = kind, .server = -1, .switch_index = -1, .forward = -1 };
+    struct fs_node node = { .id = text_of(r, xml, "id"), .kind = kind, .server = -1, .switch_index = -1, .forward = -1,
+                            .line = alloc_xml_line(xml) };
 
     if (!*node.id || strpbrk(node.id, " \t\r\n")) {
         return alloc_xml_error(xml, "id \"%s\" is empty or has a space in it", node.id);
@@ -205,7 +206,7 @@ add_arcs(struct reader *r, const struct link_text *link)
     for (int i = 0; i < 2; i++) {
         p->arcs[p->n_arcs++] = (struct fs_arc) {
             .from = end[i], .to = end[!i], .bandwidth = link->bandwidth[i], .delay = link->delay[i],
-            .port = link->port[i] ? link->port[i] : p->nodes[end[!i]].id, .mtu = link->mtu,
+            .port = link->port[i] ? link->port[i] : p->nodes[end[!i]].id, .mtu = link->mtu, .line = link->line,
         };
     }
     return 0;

@@ -16,6 +16,7 @@
 #include "alloc/memory.h"
 
 #define NEVER INT64_MAX            /* a delay: there is no way */
+#define NEIGHBOURS 4               /* a switch with more has a row of its own when it is an end */
 #define ROWS_BYTES (64u << 20)     /* rows that are kept; beyond that all are made anew */
 
 /* What a search compares, in this order. */
@@ -211,6 +212,13 @@ row_to(struct routes *r, int switch_node)
     return r->rows[i];
 }
 
+/* Whether estimates of delays to node TO come from the row of TO itself, because its neighbours are many. */
+static bool
+has_row(const struct fs_platform *p, int to)
+{
+    return p->nodes[to].kind == FS_NODE_SWITCH && p->out_switches[to] > NEIGHBOURS;
+}
+
 /* The least delay from NODE, a switch, to TO. */
 static fs_amount
 estimate(struct routes *r, int node, int to)
@@ -218,6 +226,10 @@ estimate(struct routes *r, int node, int to)
     const struct fs_platform *p = r->platform;
     const int *out = p->out + p->out_start[to];
     fs_amount best = NEVER;
+
+    if (has_row(p, to)) {
+        return row_to(r, to)[p->nodes[node].switch_index];
+    }
 
     for (int i = 0; i < p->out_switches[to]; i++) {
         const struct fs_arc *in = &p->arcs[out[i] ^ 1];
@@ -282,11 +294,14 @@ prepare(struct routes *r, int to)
         memset(r->is_last, 0, (size_t) p->n_nodes * sizeof *r->is_last);
         r->search = 1;
     }
+    if (has_row(p, to)) {
+        row_to(r, to);
+    }
     for (int i = p->out_start[to]; i < p->out_start[to + 1]; i++) {
         const struct fs_arc *in = &p->arcs[p->out[i] ^ 1];
         r->last_arc[in->from] = p->out[i] ^ 1;
         r->is_last[in->from] = r->search;
-        if (p->nodes[in->from].kind == FS_NODE_SWITCH) {
+        if (p->nodes[in->from].kind == FS_NODE_SWITCH && !has_row(p, to)) {
             row_to(r, in->from);
         }
     }
@@ -311,6 +326,19 @@ trace(const struct routes *r, int from, int to)
     return route;
 }
 
+/* Goes from NODE by its arc to the end.  Returns whether that is as good as can be: the shortest way from here and no excess, so that the other arcs
+ * from here, which are many at a core switch, need not be looked at. */
+static bool
+go_last(struct routes *r, const fs_amount *used, int node, int to, fs_amount bandwidth)
+{
+    const struct fs_platform *p = r->platform;
+    struct cost cost = add_arc(p, r->cost[node], used, r->last_arc[node], bandwidth);
+
+    reach(r, r->last_arc[node], cost, to);
+    return cost.excess == r->cost[node].excess && p->nodes[node].kind == FS_NODE_SWITCH
+           && cost.delay - r->cost[node].delay <= estimate(r, node, to);
+}
+
 struct route *
 routes_find(struct routes *r, const fs_amount *used, int from, int to, fs_amount bandwidth)
 {
@@ -324,11 +352,8 @@ routes_find(struct routes *r, const fs_amount *used, int from, int to, fs_amount
             struct cost cost = r->cost[node];
             const int *out = p->out + p->out_start[node];
             r->closed[node] = r->search;
-            if (r->is_last[node] == r->search) {
-                int arc = r->last_arc[node];
-                reach(r, arc, add_arc(p, cost, used, arc, bandwidth), to);
-            }
-            for (int i = 0; i < p->out_switches[node]; i++) {
+            bool there = r->is_last[node] == r->search && go_last(r, used, node, to, bandwidth);
+            for (int i = 0; !there && i < p->out_switches[node]; i++) {
                 reach(r, out[i], add_arc(p, cost, used, out[i], bandwidth), to);
             }
         }

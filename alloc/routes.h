@@ -19,7 +19,7 @@ void route_unref(struct route *route);
 struct routes *routes_create(const struct fs_platform *platform);
 void routes_destroy(struct routes *routes);
 
-/* Finds the way from FROM to TO for BANDWIDTH more than the USED bandwidth of each arc that adds least to what exceeds the
+/* Finds the way from FROM to TO, nodes of any kind, for BANDWIDTH more than the USED bandwidth of each arc that adds least to what exceeds the
  * arcs' capacities, among such ways the one with the least delay, and among those one over arcs that are little used.
  * Returns NULL if there is no way, otherwise a route with one user. */
 struct route *routes_find(struct routes *routes, const fs_amount *used, int from, int to, fs_amount bandwidth);

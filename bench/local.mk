@@ -8,7 +8,9 @@ bench: tests
 	$(top_srcdir)/bench/run --build .
 .PHONY: bench
 EXTRA_DIST += bench/run bench/README.md bench/platform/place_allocation.c bench/platform/measuring.py bench/platform/install.py \
-    bench/patch/run.py bench/platform/traffic.py bench/platform/footprint.py bench/platform/instances.py
+    bench/patch/run.py bench/platform/traffic.py bench/platform/streams.py bench/platform/footprint.py bench/platform/instances.py \
+    bench/fabric/run.py bench/fabric/crowd.py bench/fabric/latency.py bench/fabric/alive.py
+EXTRA_DIST += bench/alloc/run.py bench/alloc/peers.py
 # bench: programs that measure; "make bench/lang/bench_lang" and run it.
 EXTRA_PROGRAMS += bench/lang/bench_lang
 bench_lang_bench_lang_SOURCES = bench/lang/bench_lang.c

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/loader.h"
 #include "core/util.h"
 
 enum { TAIL_BYTES = 64 << 10, REMEMBERED_SECONDS = 600, STACK_BYTES = 32 << 10 };
@@ -167,7 +168,9 @@ fs_crash_read(const char *folder, size_t *n)
     *n = 0;
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         struct fs_crash one;
-        if (sscanf(line, "%64s %c %64s %" SCNd64, one.hash, &one.kind, one.name, &one.time) == 4 && now - one.time < REMEMBERED_SECONDS) {
+        bool whole_line = sscanf(line, "%64s %c %64s %" SCNd64, one.hash, &one.kind, one.name, &one.time) == 4;
+        bool decent = whole_line && strspn(one.hash, "0123456789abcdef") == sizeof one.hash - 1 && fs_method_name_ok(one.name) && one.time > 0;
+        if (decent && now - REMEMBERED_SECONDS < one.time) {
             list = fs_xrealloc(list, (*n + 1) * sizeof *list);
             list[(*n)++] = one;
         }

@@ -2,15 +2,36 @@
 
 noinst_PROGRAMS += lib/libflowstream-resourced.so
 FLOWSTREAM_SHARED += lib/libflowstream-resourced.so
-lib_libflowstream_resourced_so_SOURCES = daemons/resource/begin.c daemons/resource/byhand.c daemons/resource/byhand.h daemons/resource/delays.c daemons/resource/hosts.c daemons/resource/hostwork.c daemons/resource/hostwork.h daemons/resource/instances.c daemons/resource/model.c daemons/resource/resource.h daemons/resource/show.c daemons/resource/show.h daemons/resource/state.c daemons/resource/state.h
+lib_libflowstream_resourced_so_SOURCES = daemons/resource/begin.c \
+    daemons/resource/byhand.c \
+    daemons/resource/byhand.h \
+    daemons/resource/claims.c \
+    daemons/resource/delays.c \
+    daemons/resource/forwards.c \
+    daemons/resource/hosts.c \
+    daemons/resource/hostwork.c \
+    daemons/resource/hostwork.h \
+    daemons/resource/index.c \
+    daemons/resource/instances.c \
+    daemons/resource/loads.c \
+    daemons/resource/model.c \
+    daemons/resource/options.c \
+    daemons/resource/options.h \
+    daemons/resource/replatform.c \
+    daemons/resource/resource.h \
+    daemons/resource/show.c \
+    daemons/resource/show.h \
+    daemons/resource/state.c \
+    daemons/resource/state.h \
+    daemons/resource/watched.c
 lib_libflowstream_resourced_so_LDFLAGS = $(SHARED_LDFLAGS) -Wl,-soname,libflowstream-resourced.so
 lib_libflowstream_resourced_so_LDADD = -lflowstream-core -lflowstream-alloc -lflowstream-openflow -lxmlrpc
 lib_libflowstream_resourced_so_DEPENDENCIES = lib/libflowstream-core.so lib/libflowstream-alloc.so lib/libflowstream-openflow.so
 bin_PROGRAMS += bin/flowstream-resource
 bin_flowstream_resource_SOURCES = daemons/resource/main.c
 bin_flowstream_resource_LDFLAGS = $(PROGRAM_LDFLAGS)
-bin_flowstream_resource_LDADD = -lflowstream-resourced -lflowstream-core -lxmlrpc
-bin_flowstream_resource_DEPENDENCIES = lib/libflowstream-resourced.so lib/libflowstream-core.so
+bin_flowstream_resource_LDADD = -lflowstream-resourced -lflowstream-alloc -lflowstream-core -lxmlrpc
+bin_flowstream_resource_DEPENDENCIES = lib/libflowstream-resourced.so lib/libflowstream-alloc.so lib/libflowstream-core.so
 
 noinst_PROGRAMS += lib/libflowstream-openflowd.so
 FLOWSTREAM_SHARED += lib/libflowstream-openflowd.so

@@ -1,5 +1,5 @@
 # etc: the platform files that "flowstream up --platform" is given; clients/local.mk copies and installs them.
-PLATFORMS = embedded
+PLATFORMS = embedded one-computer two-racks
 EXTRA_DIST += $(PLATFORMS:%=etc/platforms/%.xml)
 
 # Units for systemd: installed for the operator to look at and enable, see the opening of each.

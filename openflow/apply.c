@@ -5,7 +5,7 @@
  *     1. for its ports, and with their numbers for the rules of other owners that could be in the way of an add;
  *     2. with the bundle: open, all changes, and a barrier, in one go.  An error here comes for one message only and does
  *        not close the bundle, so the commit has to wait until the barrier says that there was none;
- *     3. with the commit, or with a discard.
+ *     3. with the commit, or with a discard.  (What bundle.c keeps prepared is committed later.)
  *
  * Between 1 and 2 the texts become messages; what is wrong with a text is found there, before anything is sent. */
 
@@ -26,11 +26,11 @@
 #include <flowstream/failpoint.h>
 #include <flowstream/openflow.h>
 
+#include "openflow/apply.h"
 #include "openflow/failure.h"
 #include "openflow/match.h"
 #include "openflow/switch.h"
 
-#define BUNDLE_ID 1
 #define BUNDLE_FLAGS (OFPBF_ATOMIC | OFPBF_ORDERED)
 #define SPACE_BITS 16
 #define FEW_ADDS 16 /* As many questions as SPACE_BITS. */
@@ -46,51 +46,52 @@ struct foreign {
     struct match match;
 };
 
-struct apply {
-    const struct fs_change *changes;
-    size_t n;
-    struct ofputil_port_map ports;
-    struct hmap foreign;
-    struct ofputil_flow_mod *mods; /* The changes, parsed. */
-    size_t n_mods;                 /* How many of them are. */
-    struct ofpbuf **messages;      /* The changes as they are sent. */
-};
-
-static int check_cookies(const struct fs_switch *, const struct fs_change *, size_t n, char **error);
 static switch_operation apply_changes;
 static int parse_changes(struct fs_switch *, struct apply *, char **error);
 static int look_for_foreign(struct fs_switch *, struct apply *, int64_t deadline, char **error);
 static int check_places(const struct apply *, char **error);
 static int encode_changes(struct fs_switch *, struct apply *, char **error);
 static int fill_bundle(struct fs_switch *, struct apply *, int64_t deadline, char **error);
-static int commit_bundle(struct fs_switch *, struct apply *, uint32_t first, int64_t deadline, char **error);
 static void forget(struct apply *);
 static void free_mod(struct ofputil_flow_mod *);
 
 int
 fs_switch_apply(struct fs_switch *sw, const struct fs_change *changes, size_t n, int deadline_ms, char **error)
 {
-    struct apply apply = { .changes = changes, .n = n };
+    struct apply apply;
 
     if (error) {
         *error = NULL;
     }
-    int status = check_cookies(sw, changes, n, error);
+    int status = apply_check_cookies(sw, changes, n, error);
     if (status || !n) {
         return status;
     }
 
-    ofputil_port_map_init(&apply.ports);
-    hmap_init(&apply.foreign);
-    apply.mods = xcalloc(n, sizeof *apply.mods);
-    apply.messages = xcalloc(n, sizeof *apply.messages);
+    apply_init(&apply, changes, n);
     status = switch_run(sw, apply_changes, &apply, deadline_ms, error);
-    forget(&apply);
-    hmap_destroy(&apply.foreign);
-    ofputil_port_map_destroy(&apply.ports);
-    free(apply.messages);
-    free(apply.mods);
+    apply_destroy(&apply);
     return status;
+}
+
+void
+apply_init(struct apply *apply, const struct fs_change *changes, size_t n)
+{
+    *apply = (struct apply) { .changes = changes, .n = n };
+    ofputil_port_map_init(&apply->ports);
+    hmap_init(&apply->foreign);
+    apply->mods = xcalloc(n + 1, sizeof *apply->mods);
+    apply->messages = xcalloc(n + 1, sizeof *apply->messages);
+}
+
+void
+apply_destroy(struct apply *apply)
+{
+    forget(apply);
+    hmap_destroy(&apply->foreign);
+    ofputil_port_map_destroy(&apply->ports);
+    free(apply->messages);
+    free(apply->mods);
 }
 
 /* Empties what an attempt has learnt and made. */
@@ -120,8 +121,8 @@ free_mod(struct ofputil_flow_mod *fm)
     free(fm->ofpacts);
 }
 
-static int
-check_cookies(const struct fs_switch *sw, const struct fs_change *changes, size_t n, char **error)
+int
+apply_check_cookies(const struct fs_switch *sw, const struct fs_change *changes, size_t n, char **error)
 {
     for (const struct fs_change *c = changes; c < changes + n; c++) {
         bool ours = fs_cookie_is_ours(c->cookie);
@@ -140,6 +141,16 @@ check_cookies(const struct fs_switch *sw, const struct fs_change *changes, size_
 
 static int
 apply_changes(struct fs_switch *sw, void *aux, int64_t deadline, char **error)
+{
+    struct apply *apply = aux;
+
+    apply->id = ++sw->last_bundle ? sw->last_bundle : ++sw->last_bundle;
+    int status = apply_prepare(sw, apply, deadline, error);
+    return status ? status : apply_commit(sw, apply, deadline, error);
+}
+
+int
+apply_prepare(struct fs_switch *sw, void *aux, int64_t deadline, char **error)
 {
     struct apply *apply = aux;
 
@@ -390,7 +401,7 @@ struct bundle {
 };
 
 static connection_take take_verdict;
-static uint32_t queue_control(struct connection *, uint16_t type);
+static uint32_t queue_control(struct connection *, uint32_t id, uint16_t type);
 static int describe_refusal(const struct bundle *, char **error);
 
 static int
@@ -400,12 +411,12 @@ fill_bundle(struct fs_switch *sw, struct apply *apply, int64_t deadline, char **
     uint8_t version = c->version;
     struct bundle bundle = { .apply = apply, .answer = OFPTYPE_BARRIER_REPLY };
 
-    bundle.first = queue_control(c, OFPBCT_OPEN_REQUEST);
+    bundle.first = apply->first = queue_control(c, apply->id, OFPBCT_OPEN_REQUEST);
     for (size_t i = 0; i < apply->n; i++) {
         /* The message inside must have the transaction number of the one around it. */
         struct ofp_header *inner = apply->messages[i]->data;
         inner->xid = htonl(c->next_xid);
-        struct ofputil_bundle_add_msg add = { .bundle_id = BUNDLE_ID, .flags = BUNDLE_FLAGS, .msg = inner };
+        struct ofputil_bundle_add_msg add = { .bundle_id = apply->id, .flags = BUNDLE_FLAGS, .msg = inner };
         connection_queue(c, ofputil_encode_bundle_add(version, &add));
     }
     bundle.end = connection_queue(c, ofputil_encode_barrier_request(version));
@@ -416,19 +427,25 @@ fill_bundle(struct fs_switch *sw, struct apply *apply, int64_t deadline, char **
     }
     if (bundle.refusal) {
         /* The switch drops the bundle with the connection, should this get lost. */
-        queue_control(c, OFPBCT_DISCARD_REQUEST);
+        apply_discard(sw, apply);
         return describe_refusal(&bundle, error);
     }
-    return commit_bundle(sw, apply, bundle.first, deadline, error);
+    return 0;
 }
 
-static int
-commit_bundle(struct fs_switch *sw, struct apply *apply, uint32_t first, int64_t deadline, char **error)
+void
+apply_discard(struct fs_switch *sw, const struct apply *apply)
 {
-    struct bundle bundle = { .apply = apply, .first = first, .answer = OFPTYPE_BUNDLE_CONTROL };
+    queue_control(&sw->connection, apply->id, OFPBCT_DISCARD_REQUEST);
+}
+
+int
+apply_commit(struct fs_switch *sw, struct apply *apply, int64_t deadline, char **error)
+{
+    struct bundle bundle = { .apply = apply, .first = apply->first, .answer = OFPTYPE_BUNDLE_CONTROL };
 
     FS_FAILPOINT("bundle.before_commit");
-    bundle.end = queue_control(&sw->connection, OFPBCT_COMMIT_REQUEST);
+    bundle.end = queue_control(&sw->connection, apply->id, OFPBCT_COMMIT_REQUEST);
     int status = connection_talk(&sw->connection, deadline, take_verdict, &bundle, error);
     FS_FAILPOINT("bundle.after_commit");
     if (status) {
@@ -438,9 +455,9 @@ commit_bundle(struct fs_switch *sw, struct apply *apply, uint32_t first, int64_t
 }
 
 static uint32_t
-queue_control(struct connection *c, uint16_t type)
+queue_control(struct connection *c, uint32_t id, uint16_t type)
 {
-    struct ofputil_bundle_ctrl_msg control = { .bundle_id = BUNDLE_ID, .type = type, .flags = BUNDLE_FLAGS };
+    struct ofputil_bundle_ctrl_msg control = { .bundle_id = id, .type = type, .flags = BUNDLE_FLAGS };
     return connection_queue(c, ofputil_encode_bundle_ctrl_request(c->version, &control));
 }
 

@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <openvswitch/ofp-connection.h>
 #include <openvswitch/ofp-errors.h>
 #include <openvswitch/ofp-msgs.h>
 #include <openvswitch/ofp-util.h>
@@ -37,6 +38,7 @@
 static void init_buffers(struct connection *);
 static int open_socket(const char *target, int64_t deadline, int *fd, char **error);
 static int take_hello(void *aux, const struct ofp_header *, bool *done, char **error);
+static void ask_for_port_changes(struct connection *);
 static int wait_for(int fd, short events, int64_t deadline);
 static int send_some(struct connection *);
 static int receive_some(struct connection *);
@@ -92,7 +94,25 @@ connection_open(struct connection *c, const char *target, int64_t deadline, char
     }
 
     connection_queue(c, ofputil_encode_hello(VERSIONS));
-    return connection_talk(c, deadline, take_hello, c, error);
+    status = connection_talk(c, deadline, take_hello, c, error);
+    if (!status) {
+        c->session++;
+        c->ports_changed = true; /* They may have, while we were not there. */
+        ask_for_port_changes(c);
+    }
+    return status;
+}
+
+/* Has the switch tell of its ports, and of nothing else, unasked.  (Open vSwitch tells those that come to a bridge's own
+ * socket nothing at all until they have said what they want.) */
+static void
+ask_for_port_changes(struct connection *c)
+{
+    struct ofputil_async_cfg wanted = OFPUTIL_ASYNC_CFG_INIT;
+    uint32_t all = 1u << OFPPR_ADD | 1u << OFPPR_DELETE | 1u << OFPPR_MODIFY;
+
+    wanted.primary[OAM_PORT_STATUS] = wanted.secondary[OAM_PORT_STATUS] = all;
+    connection_queue(c, ofputil_encode_set_async_config(&wanted, 1u << OAM_PACKET_IN | 1u << OAM_PORT_STATUS | 1u << OAM_FLOW_REMOVED, c->version));
 }
 
 /* Agrees on the highest version that both sides know. */
@@ -290,6 +310,10 @@ handle_message(struct connection *c, const struct ofp_header *oh, connection_tak
         struct ofpbuf *reply = ofputil_encode_echo_reply(oh);
         ofpbuf_put(&c->out, reply->data, reply->size);
         ofpbuf_delete(reply);
+        return 0;
+    }
+    if (known && type == OFPTYPE_PORT_STATUS) {
+        c->ports_changed = true;
         return 0;
     }
     if (!take || (c->version && known && type == OFPTYPE_HELLO)) {

@@ -19,6 +19,8 @@ struct connection {
     struct ofpbuf in, out;    /* Received and not yet taken; to be sent. */
     size_t sent;              /* How much of 'out' is sent. */
     struct ofpbuf message;    /* The message being handled. */
+    unsigned session;         /* Counts how often it was opened. */
+    bool ports_changed;       /* The switch has told of a port since this was last set to false. */
 };
 
 /* Takes one message, whose length has been checked.  Sets '*done' when no more are wanted.  An error ends the talk. */

@@ -365,6 +365,12 @@ parse(const char *match, const struct word *last, const struct word *without, st
     return error;
 }
 
+char *
+match_parse(const char *text, struct match *match)
+{
+    return parse(text, NULL, NULL, match);
+}
+
 int
 fs_match_overlap(const char *a, const char *b, bool *overlap, char **error)
 {

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include <openvswitch/ofp-errors.h>
+#include <hash.h>
 #include <openvswitch/ofp-switch.h>
 #include <util.h>
 
@@ -185,6 +186,53 @@ take_answer(void *aux, const struct ofp_header *oh, bool *done, char **error)
         q->answered = true;
         *done = !--asking->unanswered;
     }
+    return status;
+}
+
+/* Watching it. */
+
+static int
+fingerprint_ports(struct fs_switch *sw, int deadline_ms, char **error)
+{
+    struct ofputil_port_map map;
+    const struct namemap_node *node;
+
+    ofputil_port_map_init(&map);
+    struct switch_question question = switch_ask_ports(sw, &map);
+    sw->connection.ports_changed = false; /* Before it is asked: what changes meanwhile is asked for again. */
+    int status = switch_ask(sw, &question, 1, connection_now() + deadline_ms, error);
+    if (!status) {
+        uint64_t sum = 0; /* Ports come in any order. */
+        HMAP_FOR_EACH (node, name_node, &map.map.by_name) {
+            sum += hash_bytes64((const uint64_t *) &(uint64_t) { node->number }, sizeof(uint64_t), hash_string(node->name, 0)) * UINT64_C(0x9e3779b97f4a7c15);
+        }
+        sw->watch = (struct fs_switch_watch) { .session = sw->connection.session, .ports = sum };
+    }
+    ofputil_port_map_destroy(&map);
+    return status;
+}
+
+int
+fs_switch_watch(struct fs_switch *sw, int deadline_ms, struct fs_switch_watch *watch, char **error)
+{
+    char *reason = NULL;
+    int status = 0;
+
+    if (!take_turn(sw, connection_now(), NULL)) {
+        if (!connection_is_alive(&sw->connection)) {
+            sw->watch.session = 0;
+        } else if (sw->connection.ports_changed || sw->watch.session != sw->connection.session) {
+            status = fingerprint_ports(sw, deadline_ms, &reason);
+        }
+        *watch = sw->watch;
+        end_turn(sw);
+    } else {
+        *watch = (struct fs_switch_watch) { 0 }; /* Somebody is at work there: what he does may change all. */
+    }
+    if (status) {
+        openflow_fail(error, status, "switch %s (%s): %s", sw->name, sw->target, reason ? reason : strerrordesc_np(status));
+    }
+    free(reason);
     return status;
 }
 

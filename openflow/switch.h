@@ -10,6 +10,8 @@
 #include <openvswitch/ofp-msgs.h>
 #include <openvswitch/ofp-port.h>
 
+#include <flowstream/openflow.h>
+
 #include "openflow/connection.h"
 
 struct fs_switch {
@@ -19,6 +21,8 @@ struct fs_switch {
     pthread_cond_t idle;          /* Signalled when 'busy' becomes false; on the monotonic clock. */
     bool busy;                    /* Some thread has its turn: it alone uses the connection. */
     struct connection connection;
+    uint32_t last_bundle;         /* Number of the newest bundle. */
+    struct fs_switch_watch watch; /* What fs_switch_watch() last found. */
 };
 
 /* Something that a caller wants of a switch, done while it has its turn and the connection is open.  It may be done twice, if

@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pm/spec.h"
+
 #define ROOT "/sys/fs/cgroup"
 enum { PERIOD_US = 100000, PIDS_MAX = 4, RETRY_MS = 5 };
 
@@ -70,15 +72,15 @@ make_group(const char *controller, const char *host, const char *name, char **fo
 }
 
 static int
-set_limit(int controller, const char *folder, const struct fs_module_spec *spec)
+set_limit(int controller, const char *folder, const struct fs_process_spec *spec)
 {
     char value[64];
     switch (controller) {
     case CPU:
-        snprintf(value, sizeof value, "%d", (int) (spec->cpu * PERIOD_US));
+        snprintf(value, sizeof value, "%d", (int) (pm_process_cpu(spec) * PERIOD_US));
         return write_value(folder, "cpu.cfs_quota_us", value);
     case MEMORY:
-        snprintf(value, sizeof value, "%u", spec->mem);
+        snprintf(value, sizeof value, "%u", pm_process_mem(spec));
         strcat(value, "M");
         return write_value(folder, "memory.limit_in_bytes", value);
     default:
@@ -88,24 +90,24 @@ set_limit(int controller, const char *folder, const struct fs_module_spec *spec)
 }
 
 static void
-describe(struct pm_text *t, int controller, const struct fs_module_spec *spec)
+describe(struct pm_text *t, int controller, const struct fs_process_spec *spec)
 {
     if (controller == CPU) {
-        pm_text_add(t, "%scpu %g cores", t->length ? ", " : "", spec->cpu);
+        pm_text_add(t, "%scpu %g cores", t->length ? ", " : "", pm_process_cpu(spec));
     } else if (controller == MEMORY) {
-        pm_text_add(t, "%smemory %u MB", t->length ? ", " : "", spec->mem);
+        pm_text_add(t, "%smemory %u MB", t->length ? ", " : "", pm_process_mem(spec));
     } else {
         pm_text_add(t, "%sprocesses %d", t->length ? ", " : "", PIDS_MAX);
     }
 }
 
 char *
-pm_cgroup_join(const char *host, const struct fs_module_spec *spec, bool *memory)
+pm_cgroup_join(const char *host, const struct fs_process_spec *spec, bool *memory)
 {
     struct pm_text held = { 0 }, missing = { 0 };
-    *memory = spec->mem == 0;
+    *memory = pm_process_mem(spec) == 0;
     for (int c = 0; c < N_CONTROLLERS; c++) {
-        if ((c == CPU && !(spec->cpu > 0)) || (c == MEMORY && !spec->mem)) {
+        if ((c == CPU && !(pm_process_cpu(spec) > 0)) || (c == MEMORY && !pm_process_mem(spec))) {
             continue;
         }
         char *folder;

@@ -97,8 +97,10 @@ write_spec(const char *folder, const struct fs_module_spec *old, const struct po
     spec.n_inputs = p->n_inputs;
     spec.outputs = p->outputs;
     spec.n_outputs = p->n_outputs;
-    int err = pm_spec_check(&spec, error);
-    char *path = NULL, *text = err ? NULL : pm_spec_print(&spec, true);
+    const struct fs_module_spec *module = &spec;
+    struct fs_process_spec process = { .name = spec.name, .modules = &module, .n_modules = 1 };
+    int err = pm_process_check(&process, error);
+    char *path = NULL, *text = err ? NULL : pm_process_print(&process, true);
     if (!err && (!text || asprintf(&path, "%s/spec", folder) < 0)) {
         err = ENOMEM;
         path = NULL;
@@ -114,10 +116,11 @@ write_spec(const char *folder, const struct fs_module_spec *old, const struct po
 static int
 change(const struct fs_host_env *env, const char *name, const char *folder, const struct fs_module_ports *ports, bool add, int64_t end, char **error)
 {
-    struct fs_module_spec *spec = NULL;
+    struct fs_process_spec *process = NULL;
     struct ports *before = calloc(2, sizeof *before), *after = before + 1;
-    int err = before ? pm_spec_read(folder, &spec, error) : ENOMEM;
+    int err = before ? pm_process_read(folder, &process, error) : ENOMEM;
     if (!err) {
+        const struct fs_module_spec *spec = process->modules[0]; /* it is alone: see lock_folder() */
         memcpy(before->inputs, spec->inputs, spec->n_inputs * sizeof *spec->inputs);
         memcpy(before->outputs, spec->outputs, spec->n_outputs * sizeof *spec->outputs);
         before->n_inputs = spec->n_inputs;
@@ -133,12 +136,13 @@ change(const struct fs_host_env *env, const char *name, const char *folder, cons
             (void) write_spec(folder, spec, before, NULL);
         }
     }
-    pm_spec_free(spec);
+    pm_process_free(process);
     free(before);
     return err;
 }
 
-/* Changes of one module's ports wait for each other; so does nothing else.  The lock ends with the descriptor. */
+/* Changes of one module's ports wait for each other; so does nothing else.  The lock ends with the descriptor.  ELOOP: the module shares a process: what
+ * leads to whom inside is settled when that starts. */
 static int
 lock_folder(const char *folder, int *fd, int64_t end)
 {
@@ -173,7 +177,8 @@ change_locked(const struct fs_host_env *env, const char *name, const struct fs_m
     if (err == ENOENT && !add) {
         err = 0; /* it is gone, and its ports with it */
     } else if (err) {
-        pm_fail(error, err, err == ENOENT ? "there is no module %s on this host" : "module %s: %m", name);
+        pm_fail(error, err, err == ENOENT ? "there is no module %s on this host"
+                            : err == ELOOP || err == ENOTDIR ? "module %s shares a process with others: its ports do not change" : "module %s: %m", name);
     } else {
         err = change(env, name, folder, ports, add, end, error);
         close(fd);

@@ -1,8 +1,9 @@
-/* The modules of one host, for the tasks of the module host daemon: start, stop, list, ask.  Nothing is kept in memory.  A module is its folder
- * (made first, removed last), its process, its groups and its entries in the multiplexer; whoever stops it removes all four, in
- * whatever state an earlier daemon left them.
+/* The processes of modules of one host, for the tasks of the module host daemon: start and stop.  Nothing is kept in memory.  A process is its
+ * folder (made first, removed last), the process itself, its groups and its entries in the multiplexer; whoever stops it removes all four, in
+ * whatever state an earlier daemon left them.  Each module of a process that has another name is a symbolic link to the process's folder: so it is
+ * found by its name, and no name is taken twice.
  *
- * A base system is one row of a table: how to bring a module's process to life and how to make an end of it. */
+ * A base system is one row of a table: how to bring a process to life and how to make an end of it. */
 #include "config.h"
 
 #include "pm/host.h"
@@ -29,13 +30,13 @@ enum { STOP_POLITELY_MS = 500, STATUS_MAX = 8192, UNDO_MS = 3000 };
 
 struct basesys {
     const char *name;
-    /* Bring the module whose specification is in 'folder' to life. */
-    int (*start)(const struct fs_host_env *, const struct fs_module_spec *, const char *folder, int64_t end, char **error);
+    /* Bring the process whose specification is in 'folder' to life. */
+    int (*start)(const struct fs_host_env *, const struct fs_process_spec *, const char *folder, int64_t end, char **error);
     /* End it and free what start() took outside the folder; also what is left of a start that was interrupted. */
     int (*stop)(const struct fs_host_env *, const char *name, const char *folder, int64_t end, char **error);
 };
 
-static int process_start(const struct fs_host_env *, const struct fs_module_spec *, const char *, int64_t, char **);
+static int process_start(const struct fs_host_env *, const struct fs_process_spec *, const char *, int64_t, char **);
 static int process_stop(const struct fs_host_env *, const char *, const char *, int64_t, char **);
 
 static const struct basesys basesystems[] = {
@@ -78,11 +79,11 @@ host_path(const struct fs_host_env *env, const char *middle, const char *name)
 /* The base system "linux.process". */
 
 static int
-process_start(const struct fs_host_env *env, const struct fs_module_spec *spec, const char *folder, int64_t end, char **error)
+process_start(const struct fs_host_env *env, const struct fs_process_spec *spec, const char *folder, int64_t end, char **error)
 {
     char *program = NULL, *log = NULL, owner[32], *report = NULL;
     pid_t pid = 0;
-    snprintf(owner, sizeof owner, "%" PRIu64, spec->owner);
+    snprintf(owner, sizeof owner, "%" PRIu64, spec->modules[0]->owner);
     int err = asprintf(&program, "%s/flowstream-module", env->programs) < 0 ? ENOMEM : 0;
     if (!err && asprintf(&log, "%s/log", folder) < 0) {
         log = NULL;
@@ -149,18 +150,56 @@ process_stop(const struct fs_host_env *env, const char *name, const char *folder
 {
     int err = process_end(folder, end);
     if (err) {
-        return pm_fail(error, err, "module %s: its process does not end: %s", name, strerror(err));
+        return pm_fail(error, err, "process %s does not end: %s", name, strerror(err));
     }
     err = pm_cgroup_remove(env->host_id, name, pm_now() + UNDO_MS);
-    return err ? pm_fail(error, err, "module %s: its control group cannot be removed: %s", name, strerror(err)) : 0;
+    return err ? pm_fail(error, err, "process %s: its control group cannot be removed: %s", name, strerror(err)) : 0;
 }
 
 /* Any base system. */
 
+/* The links of the modules; one that is there already is another process's or module's. */
 static int
-make_folder(const char *folder, const struct fs_host_env *env, const struct fs_module_spec *spec, char **error)
+link_modules(const char *modules, const struct fs_process_spec *spec, char **error)
 {
-    char *modules = host_path(env, "modules", NULL), *path = NULL, *text = pm_spec_print(spec, true);
+    int err = 0;
+    for (size_t i = 0; i < spec->n_modules && strcmp(spec->modules[i]->name, spec->name) && !err; i++) {
+        char *path = NULL;
+        err = asprintf(&path, "%s/%s", modules, spec->modules[i]->name) < 0 ? ENOMEM : symlink(spec->name, path) ? errno : 0;
+        if (err && path) {
+            pm_fail(error, err, err == EEXIST ? "module %s exists on this host already" : "module %s: its link cannot be made: %m",
+                    spec->modules[i]->name);
+        }
+        free(path);
+    }
+    return err;
+}
+
+/* Remove all links that lead to this process. */
+static int
+unlink_modules(const struct fs_host_env *env, const char *name)
+{
+    char *modules = host_path(env, "modules", NULL);
+    DIR *dir = modules ? opendir(modules) : NULL;
+    int err = !modules ? ENOMEM : !dir && errno != ENOENT ? errno : 0;
+    for (struct dirent *e; dir && (e = readdir(dir)) != NULL;) {
+        char target[FS_MODULE_NAME_MAX + 2];
+        ssize_t n = e->d_type == DT_LNK || e->d_type == DT_UNKNOWN ? readlinkat(dirfd(dir), e->d_name, target, sizeof target) : -1;
+        if (n == (ssize_t) strlen(name) && !memcmp(target, name, (size_t) n) && unlinkat(dirfd(dir), e->d_name, 0) && errno != ENOENT) {
+            err = errno;
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+    free(modules);
+    return err;
+}
+
+static int
+make_folder(const char *folder, const struct fs_host_env *env, const struct fs_process_spec *spec, char **error)
+{
+    char *modules = host_path(env, "modules", NULL), *path = NULL, *text = pm_process_print(spec, true);
     int err = !modules || !text || asprintf(&path, "%s/spec", folder) < 0 ? ENOMEM : 0;
     if (!err && mkdir(modules, 0700) && errno != EEXIST) {
         err = errno;
@@ -169,9 +208,15 @@ make_folder(const char *folder, const struct fs_host_env *env, const struct fs_m
         err = errno;
         pm_fail(error, err, err == EEXIST ? "module %s exists on this host already" : "module %s: its folder cannot be made: %m",
                 spec->name);
-    } else if (!err && (err = pm_write_file(path, text)) != 0) {
-        pm_fail(error, err, "%s: %s", path, strerror(err));
-        rmdir(folder);
+    } else if (!err) {
+        err = link_modules(modules, spec, error);
+        if (!err && (err = pm_write_file(path, text)) != 0) {
+            pm_fail(error, err, "%s: %s", path, strerror(err));
+        }
+        if (err) {
+            (void) unlink_modules(env, spec->name);
+            (void) pm_remove_folder(folder);
+        }
     }
     free(text);
     free(path);
@@ -190,23 +235,23 @@ clear_away(const struct fs_host_env *env, const struct basesys *basesys, const c
         free(request);
     }
     int err = basesys->stop(env, name, folder, end, error);
-    if (!err && (err = pm_remove_folder(folder)) != 0) {
+    if (!err && ((err = unlink_modules(env, name)) != 0 || (err = pm_remove_folder(folder)) != 0)) {
         pm_fail(error, err, "%s: %s", folder, strerror(err));
     }
     return err;
 }
 
 int
-fs_module_start(const struct fs_host_env *env, const struct fs_module_spec *spec, int deadline_ms, char **error)
+fs_process_start(const struct fs_host_env *env, const struct fs_process_spec *spec, int deadline_ms, char **error)
 {
     int64_t end = pm_now() + deadline_ms;
     const struct basesys *basesys;
     char *ignored = NULL;
     error = error ? error : &ignored;
     *error = NULL;
-    int err = pm_spec_check(spec, error);
+    int err = pm_process_check(spec, error);
     if (!err) {
-        err = find_basesys(spec->basesys, &basesys, error);
+        err = find_basesys(spec->modules[0]->basesys, &basesys, error);
     }
     char *folder = err ? NULL : host_path(env, "modules", spec->name);
     if (!err && !folder) {
@@ -230,10 +275,38 @@ fs_module_start(const struct fs_host_env *env, const struct fs_module_spec *spec
 }
 
 int
+fs_module_start(const struct fs_host_env *env, const struct fs_module_spec *spec, int deadline_ms, char **error)
+{
+    struct fs_process_spec process = { .name = spec->name, .modules = &spec, .n_modules = 1 };
+    return fs_process_start(env, &process, deadline_ms, error);
+}
+
+/* A module that is not alone cannot be stopped alone. */
+static int
+refuse_member(const char *folder, const char *name, char **error)
+{
+    char target[FS_MODULE_NAME_MAX + 1];
+    ssize_t n = readlink(folder, target, sizeof target);
+    return pm_fail(error, EBUSY, "module %s shares the process %.*s with others: they end together, stop that", name, n > 0 ? (int) n : 0, target);
+}
+
+static int
+stop_process(const struct fs_host_env *env, const char *name, const char *folder, int64_t end, char **error)
+{
+    struct fs_process_spec *spec = NULL;
+    const struct basesys *basesys = &basesystems[0];
+    if (pm_process_read(folder, &spec, NULL) == 0) { /* a start that was interrupted early may have left no specification */
+        (void) find_basesys(spec->modules[0]->basesys, &basesys, NULL);
+    }
+    int err = clear_away(env, basesys, name, folder, end, error);
+    pm_process_free(spec);
+    return err;
+}
+
+int
 fs_module_stop(const struct fs_host_env *env, const char *name, int deadline_ms, char **error)
 {
     int64_t end = pm_now() + deadline_ms;
-    struct fs_module_spec *spec = NULL;
     struct stat st;
     if (error) {
         *error = NULL;
@@ -245,195 +318,56 @@ fs_module_stop(const struct fs_host_env *env, const char *name, int deadline_ms,
     if (!folder) {
         return ENOMEM;
     }
-    int err = 0;
-    if (lstat(folder, &st) == 0) {
-        const struct basesys *basesys = &basesystems[0];
-        if (pm_spec_read(folder, &spec, NULL) == 0) { /* a start that was interrupted early may have left no specification */
-            (void) find_basesys(spec->basesys, &basesys, NULL);
-        }
-        err = clear_away(env, basesys, name, folder, end, error);
-        pm_spec_free(spec);
-    }
+    int err = lstat(folder, &st) ? 0 : S_ISLNK(st.st_mode) ? refuse_member(folder, name, error) : stop_process(env, name, folder, end, error);
     free(folder);
     return err;
 }
 
-/* Listing. */
-
-/* The rest of the line that begins with 'key' and a blank, malloc()ed. */
-static char *
-status_line(const char *text, const char *key)
-{
-    size_t n = strlen(key);
-    for (const char *line = text; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
-        if (!strncmp(line, key, n) && line[n] == ' ') {
-            return strndup(line + n + 1, strcspn(line + n + 1, "\n"));
-        }
-    }
-    return strdup("not known");
-}
-
-static void
-free_info(struct fs_module_info *info)
-{
-    free(info->name);
-    free(info->type);
-    free(info->basesys);
-    free(info->isolation);
-    free(info->limits);
-}
-
+/* One process that the multiplexer has given up: what its rings say can only be malice or broken memory. */
 static int
-describe(const struct fs_host_env *env, const char *name, struct fs_module_info *info)
+end_faulty(const struct fs_host_env *env, const char *name, char **error)
 {
-    *info = (struct fs_module_info){ 0 };
-    struct fs_module_spec *spec = NULL;
-    char *folder = host_path(env, "modules", name), *path = NULL, *status = NULL;
-    if (!folder || asprintf(&path, "%s/status", folder) < 0) {
-        free(folder);
-        return ENOMEM;
-    }
-    if (pm_spec_read(folder, &spec, NULL) == 0) {
-        info->type = strdup(spec->type);
-        info->basesys = strdup(spec->basesys[0] ? spec->basesys : basesystems[0].name);
-        info->owner = spec->owner;
-        pm_spec_free(spec);
+    char *folder = host_path(env, "modules", name), *path = NULL, *status = NULL, *fresh = NULL;
+    int err = folder && asprintf(&path, "%s/status", folder) >= 0 ? process_end(folder, pm_now()) : ENOMEM;
+    if (err) {
+        pm_fail(error, err, "process %s: its rings cannot be, but it does not end: %s", name, strerror(err));
     } else {
-        info->type = strdup("");
-        info->basesys = strdup("");
-    }
-    (void) pm_read_file(path, STATUS_MAX, &status);
-    info->name = strdup(name);
-    info->isolation = status_line(status, "isolation");
-    info->limits = status_line(status, "limits");
-    snprintf(path, strlen(path) + 1, "%s/pid", folder);
-    int pidfd = -1;
-    info->running = pm_pidfile_open(path, &info->pid, &pidfd) == 0;
-    if (info->running) {
-        close(pidfd);
+        (void) pm_read_file(path, STATUS_MAX, &status);
+        char *limits = status ? strstr(status, "limits ") : NULL;
+        if (asprintf(&fresh, "%.*slimits none: the process was ended because its ring indexes cannot be (it is hostile or broken)\n",
+                     status ? (int) (limits ? limits - status : (long) strlen(status)) : 0, status ? status : "") >= 0) {
+            (void) pm_write_file(path, fresh);
+            free(fresh);
+        }
     }
     free(status);
     free(path);
     free(folder);
-    return info->name && info->type && info->basesys && info->isolation && info->limits ? 0 : ENOMEM;
-}
-
-static int
-visible(const struct dirent *e)
-{
-    return pm_name_ok(e->d_name);
-}
-
-int
-fs_module_list(const struct fs_host_env *env, struct fs_module_info **list, size_t *n)
-{
-    struct dirent **entries = NULL;
-    char *modules = host_path(env, "modules", NULL);
-    *list = NULL;
-    *n = 0;
-    if (!modules) {
-        return ENOMEM;
-    }
-    int found = scandir(modules, &entries, visible, alphasort);
-    int err = found < 0 && errno != ENOENT ? errno : 0;
-    free(modules);
-    size_t entry_count = found > 0 ? (size_t) found : 0;
-    struct fs_module_info *infos = calloc(entry_count + 1, sizeof *infos);
-    if (!infos) {
-        err = ENOMEM;
-    }
-    for (size_t i = 0; i < entry_count; i++) {
-        if (!err) {
-            err = describe(env, entries[i]->d_name, &infos[(*n)++]);
-        }
-        free(entries[i]);
-    }
-    free(entries);
-    if (err) {
-        fs_module_list_free(infos, *n);
-        *n = 0;
-        return err;
-    }
-    *list = infos;
-    return 0;
-}
-
-void
-fs_module_list_free(struct fs_module_info *list, size_t n)
-{
-    for (size_t i = 0; list && i < n; i++) {
-        free_info(&list[i]);
-    }
-    free(list);
-}
-
-/* Asking. */
-
-int
-fs_module_counters(const struct fs_host_env *env, const char *name, struct fs_module_counters *c, int deadline_ms, char **error)
-{
-    char *request = NULL, *reply = NULL;
-    *c = (struct fs_module_counters){ 0 };
-    if (error) {
-        *error = NULL;
-    }
-    if (!pm_name_ok(name)) {
-        return pm_fail(error, EINVAL, "\"%s\" cannot be the name of a module", name ? name : "");
-    }
-    if (asprintf(&request, "counters %s", name) < 0) {
-        return ENOMEM;
-    }
-    int err = hostmux_ask(env, request, NULL, 0, &reply, pm_now() + deadline_ms, error);
-    if (!err && sscanf(reply, "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64, &c->in, &c->bytes_in,
-                       &c->out, &c->bytes_out, &c->dropped, &c->ring_drops) != 6) {
-        err = pm_fail(error, EPROTO, "module %s: the multiplexer's answer makes no sense: %s", name, reply);
-    }
-    free(reply);
-    free(request);
     return err;
 }
 
-/* Turn a module's answer, or why there is none, into a result. */
-static int
-conclude(const char *name, int err, struct pm_message *answer, char **reply, char **error)
-{
-    if (err == ENOENT || err == ENOTDIR) {
-        return pm_fail(error, ENOENT, "there is no module %s on this host", name);
-    }
-    if (err == ECONNREFUSED || err == EPROTO) {
-        return pm_fail(error, ECONNREFUSED, "module %s is dead", name);
-    }
-    if (err) {
-        return pm_fail(error, err, "module %s: %s", name, err == ETIMEDOUT ? "it does not answer" : strerror(err));
-    }
-    if (answer->text[0] != '+') {
-        return pm_fail(error, EINVAL, "module %s: %s", name, answer->text + (answer->text[0] == '-'));
-    }
-    *reply = strdup(answer->text + 1);
-    return *reply ? 0 : ENOMEM;
-}
-
 int
-fs_module_control(const struct fs_host_env *env, const char *name, const char *command, char **reply, int deadline_ms, char **error)
+fs_host_mend(const struct fs_host_env *env, int deadline_ms, char **ended, char **error)
 {
-    struct pm_message answer;
-    *reply = NULL;
-    if (error) {
-        *error = NULL;
+    struct pm_text done = { 0 };
+    char *faulty = NULL, *rest = NULL, *ignored = NULL;
+    error = error ? error : &ignored;
+    *error = NULL;
+    *ended = NULL;
+    int err = hostmux_ask(env, "faulty", NULL, 0, &faulty, pm_now() + deadline_ms, error);
+    for (char *name = err ? NULL : strtok_r(faulty, "\n", &rest); name; name = strtok_r(NULL, "\n", &rest)) {
+        char *request = NULL, *reply = NULL;
+        int e = end_faulty(env, name, *error ? NULL : error);
+        if (!e && asprintf(&request, "remove %s", name) >= 0) {
+            (void) hostmux_ask(env, request, NULL, 0, &reply, pm_now() + UNDO_MS, NULL);
+            pm_text_add(&done, "%s\n", name);
+        }
+        free(reply);
+        free(request);
+        err = err ? err : e;
     }
-    if (!pm_name_ok(name)) {
-        return pm_fail(error, EINVAL, "\"%s\" cannot be the name of a module", name ? name : "");
-    }
-    if (!command[0] || strlen(command) > PM_MESSAGE_MAX) {
-        return pm_fail(error, EINVAL, "module %s: the command is empty or longer than %u bytes", name, PM_MESSAGE_MAX);
-    }
-    char *folder = host_path(env, "modules", name);
-    if (!folder) {
-        return ENOMEM;
-    }
-    int err = pm_channel_call(folder, command, NULL, 0, &answer, pm_now() + deadline_ms);
-    err = conclude(name, err, &answer, reply, error);
-    pm_message_free(&answer);
-    free(folder);
+    free(faulty);
+    free(ignored);
+    *ended = pm_text_take(&done);
     return err;
 }

@@ -56,17 +56,17 @@ hostmux_ask(const struct fs_host_env *env, const char *request, const int *fds, 
 }
 
 static int
-hand_over(const struct fs_host_env *env, const char *name, const struct fs_module_spec *spec, const char *folder, int64_t end,
+hand_over(const struct fs_host_env *env, const char *name, const struct fs_process_spec *spec, const char *folder, int64_t end,
           char **error)
 {
     struct pm_message rings;
     int err = pm_channel_call(folder, "rings", NULL, 0, &rings, end);
     if (err || rings.n_fds != 2) {
-        err = pm_fail(error, err ? err : EPROTO, "module %s does not hand out its rings: %s", name, strerror(err ? err : EPROTO));
+        err = pm_fail(error, err ? err : EPROTO, "process %s does not hand out its rings: %s", name, strerror(err ? err : EPROTO));
         pm_message_free(&rings);
         return err;
     }
-    char *text = pm_spec_print(spec, false), *request = NULL, *reply = NULL;
+    char *text = pm_process_print(spec, false), *request = NULL, *reply = NULL;
     if (!text || asprintf(&request, "add\n%s", text) < 0) {
         request = NULL;
         err = ENOMEM;
@@ -83,40 +83,34 @@ hand_over(const struct fs_host_env *env, const char *name, const struct fs_modul
 int
 hostmux_connect(const struct fs_host_env *env, const char *name, int64_t end, char **error)
 {
-    struct fs_module_spec *spec;
+    struct fs_process_spec *spec;
     char *folder = host_path(env, "modules", name);
     if (!folder) {
         return ENOMEM;
     }
-    int err = pm_spec_read(folder, &spec, error);
+    int err = pm_process_read(folder, &spec, error);
     FS_FAILPOINT("create_pm.before_connect");
     if (!err) {
         err = hand_over(env, name, spec, folder, end, error);
-        pm_spec_free(spec);
+        pm_process_free(spec);
     }
     free(folder);
     return err;
 }
 
-/* Have the multiplexer forget what it knows and nothing has a folder for: a daemon that was killed between the two, or one that connected a module just when
- * another call removed it.  'known' was asked before the folders were read, so what is being made now is in both. */
+/* Have the multiplexer forget a process that it knows and that has no folder: a daemon was killed between the two, or one connected a module just when another call
+ * removed it.  The multiplexer was asked before, and the folder is the first that is made of a process. */
 static void
-forget_gone(const struct fs_host_env *env, const char *known, const struct fs_module_info *list, size_t n, int64_t end)
+forget_gone(const struct fs_host_env *env, const char *name, int64_t end)
 {
-    for (const char *line = known; line && *line;) {
-        size_t length = strcspn(line, "\n");
-        bool there = false;
-        for (size_t i = 0; i < n && !there; i++) {
-            there = strlen(list[i].name) == length && !strncmp(list[i].name, line, length);
-        }
-        char *request = NULL, *reply = NULL;
-        if (!there && asprintf(&request, "remove %.*s", (int) length, line) >= 0) {
-            (void) hostmux_ask(env, request, NULL, 0, &reply, end, NULL);
-            free(reply);
-            free(request);
-        }
-        line += length + (line[length] == '\n');
+    char *folder = host_path(env, "modules", name), *request = NULL, *reply = NULL;
+    struct stat st;
+    if (folder && lstat(folder, &st) && errno == ENOENT && asprintf(&request, "remove %s", name) >= 0) {
+        (void) hostmux_ask(env, request, NULL, 0, &reply, end, NULL);
+        free(reply);
+        free(request);
     }
+    free(folder);
 }
 
 /* Connect every living module that the multiplexer does not know.  One that is stuck does not keep the others waiting: it is left out, and
@@ -124,29 +118,28 @@ forget_gone(const struct fs_host_env *env, const char *known, const struct fs_mo
 static int
 connect_living(const struct fs_host_env *env, int64_t end, char **error)
 {
-    struct fs_module_info *list;
-    char *known = NULL;
+    struct fs_module_tally *list;
     size_t n;
-    int err = hostmux_ask(env, "modules", NULL, 0, &known, end, error);
-    if (!err) {
-        err = fs_module_list(env, &list, &n);
+    char *why = NULL;
+    int err = fs_module_tallies(env, &list, &n, pm_left(end), &why);
+    if (!err && why) {
+        err = pm_fail(error, EIO, "%s", why);
     }
     for (size_t i = 0; !err && i < n; i++) {
-        size_t length = strlen(list[i].name);
-        bool connected = false;
-        for (const char *line = known; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
-            connected |= !strncmp(line, list[i].name, length) && line[length] == '\n';
-        }
-        if (list[i].running && !connected) {
+        bool turn_over = i > 0 && !strcmp(list[i].process, list[i - 1].process); /* modules of a process are connected together */
+        if (list[i].running && !list[i].connected && !turn_over) {
             int64_t share = pm_now() + pm_left(end) / 2;
-            (void) hostmux_connect(env, list[i].name, share, NULL);
+            (void) hostmux_connect(env, list[i].process, share, NULL);
         }
     }
-    if (!err) {
-        forget_gone(env, known, list, n, end);
-        fs_module_list_free(list, n);
+    for (size_t i = 0; !err && i < n; i++) {
+        bool turn_over = i > 0 && !strcmp(list[i].process, list[i - 1].process);
+        if (list[i].connected && !turn_over) {
+            forget_gone(env, list[i].process, end);
+        }
     }
-    free(known);
+    fs_module_tallies_free(list, n);
+    free(why);
     return err;
 }
 
@@ -238,7 +231,7 @@ static bool
 answers(const struct fs_host_env *env, int64_t end)
 {
     char *reply;
-    int err = hostmux_ask(env, "modules", NULL, 0, &reply, end, NULL);
+    int err = hostmux_ask(env, "statistics", NULL, 0, &reply, end, NULL);
     free(reply);
     return err == 0;
 }
@@ -313,7 +306,8 @@ fs_mux_statistics(const struct fs_host_env *env, struct fs_mux_stats *s, int dea
     int err = hostmux_ask(env, "statistics", NULL, 0, &reply, pm_now() + deadline_ms, error);
     if (!err) {
         uint64_t *const fields[] = { &s->rx_packets, &s->rx_bytes,   &s->tx_packets, &s->tx_bytes,     &s->local_packets, &s->unknown_spi,
-                                     &s->malformed,  &s->tx_errors,  &s->ring_drops, &s->ring_faults, &s->kernel_drops,  &s->modules };
+                                     &s->malformed,  &s->tx_errors,  &s->ring_drops, &s->ring_faults, &s->kernel_drops,  &s->modules,
+                                     &s->rate_drops };
         const char *p = reply;
         for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
             char *next;

@@ -1,10 +1,10 @@
-/* The walls around one module, for trusted and for hostile code alike: namespaces of its own (user, mount, process, network, IPC, host name), a
+/* The walls around one process of modules, for trusted and for hostile code alike: namespaces of its own (user, mount, process, network, IPC, host name), a
  * user of its own outside, an empty read-only root, no capabilities, no way to gain any, resource limits, and a list of the few system
  * calls that handling packets takes.
  *
  * All walls stand before the first instruction of the type runs: its object is copied into the empty root and is loaded from there, under a
- * filter that still allows loading; a second, narrower filter follows.  The libraries that a type may use are in the process already,
- * since the runner is linked with them. */
+ * filter that still allows loading; a second, narrower filter follows.  The libraries that a type needs are in the process already
+ * (module_types.c). */
 #include "config.h"
 
 #include "pm/isolate.h"
@@ -144,16 +144,26 @@ copy_object(int from, const char *name)
     return err;
 }
 
-int
-pm_isolate_root(int type_fd)
+char *
+pm_isolate_name(char name[PM_TYPE_NAME_ROOM], size_t i)
 {
+    snprintf(name, PM_TYPE_NAME_ROOM, i ? "/type%zu.so" : "/type.so", i);
+    return name;
+}
+
+int
+pm_isolate_root(const int *type_fds, size_t n)
+{
+    char name[PM_TYPE_NAME_ROOM];
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-        mount("flowstream", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "size=16m,nr_inodes=8,mode=0755") || chdir("/tmp")) {
+        mount("flowstream", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "size=16m,nr_inodes=72,mode=0755") || chdir("/tmp")) {
         return errno;
     }
-    int err = copy_object(type_fd, &PM_TYPE_INSIDE[1]);
-    if (err) {
-        return err;
+    for (size_t i = 0; i < n; i++) {
+        int err = copy_object(type_fds[i], pm_isolate_name(name, i) + 1);
+        if (err) {
+            return err;
+        }
     }
     if (syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/") ||
         mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL)) {

@@ -1,4 +1,4 @@
-/* Shutting a module in: the steps that the runner takes before any code of the type runs, in the order of their call. */
+/* Shutting a process of modules in: the steps that the runner takes before any code of the type runs, in the order of their call. */
 #ifndef PM_ISOLATE_H
 #define PM_ISOLATE_H 1
 
@@ -10,7 +10,6 @@
 
 #define PM_INSIDE_ID 1000         /* user and group that the module sees itself as */
 #define PM_OUTSIDE_ID_BASE 200000 /* outside it is this and its process number, which no other living process has */
-#define PM_TYPE_INSIDE "/type.so" /* where the type's object is once the root is empty */
 
 /* Fork into as many new namespaces as this system allows.  Like fork(); *flags gets the CLONE_NEW... that were granted, *refused an errno
  * where not all were. */
@@ -23,8 +22,11 @@ int pm_isolate_map_user(pid_t child, int flags, uid_t *outside);
  * user does not exist.  0 or errno. */
 int pm_isolate_become(int flags, uid_t *outside);
 
-/* In the child: an empty read-only root whose only file is a copy of the object 'type_fd'. 0 or errno. */
-int pm_isolate_root(int type_fd);
+/* In the child: an empty read-only root whose only files are copies of the objects 'type_fds', called pm_isolate_name(0) and so on. 0 or errno. */
+int pm_isolate_root(const int *type_fds, size_t n);
+#define PM_TYPE_NAME_ROOM 24
+/* The absolute path of type 'i' once the root is empty: "/type.so", "/type1.so", ...; returns 'name'. */
+char *pm_isolate_name(char name[PM_TYPE_NAME_ROOM], size_t i);
 
 /* Bytes of address space in use now. */
 rlim_t pm_isolate_address_space(void);

@@ -1,15 +1,15 @@
-/* flowstream-module: runs one processing module in a process of its own.
+/* flowstream-module: runs one processing module, or several of one allocation, in a process of its own.
  *
- * Started by fs_module_start().  The first process opens what must be opened from outside (specification, the type's object, control
- * socket, rings), accepts the module's limits, forks the module's process into its namespaces, gives it a user, writes down who it is,
- * passes its report on and ends.  The second shuts itself in, loads the type, configures it, reports, and handles packets: module_run.c.
+ * Started by fs_process_start().  The first process opens what must be opened from outside (specification, the types' objects, control
+ * socket, rings), accepts the modules' limits, forks the modules' process into its namespaces, gives it a user, writes down who it is,
+ * passes its report on and ends.  The second shuts itself in, loads the types, configures the modules, reports, and handles packets:
+ * module_run.c.
  *
  *     flowstream-module --owner ID --name NAME --dir FOLDER --types FOLDER --host HOST */
 #include "config.h"
 
 #include "pm/module.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -43,9 +43,8 @@ enum { HELP = 256 }; /* an option without a letter */
 /* What the first process opens, and what it learns of the second. */
 struct start {
     const char *dir, *types, *host;
-    struct fs_module_spec *spec;
-    char *type_path;
-    int type_fd;
+    struct fs_process_spec *spec;
+    struct type_files types_found;
     int go[2];     /* the first process says: you have a user */
     int report[2]; /* the second says: see await_report() */
     int flags;     /* namespaces granted */
@@ -80,9 +79,10 @@ static int
 usage(FILE *to, int status)
 {
     fputs("usage: flowstream-module --owner ID --name NAME --dir FOLDER --types FOLDER --host HOST\n\n"
-          "Runs one processing module in a process of its own. It is started by the module host daemon.\n\n"
-          "  --owner ID       the allocation that the module belongs to, for whoever lists processes\n"
-          "  --name NAME      its name, for whoever lists processes\n"
+          "Runs one processing module, or several of one allocation, in a process of its own. It is started by the module host\n"
+          "daemon.\n\n"
+          "  --owner ID       the allocation that the modules belong to, for whoever lists processes\n"
+          "  --name NAME      the process's name, for whoever lists processes\n"
           "  --dir FOLDER     its folder, which holds its specification\n"
           "  --types FOLDER   where the module types are\n"
           "  --host HOST      the host's name in control groups\n"
@@ -119,38 +119,32 @@ parse_options(int argc, char *argv[], struct start *s)
     }
 }
 
-static void
-open_type(struct start *s)
+static int
+make_members(const struct start *s, struct process *m)
 {
-    char *lower = strdup(s->spec->type);
-    for (char *p = lower; p && *p; p++) {
-        *p = *p >= 'A' && *p <= 'Z' ? (char) (*p - 'A' + 'a') : *p;
+    *m = (struct process){ .spec = s->spec, .n_members = (uint32_t) s->spec->n_modules };
+    m->members = calloc(m->n_members, sizeof *m->members);
+    for (uint32_t i = 0; m->members && i < m->n_members; i++) {
+        const struct fs_module_spec *spec = s->spec->modules[i];
+        m->members[i].spec = spec;
+        m->members[i].index = i;
+        m->members[i].n_outputs = pm_spec_output_ports(spec);
     }
-    if (!lower || asprintf(&s->type_path, "%s/%s.so", s->types, lower) < 0) {
-        report_and_exit(PM_REPORT_FD, '-', "out of memory");
-    }
-    free(lower);
-    s->type_fd = open(s->type_path, O_RDONLY | O_CLOEXEC);
-    if (s->type_fd < 0) {
-        report_and_exit(PM_REPORT_FD, '-', "module %s: type %s: %s: %s", s->spec->name, s->spec->type, s->type_path,
-                        strerror(errno));
-    }
+    return m->members ? 0 : ENOMEM;
 }
 
 /* Everything that only the outside can give. */
 static void
-open_outside(struct start *s, struct module *m)
+open_outside(struct start *s, struct process *m)
 {
     char *why = NULL;
     int bells[2];
-    if (pm_spec_read(s->dir, &s->spec, &why)) {
+    if (pm_process_read(s->dir, &s->spec, &why) || types_open(&s->types_found, s->spec, s->types, &why) || make_members(s, m)) {
         report_and_exit(PM_REPORT_FD, '-', "%s", why ? why : "out of memory");
     }
-    open_type(s);
-    *m = (struct module){ .spec = s->spec, .n_outputs = pm_spec_output_ports(s->spec) };
     int err = pm_channel_listen(s->dir, &m->control);
     if (err) {
-        report_and_exit(PM_REPORT_FD, '-', "module %s: %s/control.sock: %s", s->spec->name, s->dir, strerror(err));
+        report_and_exit(PM_REPORT_FD, '-', "process %s: %s/control.sock: %s", s->spec->name, s->dir, strerror(err));
     }
     err = pm_area_create(&m->area_fd);
     if (!err && !(m->area = pm_area_map(m->area_fd))) {
@@ -161,26 +155,26 @@ open_outside(struct start *s, struct module *m)
         err = errno;
     }
     if (err) {
-        report_and_exit(PM_REPORT_FD, '-', "module %s: its rings: %s", s->spec->name, strerror(err));
+        report_and_exit(PM_REPORT_FD, '-', "process %s: its rings: %s", s->spec->name, strerror(err));
     }
     m->bell = bells[0];
     m->mux_bell = bells[1];
-    pm_consumer_init(&m->rx, &m->area->rx, m->area->rx_slots);
-    pm_producer_init(&m->tx, &m->area->tx, m->area->tx_slots);
+    pm_consumer_init(&m->rx, &m->area->rx, m->area->rx_descriptors, m->area->rx_buffers);
+    pm_producer_init(&m->tx, &m->area->tx, m->area->tx_descriptors, m->area->tx_buffers);
 }
 
 /* The second process, from here on. */
 
 /* Put up the walls; returns the sentence that describes them. */
 static char *
-shut_in(struct start *s, const char **object)
+shut_in(struct start *s, bool *inside)
 {
     struct pm_text t = { 0 };
     const char *name = s->spec->name;
     rlim_t in_use = pm_isolate_address_space(); /* while there is a /proc to ask */
     int err = pm_isolate_become(s->flags, &s->grant.outside);
     if (err) {
-        report_and_exit(s->report[1], '-', "module %s: cannot become user %u: %s", name, s->grant.outside, strerror(err));
+        report_and_exit(s->report[1], '-', "process %s: cannot become user %u: %s", name, s->grant.outside, strerror(err));
     }
     pm_text_add(&t, "user %u%s", s->grant.outside, s->grant.outside >= PM_OUTSIDE_ID_BASE ? "" : " (shared with the platform)");
     if (s->refused) {
@@ -188,12 +182,12 @@ shut_in(struct start *s, const char **object)
     } else {
         pm_text_add(&t, ", namespaces user mount pid net ipc uts");
     }
-    err = s->flags & CLONE_NEWNS ? pm_isolate_root(s->type_fd) : EPERM;
-    *object = err ? s->type_path : PM_TYPE_INSIDE;
+    err = s->flags & CLONE_NEWNS ? pm_isolate_root(s->types_found.fds, s->types_found.n) : EPERM;
+    *inside = !err;
     pm_text_add(&t, err ? ", no empty root (%s)" : ", empty root", strerror(err));
-    err = pm_isolate_drop(s->grant.memory_group ? 0 : in_use + ((rlim_t) s->spec->mem << 20));
+    err = pm_isolate_drop(s->grant.memory_group ? 0 : in_use + ((rlim_t) pm_process_mem(s->spec) << 20));
     if (err) {
-        report_and_exit(s->report[1], '-', "module %s: cannot give up privileges: %s", name, strerror(err));
+        report_and_exit(s->report[1], '-', "process %s: cannot give up privileges: %s", name, strerror(err));
     }
 #ifdef FS_SANITIZED
     pm_text_add(&t, ", no capabilities, system calls not filtered (built with a sanitizer)");
@@ -201,40 +195,6 @@ shut_in(struct start *s, const char **object)
     pm_text_add(&t, ", no capabilities, system calls filtered");
 #endif
     return pm_text_take(&t);
-}
-
-/* The checker has counted the ports of a request; a module may also be started without one. */
-static void
-check_ports(const struct start *s, const struct fs_module_type *t)
-{
-    uint32_t inputs = 0, outputs = pm_spec_output_ports(s->spec);
-    for (size_t i = 0; i < s->spec->n_inputs; i++) {
-        inputs = s->spec->inputs[i].port >= inputs ? s->spec->inputs[i].port + 1 : inputs;
-    }
-    if (inputs > t->max_inputs || outputs > t->max_outputs || outputs < t->min_outputs) {
-        report_and_exit(s->report[1], '-', "module %s: type %s cannot have %u inputs and %u outputs", s->spec->name,
-                        s->spec->type, inputs, outputs);
-    }
-}
-
-static void
-load_type(struct start *s, struct module *m, const char *object)
-{
-    const char *name = s->spec->name;
-    void *handle = dlopen(object, RTLD_NOW | RTLD_LOCAL);
-    if (!handle) {
-        report_and_exit(s->report[1], '-', "module %s: type %s cannot be loaded: %s", name, s->spec->type, dlerror());
-    }
-    m->type = dlsym(handle, "fs_module_type_v1");
-    if (!m->type || m->type->magic != FS_MODULE_MAGIC || m->type->abi != FS_MODULE_ABI) {
-        report_and_exit(s->report[1], '-', "module %s: %s is no module type of this version", name, s->type_path);
-    }
-    check_ports(s, m->type);
-    char *why = NULL;
-    m->state = m->type->configure(s->spec->args, m->n_outputs, &why);
-    if (!m->state) {
-        report_and_exit(s->report[1], '-', "module %s: %s: %s", name, s->spec->type, why ? why : "bad arguments");
-    }
 }
 
 /* A sanitizer's run-time system makes calls of its own choice. */
@@ -247,15 +207,15 @@ filter_calls(struct start *s, bool loaded)
 #else
     int err = pm_isolate_filter(loaded);
     if (err) {
-        report_and_exit(s->report[1], '-', "module %s: filter of system calls: %s", s->spec->name, strerror(err));
+        report_and_exit(s->report[1], '-', "process %s: filter of system calls: %s", s->spec->name, strerror(err));
     }
 #endif
 }
 
-static int run_inside(struct start *, struct module *) __attribute__((noreturn));
+static int run_inside(struct start *, struct process *) __attribute__((noreturn));
 
 static int
-run_inside(struct start *s, struct module *m)
+run_inside(struct start *s, struct process *m)
 {
     close(s->go[1]);
     close(s->report[0]);
@@ -265,13 +225,17 @@ run_inside(struct start *s, struct module *m)
         _exit(1); /* the first process died */
     }
     close(s->go[0]);
-    const char *object;
-    char *walls = shut_in(s, &object);
+    bool inside;
+    char *walls = shut_in(s, &inside), *why = NULL;
     filter_calls(s, false);
-    /* Said before any code of the type runs: what is said later may be the type's word. */
+    /* Said before any code of a type runs: what is said later may be the type's word. */
     dprintf(s->report[1], "isolation %s\n", walls ? walls : "unknown");
-    load_type(s, m, object);
-    close(s->type_fd);
+    if (types_load(&s->types_found, m, inside, &why) || packets_prepare(m)) {
+        report_and_exit(s->report[1], '-', "%s", why ? why : "out of memory");
+    }
+    for (size_t i = 0; i < s->types_found.n; i++) {
+        close(s->types_found.fds[i]);
+    }
     filter_calls(s, true);
     (void) !write(s->report[1], "+", 1);
     close(s->report[1]);
@@ -279,7 +243,9 @@ run_inside(struct start *s, struct module *m)
     m->status = asprintf(&status, "isolation %s\nlimits %s\n", walls ? walls : "unknown", s->grant.limits) < 0 ? "" : status;
     free(walls);
     int code = module_run(m);
-    m->type->destroy(m->state);
+    for (uint32_t i = 0; i < m->n_members; i++) {
+        m->members[i].type->destroy(m->members[i].state);
+    }
     pm_area_unmap(m->area);
     _exit(code);
 }
@@ -294,7 +260,7 @@ write_down(const struct start *s, const char *file, const char *text, pid_t pid)
     free(path);
     if (err) {
         kill(pid, SIGKILL);
-        report_and_exit(PM_REPORT_FD, '-', "module %s: %s/%s: %s", s->spec->name, s->dir, file, strerror(err));
+        report_and_exit(PM_REPORT_FD, '-', "process %s: %s/%s: %s", s->spec->name, s->dir, file, strerror(err));
     }
 }
 
@@ -320,24 +286,25 @@ await_report(int fd, char *text, size_t room)
     return line_end + 1;
 }
 
-static int report_end(const struct start *, pid_t child) __attribute__((noreturn));
+static int report_end(const struct start *, const struct process *, pid_t child) __attribute__((noreturn));
 
-/* The module's process ended before it was ready, and had no time to say why. */
+/* The modules' process ended before it was ready, and had no time to say why. */
 static int
-report_end(const struct start *s, pid_t child)
+report_end(const struct start *s, const struct process *m, pid_t child)
 {
     int status = 0, pidfd = pidfd_open(child, 0);
     if (pidfd < 0 || pm_pidfd_wait(pidfd, pm_now() + END_MS)) {
         kill(child, SIGKILL); /* it closed its report and lives on */
     }
     waitpid(child, &status, 0);
+    const struct fs_module_spec *at = s->spec->modules[m->area->starting % s->spec->n_modules]; /* its word */
     const char *sign = WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : NULL;
-    report_and_exit(PM_REPORT_FD, '-', "module %s: it ended while type %s was loaded and configured%s%s%s", s->spec->name,
-                    s->spec->type, sign ? " (signal " : "", sign ? sign : "",
+    report_and_exit(PM_REPORT_FD, '-', "module %s: it ended while type %s was loaded and configured%s%s%s", at->name, at->type,
+                    sign ? " (signal " : "", sign ? sign : "",
                     !sign ? "" : WTERMSIG(status) == SIGSYS ? ": a system call that no module may make)" : ")");
 }
 
-/* The limits of the module, for this process too: the module's process is born with them. */
+/* The limits of the modules, for this process too: the modules' process is born with them. */
 static void
 accept_limits(struct start *s)
 {
@@ -348,7 +315,7 @@ accept_limits(struct start *s)
 }
 
 static int
-stay_outside(struct start *s, pid_t child)
+stay_outside(struct start *s, const struct process *m, pid_t child)
 {
     char text[4096];
     close(s->go[0]);
@@ -357,14 +324,14 @@ stay_outside(struct start *s, pid_t child)
     int err = pm_isolate_map_user(child, s->flags, &s->grant.outside);
     if (err) {
         kill(child, SIGKILL);
-        report_and_exit(PM_REPORT_FD, '-', "module %s: cannot give it a user: %s", s->spec->name, strerror(err));
+        report_and_exit(PM_REPORT_FD, '-', "process %s: cannot give it a user: %s", s->spec->name, strerror(err));
     }
     if (write(s->go[1], &s->grant, sizeof s->grant) != (ssize_t) sizeof s->grant) {
         kill(child, SIGKILL);
     }
     const char *verdict = await_report(s->report[0], text, sizeof text);
     if (verdict[0] == '\0') {
-        report_end(s, child);
+        report_end(s, m, child);
     }
     if (verdict[0] == '+') {
         char *status = NULL;
@@ -381,8 +348,8 @@ stay_outside(struct start *s, pid_t child)
 int
 main(int argc, char *argv[])
 {
-    struct start s = { .type_fd = -1 };
-    struct module m;
+    struct start s = { 0 };
+    struct process m;
     parse_options(argc, argv, &s);
     if (fcntl(PM_REPORT_FD, F_SETFD, FD_CLOEXEC)) {
         fprintf(stderr, "flowstream-module: descriptor %d is not open: start modules with the daemon\n", PM_REPORT_FD);
@@ -392,10 +359,10 @@ main(int argc, char *argv[])
     accept_limits(&s);
     pid_t child = pm_isolate_fork(&s.flags, &s.refused);
     if (child < 0) {
-        report_and_exit(PM_REPORT_FD, '-', "module %s: no process: %s", s.spec->name, strerror(errno));
+        report_and_exit(PM_REPORT_FD, '-', "process %s: no process: %s", s.spec->name, strerror(errno));
     }
     if (child == 0) {
         run_inside(&s, &m);
     }
-    return stay_outside(&s, child);
+    return stay_outside(&s, &m, child);
 }

@@ -1,4 +1,4 @@
-/* The life of a module behind its walls: packets from one ring, through the type, to the other ring; commands in between.
+/* The life of a process of modules behind its walls: packets (module_packets.c), and commands in between.
  *
  * One thread.  It sleeps in poll() when both its ring and its control socket are silent.  A configuration is replaced between two
  * batches: the new state is made first, and the old one goes only when that succeeded. */
@@ -17,98 +17,13 @@
 
 #include "pm/channel.h"
 
-enum { BATCH = 64, CALLERS_MAX = 16 };
-
-/* What emit() needs to know; the type sees only 'public'. */
-struct emitter {
-    struct fs_emitter public;
-    struct module *module;
-    const struct fs_packet *batch;
-    size_t n;
-    bool passed[BATCH];
-    uint64_t out, bytes_out, full;
-};
-
-static inline void
-count(_Atomic uint64_t *counter, uint64_t n)
-{
-    /* This process is the only writer: no need of a locked instruction. */
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
-}
-
-static void
-emit(struct fs_emitter *public, uint32_t port, const struct fs_packet *packet)
-{
-    struct emitter *e = (struct emitter *) public;
-    if (port >= public->n_outputs || packet->length < PM_ETHERNET_HEADER || packet->length > PM_FRAME_MAX) {
-        return;
-    }
-    struct pm_slot *slot = pm_producer_slot(&e->module->tx);
-    if (!slot) {
-        e->full++;
-        return;
-    }
-    memcpy(slot->data, packet->data, packet->length);
-    pm_producer_advance(&e->module->tx, packet->length, port);
-    e->out++;
-    e->bytes_out += packet->length;
-    uintptr_t first = (uintptr_t) e->batch, it = (uintptr_t) packet;
-    if (it >= first && it < first + e->n * sizeof *packet) {
-        e->passed[(it - first) / sizeof *packet] = true;
-    }
-}
-
-static void
-ring_bell(int bell)
-{
-    (void) send(bell, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
+enum { CALLERS_MAX = 16 };
 
 static void
 silence_bell(int bell)
 {
     char rings[64];
     (void) recv(bell, rings, sizeof rings, MSG_DONTWAIT);
-}
-
-/* One batch; false where there was none. */
-static bool
-handle_packets(struct module *m)
-{
-    bool fault = false;
-    uint32_t n = pm_consumer_count(&m->rx, &fault);
-    if (n == 0) {
-        return false;
-    }
-    n = n < BATCH ? n : BATCH;
-    struct fs_packet packets[BATCH];
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        struct pm_slot *slot = pm_consumer_slot(&m->rx, i);
-        packets[i] = (struct fs_packet){ .data = slot->data, .room = PM_FRAME_MAX,
-                                         .length = atomic_load_explicit(&slot->length, memory_order_relaxed),
-                                         .port = atomic_load_explicit(&slot->port, memory_order_relaxed) };
-        bytes += packets[i].length;
-    }
-    struct emitter e = { .public = { .emit = emit, .n_outputs = m->n_outputs }, .module = m, .batch = packets, .n = n };
-    m->type->process(m->state, packets, n, &e.public);
-    pm_consumer_release(&m->rx, n);
-    if (pm_producer_publish(&m->tx)) {
-        ring_bell(m->bell);
-    }
-
-    uint64_t dropped = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        dropped += !e.passed[i];
-    }
-    struct pm_claims *c = &m->area->claims;
-    count(&c->in, n);
-    count(&c->bytes_in, bytes);
-    count(&c->out, e.out);
-    count(&c->bytes_out, e.bytes_out);
-    count(&c->dropped, dropped);
-    count(&c->tx_full, e.full);
-    return true;
 }
 
 static char *
@@ -118,7 +33,7 @@ print_counters(const struct pm_claims *c)
     return asprintf(&text,
                     "+in %" PRIu64 "\nbytes_in %" PRIu64 "\nout %" PRIu64 "\nbytes_out %" PRIu64 "\ndropped %" PRIu64
                     "\ntx_full %" PRIu64 "\n",
-                    c->in, c->bytes_in, c->out, c->bytes_out, c->dropped, c->tx_full) < 0
+                    c->in, c->bytes_in, c->out + c->inner_out, c->bytes_out + c->inner_bytes_out, c->dropped, c->tx_full) < 0
                ? NULL
                : text;
 }
@@ -132,7 +47,7 @@ answer(char sign, const char *text)
 }
 
 static char *
-configure(struct module *m, const char *args)
+configure(struct member *m, const char *args)
 {
     char *why = NULL;
     void *fresh = m->type->configure(args, m->n_outputs, &why);
@@ -149,7 +64,7 @@ configure(struct module *m, const char *args)
 }
 
 static char *
-read_value(struct module *m, const char *name)
+read_value(struct member *m, const char *name)
 {
     char *value = m->type->read ? m->type->read(m->state, name) : NULL;
     char *reply;
@@ -163,7 +78,7 @@ read_value(struct module *m, const char *name)
 }
 
 static char *
-write_value(struct module *m, char *name)
+write_value(struct member *m, char *name)
 {
     char *why = NULL, *reply;
     char *value = strchr(name, ' ');
@@ -181,9 +96,9 @@ write_value(struct module *m, char *name)
     return reply;
 }
 
-/* The words of the control socket.  A word that takes an argument ends with a blank. */
+/* The words about one module.  A word that takes an argument ends with a blank. */
 static char *
-obey(struct module *m, char *command, bool *stop)
+obey_for(struct process *p, struct member *m, char *command)
 {
     if (!strncmp(command, "configure ", 10)) {
         return configure(m, command + 10);
@@ -198,21 +113,35 @@ obey(struct module *m, char *command, bool *stop)
         return write_value(m, command + 6);
     }
     if (!strcmp(command, "counters")) {
-        return print_counters(&m->area->claims);
+        return print_counters(&p->area->claims[m->index]);
     }
     if (!strcmp(command, "status")) {
-        return answer('+', m->status);
+        return answer('+', p->status);
     }
+    return answer('-', "unknown command: there are configure, counters, read, status, write");
+}
+
+/* The words of the control socket: "for MODULE WORD", "rings" (see serve()), "stop". */
+static char *
+obey(struct process *p, char *command, bool *stop)
+{
     if (!strcmp(command, "stop")) {
         *stop = true;
         return answer('+', "");
     }
-    return answer('-', "unknown command: there are configure, counters, read, rings, status, stop, write");
+    char *name = strncmp(command, "for ", 4) ? NULL : command + 4, *word = name ? strchr(name, ' ') : NULL;
+    for (uint32_t i = 0; word && i < p->n_members; i++) {
+        size_t length = (size_t) (word - name);
+        if (strlen(p->members[i].spec->name) == length && !memcmp(p->members[i].spec->name, name, length)) {
+            return obey_for(p, &p->members[i], word + 1);
+        }
+    }
+    return answer('-', "no such module in this process, or an unknown command: there are for, rings, stop");
 }
 
 /* One request of one caller; the answer is sent without waiting, a caller that does not listen misses it. */
 static void
-serve(struct module *m, int fd, struct pm_message *request, bool *stop)
+serve(struct process *m, int fd, struct pm_message *request, bool *stop)
 {
     if (!strcmp(request->text, "rings")) {
         int fds[] = { m->area_fd, m->mux_bell };
@@ -246,7 +175,7 @@ accept_caller(struct callers *c, int control)
 }
 
 static void
-hear_callers(struct module *m, struct callers *c, bool *stop)
+hear_callers(struct process *m, struct callers *c, bool *stop)
 {
     for (nfds_t i = 2; i < c->n && !*stop;) {
         struct pm_message request;
@@ -265,12 +194,12 @@ hear_callers(struct module *m, struct callers *c, bool *stop)
 }
 
 int
-module_run(struct module *m)
+module_run(struct process *m)
 {
     struct callers c = { .n = 2 };
     bool stop = false;
     while (!stop) {
-        bool busy = handle_packets(m);
+        bool busy = packets_handle(m);
         bool sleeping = !busy && pm_consumer_sleep(&m->rx);
         c.polls[0] = (struct pollfd){ .fd = m->bell, .events = POLLIN };
         c.polls[1] = (struct pollfd){ .fd = c.n < 2 + CALLERS_MAX ? m->control : -1, .events = POLLIN };

@@ -1,8 +1,8 @@
-/* flowstream-mux: the multiplexer of one module host.  It owns the host's end of the trunk and one pair of rings a module; it reads service
+/* flowstream-mux: the multiplexer of one module host.  It owns the host's end of the trunk and one pair of rings a process of modules; it reads service
  * headers, hands frames to modules, and sends on what modules emit.  No code of a tenant runs here, and nothing that a tenant writes is believed:
  * see ring.h.
  *
- * One thread, one epoll loop.  It sleeps when nothing moves: modules that may have something are on a list, all others ring.
+ * One thread, one epoll loop.  It sleeps when nothing moves: processes that may have something are on a list, all others ring.
  *
  *     flowstream-mux --host HOST --dir FOLDER --trunk INTERFACE [--netns PATH] */
 #include "config.h"
@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -125,9 +126,21 @@ drop_privileges(char **error)
     return 0;
 }
 
+/* A descriptor a module: the usual 1,024 are soon used up, and what may be had is mostly far more. */
+static void
+raise_limits(void)
+{
+    struct rlimit files;
+    if (!getrlimit(RLIMIT_NOFILE, &files)) {
+        files.rlim_cur = files.rlim_max;
+        (void) setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
 static int
 start(struct mux *mux, char **error)
 {
+    raise_limits();
     mux->epoll = epoll_create1(EPOLL_CLOEXEC);
     int err = mux->epoll < 0 ? errno : 0;
     if (!err) {
@@ -145,7 +158,7 @@ start(struct mux *mux, char **error)
     return err;
 }
 
-/* Packets first: a request may remove the module that a later event is about. */
+/* Packets first: a request may remove the process that a later event is about. */
 static void
 handle_events(struct mux *mux, struct epoll_event *events, int n)
 {
@@ -153,8 +166,8 @@ handle_events(struct mux *mux, struct epoll_event *events, int n)
         struct handle *h = events[i].data.ptr;
         if (h->kind == HANDLE_TRUNK) {
             mux_trunk_receive(mux);
-        } else if (h->kind == HANDLE_MODULE) {
-            mux_wake(mux, (struct mux_module *) h);
+        } else if (h->kind == HANDLE_PROCESS) {
+            mux_wake(mux, (struct mux_process *) h);
         }
     }
     for (int i = 0; i < n; i++) {
@@ -205,8 +218,8 @@ main(int argc, char *argv[])
     }
     report('+', "");
     int code = run(&mux);
-    while (mux.modules) {
-        mux_remove(&mux, mux.modules->spec->name);
+    while (mux.processes) {
+        mux_remove(&mux, mux.processes->spec->name);
     }
     mux_trunk_close(&mux);
     close(mux.control.fd);

@@ -1,4 +1,5 @@
-/* The multiplexer's end of the trunk: a packet socket that sees only service headers, read and written in batches.  An interface that
+/* The multiplexer's end of the trunk: a packet socket that sees only service headers, read in batches, and another for frames on their way out, written in
+ * batches.  They are two because the kernel tells who waits for a socket of every frame that has left it: nobody waits for the second.  An interface that
  * goes away (a namespace made anew, a link replaced) is looked for once a second. */
 #include "config.h"
 
@@ -22,6 +23,7 @@ enum { SOCKET_BUFFER = 16 << 20 };
 
 struct trunk {
     struct handle handle; /* fd -1: lost */
+    int out_fd;           /* -1 where that is */
     int64_t next_mend;    /* pm_now() of the next look for it */
 
     struct mmsghdr in[MUX_BATCH];
@@ -57,23 +59,43 @@ enter_namespace(const char *path, char **error)
     return err ? pm_fail(error, err, "multiplexer: network namespace %s: %s", path, strerror(err)) : 0;
 }
 
-static int
-set_options(int fd)
+static void
+set_buffer(int fd, int force, int ask)
 {
-    int one = 1, size = SOCKET_BUFFER;
-    if (setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof one)) {
-        return errno;
+    int size = SOCKET_BUFFER;
+    if (setsockopt(fd, SOL_SOCKET, force, &size, sizeof size)) {
+        setsockopt(fd, SOL_SOCKET, ask, &size, sizeof size); /* an ordinary user gets what the system allows */
     }
-    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size)) {
-        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size); /* an ordinary user gets what the system allows */
-    }
-    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size)) {
-        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    }
-    return 0;
 }
 
-/* A socket on the interface, in the epoll set; 0 or errno. */
+/* A socket for frames out of interface 'index'; -1 with errno.  It is bound to no protocol, so nothing comes in by it. */
+static int
+open_out(unsigned index)
+{
+    int one = 1, fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_ifindex = (int) index };
+    if (fd >= 0 && bind(fd, (const struct sockaddr *) &address, sizeof address)) {
+        int err = errno;
+        close(fd);
+        errno = err;
+        return -1;
+    }
+    if (fd >= 0) {
+        set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF);
+        setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof one); /* a veth has no queue that it could wait in */
+    }
+    return fd;
+}
+
+static void
+close_if_open(int fd)
+{
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+/* Both sockets on the interface, one in the epoll set; 0 or errno. */
 static int
 open_socket(struct mux *mux)
 {
@@ -82,21 +104,23 @@ open_socket(struct mux *mux)
     if (index == 0) {
         return errno;
     }
-    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        return errno;
-    }
+    int one = 1, fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), out = fd < 0 ? -1 : open_out(index);
     struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_protocol = htons(PM_ETHERTYPE_NSH), .sll_ifindex = (int) index };
     struct epoll_event event = { .events = EPOLLIN, .data.ptr = &t->handle };
-    int err = set_options(fd);
+    int err = out < 0 || setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof one) ? errno : 0;
+    if (!err) {
+        set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF);
+    }
     if (!err && (bind(fd, (const struct sockaddr *) &address, sizeof address) || epoll_ctl(mux->epoll, EPOLL_CTL_ADD, fd, &event))) {
         err = errno;
     }
     if (err) {
-        close(fd);
+        close_if_open(fd);
+        close_if_open(out);
         return err;
     }
     t->handle.fd = fd;
+    t->out_fd = out;
     return 0;
 }
 
@@ -109,6 +133,7 @@ mux_trunk_open(struct mux *mux, char **error)
     }
     mux->trunk = t;
     t->handle = (struct handle){ .kind = HANDLE_TRUNK, .fd = -1 };
+    t->out_fd = -1;
     prepare_batches(t);
     int err = mux->netns ? enter_namespace(mux->netns, error) : 0;
     if (!err && (err = open_socket(mux)) != 0) {
@@ -120,8 +145,9 @@ mux_trunk_open(struct mux *mux, char **error)
 void
 mux_trunk_close(struct mux *mux)
 {
-    if (mux->trunk && mux->trunk->handle.fd >= 0) {
-        close(mux->trunk->handle.fd);
+    if (mux->trunk) {
+        close_if_open(mux->trunk->handle.fd);
+        close_if_open(mux->trunk->out_fd);
     }
     free(mux->trunk);
     mux->trunk = NULL;
@@ -147,7 +173,8 @@ lose(struct mux *mux, int err)
     fprintf(stderr, "multiplexer: trunk %s: %s\n", mux->interface, strerror(err));
     mux_trunk_count_drops(mux);
     close(mux->trunk->handle.fd);
-    mux->trunk->handle.fd = -1;
+    close(mux->trunk->out_fd);
+    mux->trunk->handle.fd = mux->trunk->out_fd = -1;
     mux->trunk->next_mend = pm_now() + 1000;
 }
 
@@ -202,11 +229,11 @@ mux_trunk_flush(struct mux *mux)
 {
     struct trunk *t = mux->trunk;
     for (unsigned i = 0; i < t->n_out;) {
-        int n = t->handle.fd < 0 ? -1 : sendmmsg(t->handle.fd, t->out + i, t->n_out - i, MSG_DONTWAIT);
+        int n = t->out_fd < 0 ? -1 : sendmmsg(t->out_fd, t->out + i, t->n_out - i, MSG_DONTWAIT);
         if (n > 0) {
             count_sent(mux, i, (unsigned) n);
             i += (unsigned) n;
-        } else if (t->handle.fd < 0 || errno != EINTR) {
+        } else if (t->out_fd < 0 || errno != EINTR) {
             mux->stats.tx_errors++;
             i++;
         }

@@ -1,4 +1,4 @@
-/* Making and mapping the memory that a module shares with the multiplexer.  The rings themselves are in ring.h. */
+/* Making and mapping the memory that a process of modules shares with the multiplexer, and taking up a ring.  The rings themselves are in ring.h. */
 #include "config.h"
 
 #include "pm/ring.h"
@@ -54,5 +54,31 @@ pm_area_unmap(struct pm_area *area)
 {
     if (area) {
         munmap(area, sizeof *area);
+    }
+}
+
+void
+pm_producer_init(struct pm_producer *p, struct pm_ring *ring, struct pm_descriptor *descriptors, uint8_t (*buffers)[PM_BUFFER_ROOM])
+{
+    bool taken[PM_RING_SLOTS] = { false };
+    *p = (struct pm_producer){ .ring = ring, .descriptors = descriptors, .buffers = buffers };
+    p->head = atomic_load_explicit(&ring->head, memory_order_acquire);
+    p->tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
+    if (p->head - p->tail > PM_RING_SLOTS) {
+        p->fault = true;
+        p->tail = p->head;
+    }
+    for (uint32_t i = p->tail; i != p->head; i++) {
+        uint32_t b = atomic_load_explicit(&descriptors[i & (PM_RING_SLOTS - 1)].buffer, memory_order_relaxed) & (PM_RING_SLOTS - 1);
+        while (taken[b]) { /* somebody has written there: any other, at most as many as there are descriptors */
+            b = (b + 1) & (PM_RING_SLOTS - 1);
+        }
+        taken[b] = true;
+        p->given[i & (PM_RING_SLOTS - 1)] = (uint16_t) b;
+    }
+    for (uint32_t b = PM_RING_SLOTS; b-- > 0;) {
+        if (!taken[b]) {
+            p->free[p->n_free++] = (uint16_t) b;
+        }
     }
 }

@@ -1,8 +1,12 @@
-/* The memory that one module shares with the multiplexer, and how packets cross it.
+/* The memory that one process of modules shares with the multiplexer, and how packets cross it.
  *
- * Two rings of slots, one each way, each with one producer and one consumer.  The two sides do not trust each other: each keeps its
- * own index in its own memory and only publishes it; the other side's index is read once and a distance that cannot be
- * is an answer, never an address.  A slot's length and port are read once, into a local variable, and bounded.
+ * Two rings, one each way, each with one producer and one consumer.  A ring is a list of descriptors (length, module and port, number of a
+ * buffer) and the buffers.  Which buffers are free is known to the producer alone, in its own memory: it takes the one that came back
+ * last, so that a ring with little in it touches few buffers, which stay in the processor's cache and are all the memory it costs.
+ *
+ * The two sides do not trust each other: each keeps its own index in its own memory and only publishes it; the other side's index is read
+ * once and a distance that cannot be is an answer, never an address.  A descriptor is read once, into local variables, and
+ * bounded.
  *
  * Who has nothing to do says so in 'asleep' and waits for its doorbell (one end of a socket pair: a send that never blocks, whatever
  * the other side does to its end; an eventfd could be filled and made blocking by a hostile module).  The order that makes
@@ -19,17 +23,24 @@
 #include "pm/nsh.h"
 
 #define PM_RING_SLOTS 512u /* a power of two */
-#define PM_SLOT_ROOM (2048u - 64u)
+#define PM_BUFFER_ROOM 2048u
+#define PM_MEMBERS_MAX 64u /* modules that share a process */
 #define PM_AREA_MAGIC 0x46534152u /* "FSAR" */
-#define PM_AREA_VERSION 1u
+#define PM_AREA_VERSION 2u
 
-_Static_assert(PM_FRAME_MAX <= PM_SLOT_ROOM, "a frame fits in a slot");
+_Static_assert(PM_FRAME_MAX <= PM_BUFFER_ROOM, "a frame fits in a buffer");
 
-struct pm_slot {
-    _Alignas(64) _Atomic uint32_t length;
-    _Atomic uint32_t port; /* of the module: input port on its way in, output port on its way out */
-    _Alignas(64) uint8_t data[PM_SLOT_ROOM];
+struct pm_descriptor {
+    _Alignas(16) _Atomic uint32_t length;
+    _Atomic uint32_t where; /* pm_where(): of the process's modules, input port on the way in, output port on the way out */
+    _Atomic uint32_t buffer;
 };
+
+static inline uint32_t
+pm_where(uint32_t member, uint32_t port)
+{
+    return member << 16 | port;
+}
 
 struct pm_ring {
     _Alignas(64) _Atomic uint32_t head;   /* slots ever filled, modulo 2^32 */
@@ -37,26 +48,31 @@ struct pm_ring {
     _Alignas(64) _Atomic uint32_t asleep; /* the consumer waits for its doorbell */
 };
 
-/* Counts written by one side only.  Those of the module are its claims. */
+/* Counts of one module, written by one side only.  Those of the module's process are its claims; 'inner' counts what came from and went to
+ * modules of the same process, which the multiplexer never sees. */
 struct pm_claims {
     _Alignas(64) _Atomic uint64_t in;
     _Atomic uint64_t bytes_in, out, bytes_out, dropped, tx_full;
+    _Atomic uint64_t inner_in, inner_bytes_in, inner_out, inner_bytes_out, rate_drops;
 };
 struct pm_tally {
     _Alignas(64) _Atomic uint64_t in;
-    _Atomic uint64_t bytes_in, out, bytes_out, ring_drops;
+    _Atomic uint64_t bytes_in, out, bytes_out, ring_drops, rate_drops;
 };
 
 struct pm_area {
     uint32_t magic, version;
-    struct pm_claims claims;
-    struct pm_tally tally;
-    struct pm_ring rx, tx; /* rx: to the module, tx: from it */
-    struct pm_slot rx_slots[PM_RING_SLOTS];
-    struct pm_slot tx_slots[PM_RING_SLOTS];
+    _Atomic uint32_t starting; /* which module is being loaded and configured: told should the process end over it */
+    struct pm_ring rx, tx; /* rx: to the modules, tx: from them */
+    struct pm_claims claims[PM_MEMBERS_MAX];
+    struct pm_tally tally[PM_MEMBERS_MAX];
+    struct pm_descriptor rx_descriptors[PM_RING_SLOTS];
+    struct pm_descriptor tx_descriptors[PM_RING_SLOTS];
+    _Alignas(4096) uint8_t rx_buffers[PM_RING_SLOTS][PM_BUFFER_ROOM];
+    uint8_t tx_buffers[PM_RING_SLOTS][PM_BUFFER_ROOM];
 };
 
-_Static_assert(offsetof(struct pm_area, rx_slots) == 576, "no part of the area is larger than it looks");
+_Static_assert(offsetof(struct pm_area, rx_descriptors) == 448 + PM_MEMBERS_MAX * 192, "no part of the area is larger than it looks");
 
 /* Make an area as a sealed memory file; *fd is the caller's.  0 or errno. */
 int pm_area_create(int *fd);
@@ -66,55 +82,69 @@ void pm_area_unmap(struct pm_area *); /* accepts NULL */
 
 struct pm_producer {
     struct pm_ring *ring;
-    struct pm_slot *slots;
+    struct pm_descriptor *descriptors;
+    uint8_t (*buffers)[PM_BUFFER_ROOM];
     uint32_t head;
-    uint32_t free; /* slots known to be free: spares a look at the other side's index */
+    uint32_t tail;   /* the consumer's index as last believed: what lies before it is ours again */
+    uint32_t n_free; /* always PM_RING_SLOTS - (head - tail) */
+    bool fault;      /* the consumer's index could not be */
+    uint16_t free[PM_RING_SLOTS];  /* a stack of buffers */
+    uint16_t given[PM_RING_SLOTS]; /* the buffer of each descriptor, as we wrote it */
 };
 
 struct pm_consumer {
     struct pm_ring *ring;
-    struct pm_slot *slots;
+    struct pm_descriptor *descriptors;
+    uint8_t (*buffers)[PM_BUFFER_ROOM];
     uint32_t tail;
 };
 
-/* Take up a ring where the last producer or consumer left it, whatever it says. */
-static inline void
-pm_producer_init(struct pm_producer *p, struct pm_ring *ring, struct pm_slot *slots)
-{
-    *p = (struct pm_producer){ .ring = ring, .slots = slots };
-    p->head = atomic_load_explicit(&ring->head, memory_order_acquire);
-}
+/* Take up a ring where the last producer left it, whatever it says: after an index that cannot be it has nothing under way and 'fault' is set; a
+ * buffer that is named twice is replaced.  See ring.c. */
+void pm_producer_init(struct pm_producer *, struct pm_ring *, struct pm_descriptor *, uint8_t (*buffers)[PM_BUFFER_ROOM]);
 
+/* The same for a consumer. */
 static inline void
-pm_consumer_init(struct pm_consumer *c, struct pm_ring *ring, struct pm_slot *slots)
+pm_consumer_init(struct pm_consumer *c, struct pm_ring *ring, struct pm_descriptor *descriptors, uint8_t (*buffers)[PM_BUFFER_ROOM])
 {
-    *c = (struct pm_consumer){ .ring = ring, .slots = slots };
+    *c = (struct pm_consumer){ .ring = ring, .descriptors = descriptors, .buffers = buffers };
     c->tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
 }
 
-/* The slot to fill next, or NULL: the ring is full (or the consumer's index cannot be). */
-static inline struct pm_slot *
-pm_producer_slot(struct pm_producer *p)
+/* Take back the buffers that the consumer has done with. */
+static inline void
+pm_producer_collect(struct pm_producer *p)
 {
-    if (p->free == 0) {
-        uint32_t used = p->head - atomic_load_explicit(&p->ring->tail, memory_order_acquire);
-        if (used >= PM_RING_SLOTS) {
-            return NULL;
-        }
-        p->free = PM_RING_SLOTS - used;
+    uint32_t tail = atomic_load_explicit(&p->ring->tail, memory_order_acquire);
+    if (tail - p->tail > p->head - p->tail) {
+        p->fault = true;
+        return;
     }
-    return &p->slots[p->head & (PM_RING_SLOTS - 1)];
+    while (p->tail != tail) {
+        p->free[p->n_free++] = p->given[p->tail++ & (PM_RING_SLOTS - 1)];
+    }
 }
 
-/* The slot from pm_producer_slot() is filled.  The other side sees it after pm_producer_publish(). */
-static inline void
-pm_producer_advance(struct pm_producer *p, uint32_t length, uint32_t port)
+/* The buffer to fill next, or NULL: the ring is full (or the consumer's index cannot be). */
+static inline uint8_t *
+pm_producer_buffer(struct pm_producer *p)
 {
-    struct pm_slot *slot = &p->slots[p->head & (PM_RING_SLOTS - 1)];
-    atomic_store_explicit(&slot->length, length, memory_order_relaxed);
-    atomic_store_explicit(&slot->port, port, memory_order_relaxed);
-    p->head++;
-    p->free--;
+    if (p->n_free == 0) {
+        pm_producer_collect(p);
+    }
+    return p->n_free ? p->buffers[p->free[p->n_free - 1]] : NULL;
+}
+
+/* The buffer from pm_producer_buffer() is filled.  The other side sees it after pm_producer_publish(). */
+static inline void
+pm_producer_advance(struct pm_producer *p, uint32_t length, uint32_t where)
+{
+    uint32_t at = p->head++ & (PM_RING_SLOTS - 1);
+    struct pm_descriptor *d = &p->descriptors[at];
+    p->given[at] = p->free[--p->n_free];
+    atomic_store_explicit(&d->length, length, memory_order_relaxed);
+    atomic_store_explicit(&d->where, where, memory_order_relaxed);
+    atomic_store_explicit(&d->buffer, p->given[at], memory_order_relaxed);
 }
 
 /* Show what was filled.  True: the consumer sleeps, ring its doorbell. */
@@ -122,11 +152,13 @@ static inline bool
 pm_producer_publish(struct pm_producer *p)
 {
     atomic_store_explicit(&p->ring->head, p->head, memory_order_seq_cst);
-    return atomic_load_explicit(&p->ring->asleep, memory_order_seq_cst) &&
-           atomic_exchange_explicit(&p->ring->asleep, 0, memory_order_seq_cst);
+    bool asleep = atomic_load_explicit(&p->ring->asleep, memory_order_seq_cst) &&
+                  atomic_exchange_explicit(&p->ring->asleep, 0, memory_order_seq_cst);
+    pm_producer_collect(p);
+    return asleep;
 }
 
-/* Slots to read.  An index that cannot be empties the ring and sets *fault. */
+/* Packets to read.  An index that cannot be empties the ring and sets *fault. */
 static inline uint32_t
 pm_consumer_count(struct pm_consumer *c, bool *fault)
 {
@@ -141,10 +173,14 @@ pm_consumer_count(struct pm_consumer *c, bool *fault)
     return n;
 }
 
-static inline struct pm_slot *
-pm_consumer_slot(const struct pm_consumer *c, uint32_t i)
+/* Packet 'i' of those: its bytes, of which PM_BUFFER_ROOM are there whatever '*length' says. */
+static inline uint8_t *
+pm_consumer_packet(const struct pm_consumer *c, uint32_t i, uint32_t *length, uint32_t *where)
 {
-    return &c->slots[(c->tail + i) & (PM_RING_SLOTS - 1)];
+    const struct pm_descriptor *d = &c->descriptors[(c->tail + i) & (PM_RING_SLOTS - 1)];
+    *length = atomic_load_explicit(&d->length, memory_order_relaxed);
+    *where = atomic_load_explicit(&d->where, memory_order_relaxed);
+    return c->buffers[atomic_load_explicit(&d->buffer, memory_order_relaxed) & (PM_RING_SLOTS - 1)];
 }
 
 static inline void
@@ -158,9 +194,8 @@ pm_consumer_release(struct pm_consumer *c, uint32_t n)
 static inline bool
 pm_consumer_sleep(struct pm_consumer *c)
 {
-    bool fault = false;
     atomic_store_explicit(&c->ring->asleep, 1, memory_order_seq_cst);
-    if (pm_consumer_count(c, &fault) == 0 && !fault) {
+    if (atomic_load_explicit(&c->ring->head, memory_order_seq_cst) == c->tail) {
         return true;
     }
     atomic_store_explicit(&c->ring->asleep, 0, memory_order_seq_cst);

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SPEC_MAX = FS_MODULE_ARGS_MAX + 2 * FS_PATHS_MAX * 32 };
 
 /* The block that pm_spec_parse() hands out; 'spec' is first so that the caller's pointer frees it all. */
 struct parsed {
@@ -115,6 +114,18 @@ pm_spec_check(const struct fs_module_spec *s, char **error)
     return check_paths(s, error);
 }
 
+static void
+print_paths(struct pm_text *t, const char *key, const struct fs_port_spi *paths, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        pm_text_add(t, "%s %u %u", key, paths[i].port, paths[i].spi);
+        if (paths[i].rate) {
+            pm_text_add(t, " %" PRIu64, paths[i].rate);
+        }
+        pm_text_add(t, "\n");
+    }
+}
+
 char *
 pm_spec_print(const struct fs_module_spec *s, bool with_args)
 {
@@ -124,12 +135,8 @@ pm_spec_print(const struct fs_module_spec *s, bool with_args)
     if (s->basesys && s->basesys[0]) {
         pm_text_add(&t, "basesys %s\n", s->basesys);
     }
-    for (size_t i = 0; i < s->n_inputs; i++) {
-        pm_text_add(&t, "input %u %u\n", s->inputs[i].port, s->inputs[i].spi);
-    }
-    for (size_t i = 0; i < s->n_outputs; i++) {
-        pm_text_add(&t, "output %u %u\n", s->outputs[i].port, s->outputs[i].spi);
-    }
+    print_paths(&t, "input", s->inputs, s->n_inputs);
+    print_paths(&t, "output", s->outputs, s->n_outputs);
     pm_text_add(&t, "args\n%s", with_args ? s->args : "");
     return pm_text_take(&t);
 }
@@ -137,7 +144,7 @@ pm_spec_print(const struct fs_module_spec *s, bool with_args)
 static bool
 parse_path(const char *value, struct fs_port_spi *array, size_t *n, size_t max)
 {
-    return *n < max && sscanf(value, "%" SCNu32 " %" SCNu32, &array[*n].port, &array[*n].spi) == 2 && ++*n;
+    return *n < max && sscanf(value, "%" SCNu32 " %" SCNu32 " %" SCNu64, &array[*n].port, &array[*n].spi, &array[*n].rate) >= 2 && ++*n;
 }
 
 static bool
@@ -229,21 +236,3 @@ pm_spec_free(struct fs_module_spec *spec)
     }
 }
 
-int
-pm_spec_read(const char *folder, struct fs_module_spec **spec, char **error)
-{
-    char *path = NULL, *text = NULL;
-    *spec = NULL;
-    if (asprintf(&path, "%s/spec", folder) < 0) {
-        return ENOMEM;
-    }
-    int err = pm_read_file(path, SPEC_MAX, &text);
-    if (err) {
-        pm_fail(error, err, "%s: %s", path, strerror(err));
-    } else {
-        err = pm_spec_parse(text, spec, error);
-    }
-    free(text);
-    free(path);
-    return err;
-}

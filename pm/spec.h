@@ -1,4 +1,4 @@
-/* A module's specification as text: the file modules/NAME/spec, and the request "add" of the multiplexer. */
+/* The specification of a process and its modules as text: the file modules/NAME/spec, and the request "add" of the multiplexer. */
 #ifndef PM_SPEC_H
 #define PM_SPEC_H 1
 
@@ -17,7 +17,17 @@ char *pm_spec_print(const struct fs_module_spec *, bool with_args);
 int pm_spec_parse(const char *text, struct fs_module_spec **spec, char **error);
 void pm_spec_free(struct fs_module_spec *); /* accepts NULL */
 
+/* The same for a process: its name, then each module with its length. */
+int pm_process_check(const struct fs_process_spec *, char **error);
+char *pm_process_print(const struct fs_process_spec *, bool with_args);
+int pm_process_parse(const char *text, struct fs_process_spec **, char **error);
+void pm_process_free(struct fs_process_spec *); /* one that was parsed; accepts NULL */
+
 /* Read and parse 'folder'/spec. */
-int pm_spec_read(const char *folder, struct fs_module_spec **spec, char **error);
+int pm_process_read(const char *folder, struct fs_process_spec **, char **error);
+
+/* Cores and MB of all modules together; 0, no limit, where one has none. */
+double pm_process_cpu(const struct fs_process_spec *);
+unsigned pm_process_mem(const struct fs_process_spec *);
 
 #endif

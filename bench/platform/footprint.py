@@ -74,4 +74,5 @@ def main():
         table(["process", "threads", "RSS kB", "PSS kB", "idle: % of a core", "wake-ups/s"], rows)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,55 +1,41 @@
 #!/usr/bin/python3
-"""What modules cost traffic: round trip, packets a second and TCP through no, one and three modules, on one host and on two.
+"""What modules cost traffic: round trip, packets a second and TCP through no module and 1 to 4, in one process, isolated, and on two hosts.
 
-usage: traffic.py [--rounds N] [--seconds S]
+usage: traffic.py [--rounds N] [--seconds S] [--cases BEGINNING,...]
 
 All on one platform: from net0 through the modules to net1, and straight back.  "none" is the same two ports with no request installed.  The cases take
 turns in each round, so that all meet the same disturbances; the table shows the medians of the rounds.
 """
 
 import argparse
-import json
-import shutil
 import subprocess
 import sys
-import time
 
-from measuring import OWN_BUILD, PlacedPlatform, chain, machine, median, table
+from measuring import PlacedPlatform, chain, machine, median, table
+from streams import PEER, PORT, load, start_servers, tcp, warm
 
-LOAD = str(OWN_BUILD / "bench/platform/udp-load")
-PEER, PORT, TCP_PORT = "10.9.0.2", "7007", "5201"
-# what it is called: the hosts in turn, the number of modules
+# what it is called: the hosts in turn, the number of modules, whether each has a process of its own (else those of a host share one)
 CASES = {
-    "none": ([], 0),
-    "1 module": (["h1"], 1),
-    "3 modules, one host": (["h1"], 3),
-    "3 modules, two hosts": (["h1", "h2"], 3),
+    "none": ([], 0, False),
+    "1 module": (["h1"], 1, False),
+    "2 modules, one host": (["h1"], 2, False),
+    "2 modules, isolated": (["h1"], 2, True),
+    "2 modules, two hosts": (["h1", "h2"], 2, False),
+    "3 modules, one host": (["h1"], 3, False),
+    "3 modules, two hosts": (["h1", "h2"], 3, False),
+    "4 modules, one host": (["h1"], 4, False),
+    "4 modules, isolated": (["h1"], 4, True),
+    "4 modules, two hosts": (["h1", "h2"], 4, False),
 }
+USUAL = "none,1 module,3 modules"
 SIZES = (64, 1400)
 
 
-def load(platform, *argv):
-    done = platform.run_in("net0", LOAD, *argv, timeout=60)
-    if done.returncode:
-        raise RuntimeError(f"udp-load {' '.join(argv)}: {done.stderr.strip()}")
-    return [float(word) for word in done.stdout.split()]
-
-
-def tcp(platform, seconds):
-    """Mbit/s of one TCP stream, or None without iperf3."""
-    if not shutil.which("iperf3"):
-        return None
-    done = platform.run_in("net0", "iperf3", "--json", "--client", PEER, "--port", TCP_PORT, "--time", str(seconds), timeout=60)
-    answer = json.loads(done.stdout or "{}")
-    if "end" not in answer or answer.get("error"):
-        raise RuntimeError(f"iperf3: {answer.get('error') or done.stderr.strip()}")
-    return answer["end"]["sum_received"]["bits_per_second"] / 1e6
-
-
 def measure(platform, name, seconds):
-    hosts, modules = CASES[name]
-    allocation = platform.client.install_allocation(chain(hosts, modules)) if modules else None
-    load(platform, "ask", PEER, PORT, "0.2")  # addresses are known, the switches' caches are warm
+    hosts, modules, isolated = CASES[name]
+    text = ("ISOLATE=yes\n" if isolated else "") + chain(hosts, modules) if modules else None
+    allocation = platform.client.install_allocation(text) if text else None
+    warm(platform)
     trips, middle, tail, _ = load(platform, "ask", PEER, PORT, str(seconds))
     result = {"trips": trips, "median": middle, "99": tail, "lost": 0}
     for size in SIZES:
@@ -62,17 +48,6 @@ def measure(platform, name, seconds):
             raise RuntimeError(f"{name}: the traffic did not go through the modules: {seen}")
         platform.client.delete_allocation(allocation)
     return result
-
-
-def start_servers(platform):
-    # The network port's own address resolution must be done before the first request steers IP away.
-    platform.address("net0", "10.9.0.1/24")
-    platform.address("net1", f"{PEER}/24")
-    servers = [platform.start_in("net1", LOAD, "answer", PORT)]
-    if shutil.which("iperf3"):
-        servers.append(platform.start_in("net1", "iperf3", "--server", "--port", TCP_PORT))
-    time.sleep(1)
-    return servers
 
 
 def show(results):
@@ -90,14 +65,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2, help="of each measurement (default 2)")
+    parser.add_argument("--cases", default=USUAL, help=f"those whose names begin with one of these (default \"{USUAL}\"); there are: {'; '.join(CASES)}")
     options = parser.parse_args()
+    cases = [name for name in CASES if name.startswith(tuple(options.cases.split(",")))]
     machine()
-    results = {name: [] for name in CASES}
+    results = {name: [] for name in cases}
     with PlacedPlatform() as platform:
         servers = start_servers(platform)
         try:
             for _ in range(options.rounds):
-                for name in CASES:
+                for name in cases:
                     results[name].append(measure(platform, name, options.seconds))
         finally:
             for server in servers:
@@ -106,7 +83,8 @@ def main():
     show(results)
 
 
-try:
-    main()
-except (RuntimeError, subprocess.TimeoutExpired) as error:
-    sys.exit(f"traffic.py: {error}")
+if __name__ == "__main__":
+    try:
+        main()
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        sys.exit(f"traffic.py: {error}")

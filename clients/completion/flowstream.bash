@@ -15,11 +15,11 @@ PYTHON
 _flowstream()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command="" position=0 sub="" i
-    local commands="up down start status install plan delete list show pm-info tasks hosts host call url backup restore upgrade versions rollback replay capture"
+    local commands="up down start status install plan delete list show flows pm-info tasks hosts host call url backup restore upgrade versions rollback replay capture"
     local options="--dir --json --debug --help" words=""
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        --dir | --platform | --wait | --name | --key | --request | -D | --cpu | --mem | --switch | --kind | --pps | --loop | --count | --seconds | --deadline) ((i++)) ;;
+        --dir | --platform | --wait | --name | --key | --request | -D | --cpu | --mem | --switch | --kind | --pps | --loop | --count | --seconds | --most | --deadline) ((i++)) ;;
         -*) ;;
         *)
             if [[ -z $command ]]; then
@@ -35,11 +35,11 @@ _flowstream()
     --dir) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
     --platform) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
     --kind) mapfile -t COMPREPLY < <(compgen -W "task command" -- "$cur"); return ;;
-    --wait | --name | --key | --request | -D | --cpu | --mem | --switch | --pps | --loop | --count | --seconds | --deadline) return ;;
+    --wait | --name | --key | --request | -D | --cpu | --mem | --switch | --pps | --loop | --count | --seconds | --most | --deadline) return ;;
     esac
     case $command in
     "") words=$commands options+=" --version" ;;
-    up) options+=" --platform --fabric-only --unsupervised --quiet" ;;
+    up) options+=" --platform --force --fabric-only --unsupervised --quiet" ;;
     down) options+=" --quiet" ;;
     status) options+=" --wait" ;;
     start | tasks | url | call)
@@ -49,7 +49,8 @@ _flowstream()
         ;;
     install) options+=" -D --request --name --key --wait" ;;
     plan) options+=" -D --request" ;;
-    show) options+=" --text --rules --watch" ;;
+    show) options+=" --text --rules --dot --watch" ;;
+    flows) options+=" --seconds --most --stop" ;;
     host)
         [[ $position == 0 ]] && words="add drain remove"
         [[ $sub == add ]] && options+=" --cpu --mem --switch"

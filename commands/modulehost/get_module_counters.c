@@ -24,7 +24,7 @@ run(struct fs_call *call)
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "get_module_counters",
-    .help = "Tells for each module of this host: name, type, owner, packets in, out, dropped and dropped at a full ring, bytes in and out. A module that does not answer is "
+    .help = "Tells for each module of this host: name, type, owner, packets in, out, dropped, dropped at a full ring, dropped above the rate of a link, bytes in and out. A module that does not answer is "
             "listed with its problem.",
     .params = { { "owner", "int?", "only modules of this allocation" } },
     .returns = "array",

@@ -46,7 +46,7 @@ trunk(const struct modulehost *m)
         { "rx_packets", s.rx_packets }, { "rx_bytes", s.rx_bytes }, { "tx_packets", s.tx_packets }, { "tx_bytes", s.tx_bytes },
         { "local_packets", s.local_packets }, { "unknown_path", s.unknown_spi }, { "malformed", s.malformed },
         { "tx_errors", s.tx_errors }, { "ring_drops", s.ring_drops }, { "ring_faults", s.ring_faults },
-        { "kernel_drops", s.kernel_drops },
+        { "kernel_drops", s.kernel_drops }, { "rate_drops", s.rate_drops },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         fs_set(v, rows[i].name, fs_double((double) rows[i].value));

@@ -21,6 +21,7 @@ run(struct fs_call *call)
     for (size_t i = 0; i < n; i++) {
         xmlrpc_value *v = fs_struct();
         fs_set(v, "name", fs_string(list[i].name));
+        fs_set(v, "process", fs_string(list[i].process));
         fs_set(v, "type", fs_string(list[i].type));
         fs_set(v, "basesys", fs_string(list[i].basesys));
         fs_set(v, "owner", fs_int((int) list[i].owner));
@@ -36,7 +37,7 @@ run(struct fs_call *call)
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "list_modules",
-    .help = "Lists the modules of this host: name, type, base system, owner (id of the allocation), process, whether it runs, and what isolation and limits it has.",
+    .help = "Lists the modules of this host: name, process (modules that share one end together), type, base system, owner (id of the allocation), process, whether it runs, and what isolation and limits it has.",
     .returns = "array",
     .idempotent = true,
     .run = run,

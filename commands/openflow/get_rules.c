@@ -15,9 +15,10 @@ run(struct fs_call *call)
     const xmlrpc_value *param = fs_call_param(call, 0);
     char *error = NULL;
     struct fs_switch *sw = switches_get(fs_call_state(call), fs_get_string(param, "switch", ""), fs_get_string(param, "target", ""), &error);
-    int id = fs_get_int(param, "allocation", -1);
-    uint64_t mask = id >= 0 ? FS_COOKIE_ALLOCATION_MASK : FS_COOKIE_SPACE_MASK;
-    xmlrpc_value *rules = sw ? openflow_rules(sw, fs_cookie(id >= 0 ? (uint32_t) id : 0, 0), mask, SWITCH_MS, &error) : NULL;
+    int id = fs_get_int(param, "allocation", -1), index = fs_get_int(param, "index", -1);
+    uint64_t mask = id < 0 ? FS_COOKIE_SPACE_MASK : index < 0 ? FS_COOKIE_ALLOCATION_MASK : FS_COOKIE_EXACT_MASK;
+    uint64_t cookie = fs_cookie(id >= 0 ? (uint32_t) id : 0, index >= 0 ? (uint16_t) index : 0);
+    xmlrpc_value *rules = sw ? openflow_rules(sw, cookie, mask, SWITCH_MS, &error) : NULL;
     if (rules) {
         fs_call_return(call, rules);
     } else {
@@ -30,7 +31,8 @@ FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "get_rules",
     .help = "Lists Flowstream's rules in a switch: table, priority, match, actions, allocation, packets, bytes, seconds.",
-    .params = { { "which", "struct", "switch: name; target: where it is reached; allocation (optional): only its rules" } },
+    .params = { { "which", "struct", "switch: name; target: where it is reached; allocation (optional): only its rules; index (optional, with allocation): only this one of "
+                                    "them, which a switch finds without looking at all" } },
     .returns = "array",
     .idempotent = true,
     .run = run,

@@ -18,7 +18,7 @@ about(struct switches *all, const xmlrpc_value *item)
     char *error = NULL;
     xmlrpc_value *v = fs_struct();
     fs_set(v, "switch", fs_string(fs_get_string(item, "name", "")));
-    struct fs_switch *sw = switches_get(all, fs_get_string(item, "name", ""), fs_get_string(item, "target", ""), &error);
+    struct fs_switch *sw = switches_reader(all, fs_get_string(item, "name", ""), fs_get_string(item, "target", ""), &error);
     xmlrpc_value *ports = sw ? openflow_ports(sw, SWITCH_MS, &error) : NULL;
     xmlrpc_value *rules = ports ? openflow_rules(sw, fs_cookie(0, 0), FS_COOKIE_SPACE_MASK, SWITCH_MS, &error) : NULL;
     fs_set(v, "up", fs_int(ports && rules));

@@ -37,7 +37,7 @@ run(struct fs_call *call)
     struct fs_rule *rules = NULL;
     size_t n = 0;
     char *error = NULL;
-    struct fs_switch *sw = switches_get(fs_call_state(call), fs_get_string(which, "switch", ""), fs_get_string(which, "target", ""), &error);
+    struct fs_switch *sw = switches_reader(fs_call_state(call), fs_get_string(which, "switch", ""), fs_get_string(which, "target", ""), &error);
     if (sw && !fs_switch_rules(sw, fs_cookie(0, 0), FS_COOKIE_SPACE_MASK, &rules, &n, SWITCH_MS, &error)) {
         fs_call_return(call, owners(rules, n));
     } else {

@@ -12,7 +12,8 @@ run(struct fs_call *call)
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "list_switches",
-    .help = "Lists the switches that this daemon has been told of: name and target.",
+    .help = "Lists the switches that this daemon has been told of: name, target, session (counts the connections to it, 0: none "
+            "now; within one no rules get lost but by others), ports (a fingerprint of the names and numbers of its ports).",
     .returns = "array",
     .idempotent = true,
     .run = run,

@@ -96,27 +96,21 @@ compile(struct fs_call *call, const char *switch_node, int table, const char *te
 }
 
 static void
-enter(struct fs_call *call, const char *text, xmlrpc_value *request /* taken */)
+enter(struct fs_call *call, const char *text, const xmlrpc_value *request)
 {
     struct resource *r = fs_call_state(call);
-    char *name = fs_xstrdup(fs_get_string(fs_get(request, "headers"), "NAME", "")), *why = NULL, *ignored = NULL;
-    xmlrpc_value *kept = fs_copy(request);
+    char *name = fs_xstrdup(fs_get_string(fs_get(request, "headers"), "NAME", "")), *why = NULL;
     bool again;
     if (!*name) {
         free(name);
         name = fs_xasprintf("connections at %s", fs_get_string(request, "switch", ""));
     }
     int id = resource_new_allocation(r, text, name, "", "operator", request, &again, &why);
-    if (id && resource_conflict(r, id, kept, &why)) {
-        resource_forget(r, id, &ignored);
-    }
-    if (why) {
+    if (!id) {
         fs_call_fail(call, "create_connections: %s", why);
     } else {
         resource_begin_install(call, id, WAIT_SECONDS, false);
     }
-    fs_free(kept);
-    free(ignored);
     free(why);
     free(name);
 }
@@ -144,6 +138,7 @@ run(struct fs_call *call)
         xmlrpc_value *request = compile(call, node, table, text);
         if (request) {
             enter(call, text, request);
+            fs_free(request);
         }
     }
     free(node);

@@ -180,7 +180,7 @@ find_namesake(struct resource *r, const char *name, int id)
 }
 
 static void
-enter(struct fs_call *call, const xmlrpc_value *pm, xmlrpc_value *request /* taken */)
+enter(struct fs_call *call, const xmlrpc_value *pm, const xmlrpc_value *request)
 {
     struct resource *r = fs_call_state(call);
     const char *name = fs_get_string(pm, "name", "");
@@ -209,6 +209,7 @@ run(struct fs_call *call)
     xmlrpc_value *request = why ? NULL : make_request(call, pm, &why);
     if (request) {
         enter(call, pm, request);
+        fs_free(request);
     } else {
         fs_call_fail(call, "create_pm: parameter 1 (pm): %s", why);
     }

@@ -1,4 +1,6 @@
 /* get_allocation: one allocation, with counters read now. */
+#include <stdlib.h>
+
 #include <flowstream/method.h>
 
 #include "daemons/resource/resource.h"
@@ -14,7 +16,9 @@ run(struct fs_call *call)
         return;
     }
     xmlrpc_value *counters = resource_counters(call, id, doc, true);
-    xmlrpc_value *v = resource_show(doc, fs_get(counters, "modules"));
+    struct resource_counts *counts = resource_sort_counters(fs_get(counters, "modules"));
+    xmlrpc_value *v = resource_show(doc, counts);
+    free(counts);
     fs_set(v, "text", fs_string(fs_get_string(doc, "text", "")));
     fs_set(v, "warnings", fs_string(fs_get_string(fs_get(doc, "request"), "warnings", "")));
     fs_set(v, "problems", fs_copy(fs_get(counters, "problems")));

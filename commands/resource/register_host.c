@@ -13,8 +13,11 @@ run(struct fs_call *call)
     if (resource_register_host(fs_call_state(call), fs_call_param(call, 0), &changed, &error)) {
         fs_call_fail(call, "%s", error);
     } else if (changed) {
-        struct fs_reply reply; /* its switch gets its rules now; what fails is done by the regular run of the same task */
-        fs_call_submit(call, "prepare_platform", fs_struct(), false, &reply);
+        /* Its switch gets its rules now; what fails, and what other switches need, is done by the regular run of the same task. */
+        const xmlrpc_value *host = fs_call_param(call, 0);
+        xmlrpc_value *one = fs_set(fs_struct(), "switch", fs_string(fs_get_string(host, "bridge", fs_get_string(host, "name", ""))));
+        struct fs_reply reply;
+        fs_call_submit(call, "prepare_platform", fs_set(fs_struct(), "switches", fs_append(fs_array(), one)), false, &reply);
         fs_reply_clear(&reply);
     }
     free(error);

@@ -26,6 +26,8 @@ modulehost_ports(const xmlrpc_value *pm, const char *key)
     for (size_t i = 0; i < fs_size(list); i++) {
         p[i].port = (uint32_t) fs_get_int(fs_item(list, i), "port", 0);
         p[i].spi = (uint32_t) fs_get_int(fs_item(list, i), "spi", 0);
+        double rate = fs_get_double(fs_item(list, i), "rate", 0);
+        p[i].rate = rate > 0 && rate < 1e15 ? (uint64_t) rate : 0;
     }
     return p;
 }

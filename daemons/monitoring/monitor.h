@@ -15,5 +15,10 @@ FS_API void monitor_stop(void *);
 FS_API void monitor_put(struct monitor *, xmlrpc_value *sample);
 /* A copy of the newest sample, with 'age' (seconds); an empty struct before the first. */
 FS_API xmlrpc_value *monitor_get(struct monitor *);
+/* Copies of the modules of the newest sample: those of one allocation, or all (owner below 0). */
+FS_API xmlrpc_value *monitor_modules(struct monitor *, int owner);
+/* When the next sample may be taken at regular times (fs_now_ms()). */
+FS_API void monitor_rest_until(struct monitor *, int64_t);
+FS_API int64_t monitor_rests_until(struct monitor *);
 
 #endif

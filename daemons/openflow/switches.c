@@ -4,6 +4,7 @@
 
 #include "daemons/openflow/switches.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +14,11 @@
 
 FS_LOG_MODULE("openflow");
 
+enum { WATCH_MS = 1000 };
+
 struct entry {
     char *name, *target;
-    struct fs_switch *sw;
+    struct fs_switch *sw, *reader;
     struct entry *next; /* newest first */
 };
 
@@ -50,6 +53,7 @@ switches_stop(void *state)
     for (struct entry *e = s->entries, *next; e; e = next) {
         next = e->next;
         fs_switch_destroy(e->sw);
+        fs_switch_destroy(e->reader);
         free(e->name);
         free(e->target);
         free(e);
@@ -58,8 +62,8 @@ switches_stop(void *state)
     free(s);
 }
 
-struct fs_switch *
-switches_get(struct switches *s, const char *name, const char *target, char **error)
+static struct entry *
+find(struct switches *s, const char *name, const char *target, char **error)
 {
     if (!*name || (strncmp(target, "unix:", 5) && strncmp(target, "tcp:", 4))) {
         *error = fs_xasprintf("switch '%.64s': target '%.200s' is neither unix:PATH nor tcp:ADDRESS:PORT", name, target);
@@ -75,28 +79,59 @@ switches_get(struct switches *s, const char *name, const char *target, char **er
         e->name = fs_xstrdup(name);
         e->target = fs_xstrdup(target);
         e->sw = fs_switch_new(name, target);
+        e->reader = fs_switch_new(name, target);
         e->next = s->entries;
         s->entries = e;
         fs_log_info("switch %s at %s", name, target);
     }
     pthread_mutex_unlock(&s->lock);
-    return e->sw;
+    return e;
 }
 
+struct fs_switch *
+switches_get(struct switches *s, const char *name, const char *target, char **error)
+{
+    struct entry *e = find(s, name, target, error);
+    return e ? e->sw : NULL;
+}
+
+struct fs_switch *
+switches_reader(struct switches *s, const char *name, const char *target, char **error)
+{
+    struct entry *e = find(s, name, target, error);
+    return e ? e->reader : NULL;
+}
+
+static xmlrpc_value *
+describe(struct entry *e)
+{
+    struct fs_switch_watch watch = { 0 };
+    char *error = NULL;
+    if (fs_switch_watch(e->sw, WATCH_MS, &watch, &error)) {
+        fs_log_limited(FS_LOG_WARNING, "%s", error);
+    }
+    free(error);
+    xmlrpc_value *v = fs_set(fs_set(fs_struct(), "name", fs_string(e->name)), "target", fs_string(e->target));
+    fs_set(v, "session", fs_int((int) watch.session));
+    return fs_set(v, "ports", fs_stringf("%016" PRIx64, watch.ports));
+}
+
+/* Entries are never taken out, so the lock is not held while switches are asked. */
 xmlrpc_value *
 switches_list(struct switches *s)
 {
     xmlrpc_value *all = fs_array();
     pthread_mutex_lock(&s->lock);
-    for (struct entry *e = s->entries; e; e = e->next) {
+    struct entry *first = s->entries;
+    pthread_mutex_unlock(&s->lock);
+    for (struct entry *e = first; e; e = e->next) {
         bool newer = false;
-        for (struct entry *x = s->entries; x != e; x = x->next) {
+        for (struct entry *x = first; x != e; x = x->next) {
             newer = newer || !strcmp(x->name, e->name);
         }
         if (!newer) {
-            fs_append(all, fs_set(fs_set(fs_struct(), "name", fs_string(e->name)), "target", fs_string(e->target)));
+            fs_append(all, describe(e));
         }
     }
-    pthread_mutex_unlock(&s->lock);
     return all;
 }

@@ -15,7 +15,9 @@ FS_API void switches_stop(void *);
 /* The switch of that name at that target, entered if it is new; it lives as long as the daemon.  A switch that has moved to another target is a
  * new one. NULL with *error for a bad name or target. */
 FS_API struct fs_switch *switches_get(struct switches *, const char *name, const char *target, char **error);
-/* Names and targets of all: [{name, target}], each the newest of its name. */
+/* The same switch over a connection of its own, for reading all of its rules: that takes a while, and changes need not wait for it. */
+FS_API struct fs_switch *switches_reader(struct switches *, const char *name, const char *target, char **error);
+/* All: [{name, target, session, ports}], each the newest of its name; session and ports as of fs_switch_watch(). */
 FS_API xmlrpc_value *switches_list(struct switches *);
 
 #endif

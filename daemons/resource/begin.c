@@ -27,7 +27,10 @@ resource_begin_install(struct fs_call *call, int id, double wait, bool with_id)
     if (!handle) {
         resource_release(fs_call_state(call), id); /* 'settle' takes it away */
         fs_call_reply(call, &reply);
-    } else if (!fs_call_wait(call, handle, (int) (wait * 1000), &reply)) {
+        return;
+    }
+    resource_claimed_by(fs_call_state(call), id, handle);
+    if (!fs_call_wait(call, handle, (int) (wait * 1000), &reply)) {
         fs_call_not_ready(call, fs_int(id), "allocation %d is being installed: ask get_allocation", id);
     } else if (reply.code) {
         fs_call_reply(call, &reply);
@@ -71,7 +74,10 @@ resource_begin_delete(struct fs_call *call, int id)
     if (!handle) {
         resource_release(fs_call_state(call), id);
         fs_call_reply(call, &reply);
-    } else if (!fs_call_wait(call, handle, DELETE_MS, &reply)) {
+        return;
+    }
+    resource_claimed_by(fs_call_state(call), id, handle);
+    if (!fs_call_wait(call, handle, DELETE_MS, &reply)) {
         fs_call_not_ready(call, fs_nil(), "allocation %d is being deleted", id);
     } else if (reply.code) {
         fs_call_not_ready(call, fs_nil(), "allocation %d is marked as deleted, but not all could be taken away yet (it is tried again): %s", id, reply.message);

@@ -141,26 +141,13 @@ resource_register_host(struct resource *r, const xmlrpc_value *doc, bool *change
     return e;
 }
 
-static size_t
-modules_on(struct resource *r, const char *name)
-{
-    size_t n = 0;
-    for (struct allocation *a = r->allocations; a; a = a->next) {
-        const xmlrpc_value *modules = fs_get(fs_get(a->doc, "plan"), "modules");
-        for (size_t i = 0; i < fs_size(modules); i++) {
-            n += !strcmp(fs_get_string(fs_item(modules, i), "host", ""), name);
-        }
-    }
-    return n;
-}
-
 int
 resource_remove_host(struct resource *r, const char *name, char **error)
 {
     pthread_mutex_lock(&r->placing); /* else a placement that has chosen the host could become a plan afterwards */
     pthread_mutex_lock(&r->lock);
     struct host *h = find_host(r, name);
-    size_t n = h ? modules_on(r, name) : 0;
+    size_t n = h ? resource_modules_on(r, name) : 0;
     int e = 0;
     if (!h || h->removed) {
         *error = fs_xasprintf("there is no host '%.64s' (list_hosts lists them)", name);
@@ -226,7 +213,7 @@ resource_hosts(struct resource *r)
         fs_set(v, "mem", fs_double((double) s->mem / (double) FS_UNIT));
         fs_set(v, "cpu_used", fs_double((double) load->cpu / (double) FS_UNIT));
         fs_set(v, "mem_used", fs_double((double) load->mem / (double) FS_UNIT));
-        fs_set(v, "modules", fs_int((int) modules_on(r, h->name)));
+        fs_set(v, "modules", fs_int((int) resource_modules_on(r, h->name)));
         fs_set(v, "silent_seconds", fs_double(h->last_seen ? (double) (fs_now_ms() - h->last_seen) / 1e3 : -1.0));
         fs_append(all, v);
     }

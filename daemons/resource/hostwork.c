@@ -45,6 +45,27 @@ one_host(void *aux, size_t i)
     }
 }
 
+/* One step a process.  A module that shares its process with others joins the step of the first of them. */
+static void
+add_step(xmlrpc_value *steps, const char *task, const xmlrpc_value *module)
+{
+    const char *name = fs_get_string(module, "name", ""), *process = fs_get_string(module, "process", name);
+    xmlrpc_value *parameter;
+    if (!strcmp(process, name)) {
+        parameter = fs_copy(module);
+    } else {
+        for (size_t i = 0; i < fs_size(steps); i++) {
+            xmlrpc_value *other = fs_get(fs_item(steps, i), "parameter");
+            if (!strcmp(fs_get_string(other, "name", ""), process)) {
+                fs_append(fs_get(other, "modules"), fs_copy(module));
+                return;
+            }
+        }
+        parameter = fs_set(fs_set(fs_struct(), "name", fs_string(process)), "modules", fs_append(fs_array(), fs_copy(module)));
+    }
+    fs_append(steps, fs_set(fs_set(fs_struct(), "name", fs_string(task)), "parameter", parameter));
+}
+
 static void
 sort_by_host(struct work *w, const char *task, const xmlrpc_value *modules)
 {
@@ -61,7 +82,7 @@ sort_by_host(struct work *w, const char *task, const xmlrpc_value *modules)
             w->hosts[k].host = host;
             w->hosts[k].steps = fs_array();
         }
-        fs_append(w->hosts[k].steps, fs_set(fs_set(fs_struct(), "name", fs_string(task)), "parameter", fs_copy(m)));
+        add_step(w->hosts[k].steps, task, m);
     }
 }
 

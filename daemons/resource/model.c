@@ -8,6 +8,7 @@
 #include "core/util.h"
 #include "daemons/resource/state.h"
 #include <flowstream/log.h>
+#include <flowstream/pm.h>
 
 FS_LOG_MODULE("model");
 
@@ -271,10 +272,13 @@ module_of(const xmlrpc_value *modules, const char *node)
     return NULL;
 }
 
+/* A port's end of a flow.  A flow that states a rate has it in bit/s at one end, where 'limits': the host there enforces it. */
 static xmlrpc_value *
-port_spi(const xmlrpc_value *flow, const char *port, int spi)
+port_spi(const xmlrpc_value *flow, const char *port, int spi, bool limits)
 {
-    return fs_set(fs_set(fs_struct(), "port", fs_int(fs_get_int(flow, port, 0))), "spi", fs_int(spi));
+    double rate = fs_get_double(flow, "rate", 0) * 1e6;
+    xmlrpc_value *v = fs_set(fs_set(fs_struct(), "port", fs_int(fs_get_int(flow, port, 0))), "spi", fs_int(spi));
+    return limits && rate > 0 ? fs_set(v, "rate", fs_double(rate)) : v;
 }
 
 static bool
@@ -298,12 +302,62 @@ next_spi(struct resource *r)
     bool wrapped = false;
     pthread_mutex_lock(&r->lock);
     do {
-        wrapped = wrapped || r->last_spi >= 0xffffff;
-        r->last_spi = r->last_spi >= 0xffffff ? 1 : r->last_spi + 1;
+        wrapped = wrapped || r->last_spi >= RESOURCE_SPI_LAST;
+        r->last_spi = r->last_spi >= RESOURCE_SPI_LAST ? 1 : r->last_spi + 1;
     } while (wrapped && spi_in_use(r, r->last_spi));
     int spi = r->last_spi;
     pthread_mutex_unlock(&r->lock);
     return spi;
+}
+
+/* A module while processes are given out. */
+struct lodger {
+    const char *host;
+    int instance; /* which of several; 0: it is one of a kind */
+    bool shares;
+};
+
+static struct lodger *
+find_lodgers(const xmlrpc_value *request, const xmlrpc_value *modules)
+{
+    struct lodger *lodgers = fs_xcalloc(fs_size(modules) + 1, sizeof *lodgers);
+    for (size_t i = 0; i < fs_size(modules); i++) {
+        const xmlrpc_value *m = fs_item(modules, i), *node = node_of(request, fs_get_string(m, "node", ""));
+        lodgers[i].host = fs_get_string(m, "host", "");
+        lodgers[i].instance = fs_get_int(node, "instance", 0);
+        lodgers[i].shares = !fs_get_bool(m, "existing", false) && !fs_get_bool(node, "isolate", false);
+    }
+    return lodgers;
+}
+
+static bool
+together(const struct lodger *a, const struct lodger *b)
+{
+    return a->shares && b->shares && a->instance == b->instance && !strcmp(a->host, b->host);
+}
+
+/* The process of each module: modules of one request on one host share one, FS_MEMBERS_MAX at most, but those that ask for a process of their own.  Instances
+ * of a module are there to have a thread each: an instance shares with those of its number, which is its lane.  A module that is alone gives its process its
+ * own name; no node's name begins with '@'. */
+static void
+share_processes(int id, const xmlrpc_value *request, const xmlrpc_value *modules)
+{
+    size_t n = fs_size(modules);
+    struct lodger *lodgers = find_lodgers(request, modules);
+    for (size_t i = 0; i < n; i++) {
+        size_t before = 0, all = 0;
+        for (size_t k = 0; k < n; k++) {
+            bool here = together(&lodgers[i], &lodgers[k]);
+            all += here;
+            before += here && k < i;
+        }
+        xmlrpc_value *m = fs_item(modules, i);
+        size_t part = before / FS_MEMBERS_MAX + 1;
+        fs_set(m, "process", all < 2 ? fs_string(fs_get_string(m, "name", ""))
+                             : lodgers[i].instance ? fs_stringf("a%d.@%zu:%d", id, part, lodgers[i].instance)
+                             : fs_stringf("a%d.@%zu", id, part));
+    }
+    free(lodgers);
 }
 
 static char *
@@ -321,6 +375,7 @@ fill_plan(struct resource *r, int id, const xmlrpc_value *request, const xmlrpc_
             fs_append(modules, make_module(id, request, node, host));
         }
     }
+    share_processes(id, request, modules);
     xmlrpc_value *flows = resource_flows(r, request);
     char *why = NULL;
     for (size_t i = 0; i < fs_size(flows) && !why; i++) {
@@ -329,10 +384,10 @@ fill_plan(struct resource *r, int id, const xmlrpc_value *request, const xmlrpc_
         int spi = why ? 0 : next_spi(r);
         xmlrpc_value *from = module_of(modules, fs_get_string(flow, "from", "")), *to = module_of(modules, fs_get_string(flow, "to", ""));
         if (from && !why) {
-            fs_append(fs_get(from, "outputs"), port_spi(flow, "from_port", spi));
+            fs_append(fs_get(from, "outputs"), port_spi(flow, "from_port", spi, true));
         }
         if (to && !why) {
-            fs_append(fs_get(to, "inputs"), port_spi(flow, "to_port", spi));
+            fs_append(fs_get(to, "inputs"), port_spi(flow, "to_port", spi, !from));
         }
         if (!why) {
             xmlrpc_value *f = fs_copy(flow);
@@ -500,6 +555,10 @@ resource_reload_platform(struct resource *r)
     if (fs_platform_read(r->platform_path, &platform, &error)) {
         return error;
     }
+    if (fs_platform_check(platform, r->platform_path, &error)) {
+        fs_platform_destroy(platform);
+        return error;
+    }
     if (*platform->warnings) {
         fs_log_warning("%s", platform->warnings);
     }
@@ -579,6 +638,7 @@ describe_switch(const struct resource *r, int n)
     fs_set(v, "target", fs_string(p->nodes[n].target));
     fs_set(v, "host", fs_string(""));
     fs_set(v, "trunk", fs_string(""));
+    fs_set(v, "carry", fs_array());
     fs_set(v, "inner", inner);
     fs_set(v, "outer", outer);
     return fs_set(v, "forward", forward);
@@ -594,6 +654,7 @@ resource_switches(struct resource *r)
             fs_append(all, describe_switch(r, n));
         }
     }
+    resource_add_carries(r, all);
     for (struct host *h = r->hosts; h; h = h->next) {
         if (!h->removed && fs_platform_find(r->platform, h->name) >= 0) {
             xmlrpc_value *v = describe_switch(r, fs_platform_find(r->platform, h->name));

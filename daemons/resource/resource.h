@@ -8,7 +8,7 @@
  * A *flow* is one link of a request at one place: a link that leaves a FromNet without in_port is a flow for each network port.
  * A *placement* is what the placement step answers: hosts {module: host}, ports {ToNet: network port}, paths [[node of the platform, ...], ...],
  * one path a flow, in the order of resource_flows().
- * A *plan* is what is installed: modules [{name, node, type, args, basesys, host, cpu, mem, inputs [{port, spi}], outputs [{port, spi}]}], flows [{from,
+ * A *plan* is what is installed: modules [{name, process, node, type, args, basesys, host, cpu, mem, inputs [{port, spi, rate}], outputs [{port, spi, rate}]}], flows [{from,
  * from_port, to, to_port, io, spi, path}], rules [{switch, target, rules [text]}]. */
 #ifndef DAEMONS_RESOURCE_H
 #define DAEMONS_RESOURCE_H 1
@@ -31,6 +31,9 @@ struct resource;
 #define RESOURCE_MODULE_CPU_LIMIT 1.0
 #define RESOURCE_MODULE_MEM 32.0  /* MB reserved, and the limit */
 #define RESOURCE_FLOW_RATE 1.0    /* Mbit/s */
+
+/* The last service path number that a request can get; those behind it carry what no request claims between ports on different switches. */
+#define RESOURCE_SPI_LAST 0xffefff
 
 FS_API void *resource_start(struct fs_daemon *, const struct fs_settings *, char **error);
 FS_API void resource_stop(void *);
@@ -61,14 +64,24 @@ FS_API bool resource_prepared(struct resource *);
 FS_API bool resource_base_rules_differ(struct resource *, const char *name, const xmlrpc_value *rules);
 FS_API void resource_note_base_rules(struct resource *, const char *name, const xmlrpc_value *rules);
 
+/* What list_switches of the OpenFlow daemon says 'now' of a switch (or NULL), compared with what was noted when it last was found to be whole. */
+enum resource_watched {
+    RESOURCE_SAME,       /* the same connection and ports: it has its rules unless somebody took them */
+    RESOURCE_UNKNOWN,    /* another connection, or none */
+    RESOURCE_PORTS_MOVED /* ports were renamed, renumbered, added or removed: rules may mean others */
+};
+FS_API enum resource_watched resource_watch(struct resource *, const char *name, const xmlrpc_value *now);
+FS_API void resource_note_watched(struct resource *, const char *name, const xmlrpc_value *now);
+
 /* --- Allocations --- */
 
-/* Enter a new allocation in state "installing", claimed, in memory and in the store; its id, or 0 with *error.  Where 'key' is that of an allocation that
- * exists, its id comes back and *again is true. */
+/* Enter a new allocation in state "installing", claimed, in memory and in the store; its id, or 0 with *error, also where it claims packets that another one claims (see
+ * resource_conflict()).  Where 'key' is that of an allocation that was made from the same text and request, its id comes back and *again is true; with another text it is refused. */
 FS_API int resource_new_allocation(struct resource *, const char *text, const char *name, const char *key, const char *owner,
-                                   xmlrpc_value *request /* taken */, bool *again, char **error);
+                                   const xmlrpc_value *request, bool *again, char **error);
 /* The id that the next new allocation will get: what is planned now is planned for it. */
 FS_API int resource_next_id(struct resource *);
+FS_API bool resource_exists(struct resource *, int id);
 /* A copy of what is known of it, or NULL. */
 FS_API xmlrpc_value *resource_allocation(struct resource *, int id);
 /* Ids of all, ascending; owned by the caller. */
@@ -82,11 +95,13 @@ FS_API int resource_update(struct resource *, int id, xmlrpc_value *members, cha
 /* Begin to work on it: false when somebody does already, or there is none.  End with resource_release(), also after resource_forget(). */
 FS_API bool resource_claim(struct resource *, int id);
 FS_API void resource_release(struct resource *, int id);
+/* Tell which task of this daemon's engine works on a claimed allocation: should it be cancelled before it begins, the claim ends with it. */
+FS_API void resource_claimed_by(struct resource *, int id, int handle);
 /* Forget it, in the store and in memory, and give back what it took of the platform.  Never between resource_placing_begin() and _end(). */
 FS_API int resource_forget(struct resource *, int id, char **error);
-/* The first allocation, other than 'id', that can claim a packet which one of request's FromNets claims too and is not ordered by PRIORITY: its
- * id, or 0; -1 where two FromNets of the request itself can.  *why says which FromNets. */
-FS_API int resource_conflict(struct resource *, int id, const xmlrpc_value *request, char **why);
+/* The first allocation that can claim a packet which one of request's FromNets claims too and is not ordered by PRIORITY: its id, or 0; -1 where two FromNets of the
+ * request itself can.  *why says which FromNets, and in which lines. */
+FS_API int resource_conflict(struct resource *, const xmlrpc_value *request, char **why);
 
 /* --- Backups --- */
 
@@ -120,12 +135,25 @@ FS_API int resource_link_of(const struct fs_services *, const xmlrpc_value *flow
  * end. */
 FS_API xmlrpc_value *resource_make_plan(struct resource *, int id, const xmlrpc_value *request, const xmlrpc_value *placement, bool account,
                                         char **error);
+/* What a plan that is not accounted for would change, before and after: {hosts: [{host, cpu, cpu_before, cpu_after, mem (MB), mem_before, mem_after, modules_before, modules_after}],
+ * links: [{from, to, bandwidth (Mbit/s), before, after}]}, all of the platform, each direction of a link by itself.  Only between begin and end. */
+FS_API xmlrpc_value *resource_loads(struct resource *, const xmlrpc_value *request, const xmlrpc_value *plan);
+
+/* --- Another platform --- */
+
+/* Take up another platform: 'text' (which then becomes the daemon's file), or NULL for the daemon's file as it is now.  Answers {added, removed, changed, cut [{id, name,
+ * why}]}; NULL with *error where the file is wrong, or something would be cut and 'force' is not said: then nothing has changed.  check: nothing changes in any case. */
+FS_API xmlrpc_value *resource_apply_platform(struct resource *, const char *text, bool check, bool force, char **error);
+/* Of the rules of a plan those in switches, and of its modules those on hosts, that are still part of the platform; the rest went with what they were in. */
+FS_API xmlrpc_value *resource_rules_still_there(struct resource *, const xmlrpc_value *rules);
+FS_API xmlrpc_value *resource_modules_still_there(struct resource *, const xmlrpc_value *modules);
 
 /* --- The platform's ports, for rules --- */
 
 /* Name of the port through which node 'from' sends to node 'to' (owned), or NULL: no link. */
 FS_API char *resource_port(struct resource *, const char *from, const char *to);
-/* All switches: [{name, target, host ("" for a switch of the fabric), inner [ports to switches and hosts], trunk, forward [{in, out}]}]. */
+/* All switches: [{name, target, host ("" for a switch of the fabric), inner [ports to switches and hosts], trunk, forward [{in, out}], carry [{kind "entry",
+ * "transit" or "exit", in, out, spi}]}]: forward is where traffic that nobody claims passes inside the switch, carry the same for ports on two switches. */
 FS_API xmlrpc_value *resource_switches(struct resource *);
 /* Kind of a node: 'i' network port, 's' switch, 'h' server, 0 unknown. */
 FS_API char resource_node_kind(struct resource *, const char *node);

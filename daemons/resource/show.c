@@ -3,30 +3,59 @@
 
 #include "daemons/resource/show.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/client.h"
 #include "core/daemon.h"
+#include "core/util.h"
 #include "daemons/resource/byhand.h"
 
 enum { MONITORING_MS = 4000 };
 
-static const xmlrpc_value *
-counters_of(const xmlrpc_value *counters, const xmlrpc_value *module)
+/* Counters in the order of host and name. */
+struct resource_counts {
+    size_t n;
+    struct row {
+        const char *host, *name; /* the value's own */
+        const xmlrpc_value *value;
+    } rows[];
+};
+
+static int
+compare(const void *a, const void *b)
 {
-    for (size_t i = 0; i < fs_size(counters); i++) {
+    const struct row *x = a, *y = b;
+    int order = strcmp(x->host, y->host);
+    return order ? order : strcmp(x->name, y->name);
+}
+
+struct resource_counts *
+resource_sort_counters(const xmlrpc_value *counters)
+{
+    size_t n = fs_size(counters);
+    struct resource_counts *all = fs_xcalloc(1, sizeof *all + n * sizeof *all->rows);
+    all->n = n;
+    for (size_t i = 0; i < n; i++) {
         const xmlrpc_value *c = fs_item(counters, i);
-        if (!strcmp(fs_get_string(c, "name", ""), fs_get_string(module, "name", "")) && !strcmp(fs_get_string(c, "host", ""), fs_get_string(module, "host", ""))) {
-            return c;
-        }
+        all->rows[i] = (struct row) { fs_get_string(c, "host", ""), fs_get_string(c, "name", ""), c };
     }
-    return NULL;
+    qsort(all->rows, n, sizeof *all->rows, compare);
+    return all;
+}
+
+static const xmlrpc_value *
+counters_of(const struct resource_counts *counts, const xmlrpc_value *module)
+{
+    struct row wanted = { fs_get_string(module, "host", ""), fs_get_string(module, "name", ""), NULL };
+    const struct row *found = counts->n ? bsearch(&wanted, counts->rows, counts->n, sizeof wanted, compare) : NULL;
+    return found ? found->value : NULL;
 }
 
 static xmlrpc_value *
-show_module(const xmlrpc_value *module, const xmlrpc_value *counters)
+show_module(const xmlrpc_value *module, const struct resource_counts *counters)
 {
-    static const char *const figures[] = { "in", "out", "dropped", "ring_drops", "bytes", "bytes_out", "packets_per_second", "bits_per_second" };
+    static const char *const figures[] = { "in", "out", "dropped", "ring_drops", "rate_drops", "bytes", "bytes_out", "packets_per_second", "bits_per_second" };
     const xmlrpc_value *c = counters_of(counters, module);
     xmlrpc_value *v = fs_struct();
     fs_set(v, "name", fs_string(fs_get_string(module, "node", "")));
@@ -42,7 +71,7 @@ show_module(const xmlrpc_value *module, const xmlrpc_value *counters)
 }
 
 xmlrpc_value *
-resource_show(const xmlrpc_value *doc, const xmlrpc_value *counters)
+resource_show(const xmlrpc_value *doc, const struct resource_counts *counters)
 {
     static const char *const members[] = { "id", "name", "owner", "state", "message", "created" };
     const xmlrpc_value *plan = fs_get(doc, "plan"), *planned = fs_get(plan, "modules");

@@ -8,8 +8,9 @@
 #include <time.h>
 
 #include "core/client.h"
+#include "core/engine.h"
 #include "core/util.h"
-#include "daemons/resource/byhand.h"
+#include "core/xmlrpc.h"
 #include "daemons/resource/state.h"
 #include <flowstream/failpoint.h>
 #include <flowstream/log.h>
@@ -20,17 +21,24 @@ FS_LOG_MODULE("state");
 /* --- Start and end --- */
 
 static void
+forget(struct resource *r, struct allocation *a)
+{
+    resource_unaccount(r, a);
+    resource_claims_remove(a);
+    resource_index_remove(r, a);
+    fs_free(a->doc);
+    free(a);
+}
+
+static void
 load_allocation(void *aux, const char *name, xmlrpc_value *doc)
 {
     struct resource *r = aux;
-    struct allocation *a = fs_xcalloc(1, sizeof *a), **p = &r->allocations;
+    struct allocation *a = fs_xcalloc(1, sizeof *a);
     a->id = atoi(name);
     a->doc = doc;
-    while (*p && (*p)->id < a->id) {
-        p = &(*p)->next;
-    }
-    a->next = *p;
-    *p = a;
+    resource_index_add(r, a);
+    resource_claims_add(r, a);
     r->last_id = a->id > r->last_id ? a->id : r->last_id;
 }
 
@@ -92,6 +100,9 @@ resource_start(struct fs_daemon *daemon, const struct fs_settings *settings, cha
     r->daemon = daemon;
     r->platform_path = fs_xstrdup(platform);
     r->base_rules = fs_struct();
+    r->watched = fs_struct();
+    r->index = resource_index_create();
+    r->claims = fs_match_set_create();
     pthread_mutex_init(&r->lock, NULL);
     pthread_mutex_init(&r->placing, NULL);
     FS_FAILPOINT("recover.begun");
@@ -113,9 +124,7 @@ resource_stop(void *state)
     struct resource *r = state;
     for (struct allocation *a = r->allocations, *next; a; a = next) {
         next = a->next;
-        resource_unaccount(r, a);
-        fs_free(a->doc);
-        free(a);
+        forget(r, a);
     }
     for (struct host *h = r->hosts, *next; h; h = next) {
         next = h->next;
@@ -130,6 +139,9 @@ resource_stop(void *state)
     }
     free(r->old_peers);
     fs_free(r->base_rules);
+    fs_free(r->watched);
+    fs_match_set_destroy(r->claims);
+    resource_index_destroy(r->index);
     fs_load_destroy(r->load);
     fs_platform_destroy(r->platform);
     fs_store_close(r->store);
@@ -141,58 +153,85 @@ resource_stop(void *state)
 
 /* --- Allocations --- */
 
-struct allocation *
-resource_find(struct resource *r, int id)
+static xmlrpc_value *
+new_doc(int id, const char *text, const char *name, const char *key, const char *owner, const xmlrpc_value *request)
 {
-    struct allocation *a = r->allocations;
-    while (a && a->id != id) {
-        a = a->next;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    xmlrpc_value *doc = fs_struct();
+    fs_set(doc, "id", fs_int(id));
+    fs_set(doc, "name", *name ? fs_string(name) : fs_stringf("request%d", id));
+    fs_set(doc, "owner", fs_string(owner));
+    fs_set(doc, "key", fs_string(key));
+    fs_set(doc, "state", fs_string("installing"));
+    fs_set(doc, "message", fs_string(""));
+    fs_set(doc, "created", fs_double((double) now.tv_sec));
+    fs_set(doc, "text", fs_string(text));
+    return fs_set(doc, "request", fs_copy(request));
+}
+
+/* Put a new allocation into the store, then into memory: its id, or 0 with *error. */
+static int
+enter(struct resource *r, xmlrpc_value *doc, char **error)
+{
+    int id = fs_get_int(doc, "id", 0);
+    char record[16];
+    snprintf(record, sizeof record, "%d", id);
+    xmlrpc_value *last = fs_int(id);
+    struct fs_record changes[] = { { "allocation", record, doc }, { "counter", "last_id", last } };
+    int e = fs_store_write(r->store, changes, 2, error);
+    fs_free(last);
+    if (e) {
+        fs_free(doc);
+        return 0;
     }
-    return a;
+    load_allocation(r, record, doc);
+    resource_find(r, id)->busy = true; /* by whoever enters it */
+    return id;
+}
+
+/* A request as text.  What the language warned of is left out: it names the file, which may be another. */
+static char *
+encode(const xmlrpc_value *request, size_t *size)
+{
+    xmlrpc_value *copy = fs_set(fs_copy(request), "warnings", fs_string(""));
+    char *text = fs_xmlrpc_encode_value(copy, size);
+    fs_free(copy);
+    return text;
+}
+
+/* Was it made from the same text, with the same parameters and included texts? */
+static bool
+is_same_request(const struct allocation *a, const char *text, const xmlrpc_value *request)
+{
+    if (strcmp(fs_get_string(a->doc, "text", ""), text) || !fs_is(fs_get(a->doc, "request"), XMLRPC_TYPE_STRUCT)) {
+        return false;
+    }
+    size_t sizes[2];
+    char *ours = encode(fs_get(a->doc, "request"), &sizes[0]), *theirs = encode(request, &sizes[1]);
+    bool same = sizes[0] == sizes[1] && !memcmp(ours, theirs, sizes[0]);
+    free(ours);
+    free(theirs);
+    return same;
 }
 
 int
 resource_new_allocation(struct resource *r, const char *text, const char *name, const char *key, const char *owner,
-                        xmlrpc_value *request, bool *again, char **error)
+                        const xmlrpc_value *request, bool *again, char **error)
 {
     int id = 0;
-    *again = false;
     pthread_mutex_lock(&r->lock);
-    for (struct allocation *a = r->allocations; a && *key; a = a->next) {
-        if (!strcmp(fs_get_string(a->doc, "key", ""), key)) {
-            id = a->id;
-            *again = true;
-        }
-    }
-    if (!id) {
-        struct timespec now;
-        clock_gettime(CLOCK_REALTIME, &now);
-        xmlrpc_value *doc = fs_struct();
-        fs_set(doc, "id", fs_int(r->last_id + 1));
-        fs_set(doc, "name", *name ? fs_string(name) : fs_stringf("request%d", r->last_id + 1));
-        fs_set(doc, "owner", fs_string(owner));
-        fs_set(doc, "key", fs_string(key));
-        fs_set(doc, "state", fs_string("installing"));
-        fs_set(doc, "message", fs_string(""));
-        fs_set(doc, "created", fs_double((double) now.tv_sec));
-        fs_set(doc, "text", fs_string(text));
-        fs_set(doc, "request", request);
-        request = NULL;
-        char record[16];
-        snprintf(record, sizeof record, "%d", r->last_id + 1);
-        xmlrpc_value *last = fs_int(r->last_id + 1);
-        struct fs_record changes[] = { { "allocation", record, doc }, { "counter", "last_id", last } };
-        if (fs_store_write(r->store, changes, 2, error)) {
-            fs_free(doc);
-        } else {
-            load_allocation(r, record, doc);
-            id = r->last_id;
-            resource_find(r, id)->busy = true; /* by whoever enters it */
-        }
-        fs_free(last);
+    const struct allocation *a = resource_find_key(r, key);
+    *again = a && is_same_request(a, text, request);
+    if (*again) {
+        id = a->id;
+    } else if (a) {
+        *error = fs_xasprintf("key '%s' is that of allocation %d (%s), which was made from another text or with other parameters: give this request another "
+                              "key, or delete that allocation first", key, a->id, fs_get_string(a->doc, "name", ""));
+    } else if (!resource_conflict_locked(r, request, error)) {
+        id = enter(r, new_doc(r->last_id + 1, text, name, key, owner, request), error);
     }
     pthread_mutex_unlock(&r->lock);
-    fs_free(request);
     return id;
 }
 
@@ -203,6 +242,15 @@ resource_next_id(struct resource *r)
     int id = r->last_id + 1;
     pthread_mutex_unlock(&r->lock);
     return id;
+}
+
+bool
+resource_exists(struct resource *r, int id)
+{
+    pthread_mutex_lock(&r->lock);
+    bool exists = resource_find(r, id) != NULL;
+    pthread_mutex_unlock(&r->lock);
+    return exists;
 }
 
 xmlrpc_value *
@@ -216,14 +264,14 @@ resource_allocation(struct resource *r, int id)
 }
 
 static int *
-collect_ids(struct resource *r, bool (*wanted)(const struct allocation *), size_t *n)
+collect_ids(struct resource *r, bool (*wanted)(struct resource *, struct allocation *), size_t *n)
 {
     int *ids = NULL;
     size_t room = 0;
     *n = 0;
     pthread_mutex_lock(&r->lock);
     for (struct allocation *a = r->allocations; a; a = a->next) {
-        if (wanted(a)) {
+        if (wanted(r, a)) {
             if (*n == room) {
                 room = room * 2 + 16;
                 ids = fs_xrealloc(ids, room * sizeof *ids);
@@ -236,16 +284,30 @@ collect_ids(struct resource *r, bool (*wanted)(const struct allocation *), size_
 }
 
 static bool
-is_any(const struct allocation *a)
+is_any(struct resource *r, struct allocation *a)
 {
+    (void) r;
     (void) a;
     return true;
 }
 
+/* Does somebody work on it?  A task that was cancelled before it began does not, and cannot say so itself. */
 static bool
-is_unsettled(const struct allocation *a)
+is_busy(struct resource *r, struct allocation *a)
 {
-    return !a->busy && strcmp(fs_get_string(a->doc, "state", ""), "installed");
+    if (a->busy && a->handle) {
+        xmlrpc_value *task = fs_engine_describe(fs_daemon_engine(r->daemon), a->handle);
+        const char *state = fs_get_string(task, "state", "");
+        a->busy = strcmp(state, "cancelled") != 0;
+        fs_free(task);
+    }
+    return a->busy;
+}
+
+static bool
+is_unsettled(struct resource *r, struct allocation *a)
+{
+    return !is_busy(r, a) && strcmp(fs_get_string(a->doc, "state", ""), "installed");
 }
 
 int *
@@ -294,8 +356,10 @@ resource_update(struct resource *r, int id, xmlrpc_value *members, char **error)
         struct fs_record change = { "allocation", record, doc };
         e = fs_store_write(r->store, &change, 1, error);
         if (!e) {
+            resource_count_modules(r, a->doc, -1);
             fs_free(a->doc);
             a->doc = doc;
+            resource_count_modules(r, a->doc, 1);
         } else {
             fs_free(doc);
         }
@@ -312,12 +376,24 @@ resource_claim(struct resource *r, int id)
 {
     pthread_mutex_lock(&r->lock);
     struct allocation *a = resource_find(r, id);
-    bool mine = a && !a->busy;
+    bool mine = a && !is_busy(r, a);
     if (mine) {
         a->busy = true;
+        a->handle = 0;
     }
     pthread_mutex_unlock(&r->lock);
     return mine;
+}
+
+void
+resource_claimed_by(struct resource *r, int id, int handle)
+{
+    pthread_mutex_lock(&r->lock);
+    struct allocation *a = resource_find(r, id);
+    if (a && a->busy) {
+        a->handle = handle;
+    }
+    pthread_mutex_unlock(&r->lock);
 }
 
 void
@@ -327,6 +403,7 @@ resource_release(struct resource *r, int id)
     struct allocation *a = resource_find(r, id);
     if (a) {
         a->busy = false;
+        a->handle = 0;
     }
     pthread_mutex_unlock(&r->lock);
 }
@@ -336,22 +413,15 @@ resource_forget(struct resource *r, int id, char **error)
 {
     pthread_mutex_lock(&r->placing); /* the account is being read and tried out between begin and end */
     pthread_mutex_lock(&r->lock);
-    struct allocation **p = &r->allocations;
-    while (*p && (*p)->id != id) {
-        p = &(*p)->next;
-    }
+    struct allocation *a = resource_find(r, id);
     int e = 0;
-    if (*p) {
+    if (a) {
         char record[16];
         snprintf(record, sizeof record, "%d", id);
         struct fs_record change = { "allocation", record, NULL };
         e = fs_store_write(r->store, &change, 1, error);
         if (!e) {
-            struct allocation *a = *p;
-            *p = a->next;
-            resource_unaccount(r, a);
-            fs_free(a->doc);
-            free(a);
+            forget(r, a);
         }
     }
     pthread_mutex_unlock(&r->lock);
@@ -424,6 +494,7 @@ resource_restore_later(struct resource *r, int id, const char *message, char **e
             fs_free(new);
         } else {
             resource_unaccount(r, a);
+            resource_count_modules(r, a->doc, -1);
             fs_free(a->doc);
             a->doc = new;
         }
@@ -437,82 +508,4 @@ struct fs_store *
 resource_store(struct resource *r)
 {
     return r->store;
-}
-
-/* --- Who claims which packets --- */
-
-/* Do two FromNets claim a common packet? */
-static bool
-overlap(const xmlrpc_value *a, const xmlrpc_value *b)
-{
-    bool both = false;
-    char *error = NULL;
-    int e = fs_match_overlap(fs_get_string(a, "match", ""), fs_get_string(b, "match", ""), &both, &error);
-    free(error);
-    return e || both; /* what cannot be told apart counts as overlapping */
-}
-
-static char *
-conflict_between(const xmlrpc_value *mine, const xmlrpc_value *theirs, const struct allocation *a)
-{
-    const xmlrpc_value *my_nodes = fs_get(mine, "nodes"), *their_nodes = fs_get(theirs, "nodes");
-    const char *my_priority = fs_get_string(fs_get(mine, "headers"), "PRIORITY", "0");
-    const char *their_priority = fs_get_string(fs_get(theirs, "headers"), "PRIORITY", "0");
-    if (atoi(my_priority) != atoi(their_priority) || resource_entry_table(mine) != resource_entry_table(theirs)) {
-        return NULL;
-    }
-    for (size_t i = 0; i < fs_size(my_nodes); i++) {
-        const xmlrpc_value *x = fs_item(my_nodes, i);
-        for (size_t j = 0; j < fs_size(their_nodes) && !strcmp(fs_get_string(x, "kind", ""), "from"); j++) {
-            const xmlrpc_value *y = fs_item(their_nodes, j);
-            if (!strcmp(fs_get_string(y, "kind", ""), "from") && overlap(x, y)) {
-                return fs_xasprintf("FromNet %s (\"%s\") and FromNet %s (\"%s\") of allocation %d (%s) can match the same packet: "
-                                    "narrow one, or order the two requests by giving one of them a header PRIORITY=NUMBER (the higher goes first)",
-                                    fs_get_string(x, "name", ""), fs_get_string(x, "match", ""), fs_get_string(y, "name", ""),
-                                    fs_get_string(y, "match", ""), a->id, fs_get_string(a->doc, "name", ""));
-            }
-        }
-    }
-    return NULL;
-}
-
-/* Two FromNets of one request that claim a common packet. */
-static char *
-conflict_inside(const xmlrpc_value *request)
-{
-    const xmlrpc_value *nodes = fs_get(request, "nodes");
-    for (size_t i = 0; i < fs_size(nodes); i++) {
-        const xmlrpc_value *x = fs_item(nodes, i);
-        for (size_t j = i + 1; j < fs_size(nodes) && !strcmp(fs_get_string(x, "kind", ""), "from"); j++) {
-            const xmlrpc_value *y = fs_item(nodes, j);
-            if (!strcmp(fs_get_string(y, "kind", ""), "from") && overlap(x, y)) {
-                return fs_xasprintf("FromNet %s (\"%s\") and FromNet %s (\"%s\") of the request can match the same packet: narrow one, or use one FromNet "
-                                    "and a Classifier behind it",
-                                    fs_get_string(x, "name", ""), fs_get_string(x, "match", ""), fs_get_string(y, "name", ""),
-                                    fs_get_string(y, "match", ""));
-            }
-        }
-    }
-    return NULL;
-}
-
-int
-resource_conflict(struct resource *r, int id, const xmlrpc_value *request, char **why)
-{
-    int with = 0;
-    *why = conflict_inside(request);
-    if (*why) {
-        return -1;
-    }
-    pthread_mutex_lock(&r->lock);
-    for (struct allocation *a = r->allocations; a && !with; a = a->next) {
-        /* Of two that come at the same time the older goes on. */
-        if (a->id != id && (id == 0 || a->id < id || strcmp(fs_get_string(a->doc, "state", ""), "installing"))
-            && strcmp(fs_get_string(a->doc, "state", ""), "failed")) {
-            *why = conflict_between(request, fs_get(a->doc, "request"), a);
-            with = *why ? a->id : 0;
-        }
-    }
-    pthread_mutex_unlock(&r->lock);
-    return with;
 }

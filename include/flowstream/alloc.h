@@ -112,7 +112,11 @@ struct fs_report {
     int unrouted;                         /* service links between places that no route joins */
     int unplaced;                         /* modules and sinks that are nowhere */
     int servers_used;                     /* servers with a module */
-    double max_link_use;                  /* largest share of an arc's bandwidth in use */
+    double max_link_use;                  /* largest share of an arc's bandwidth in use, */
+    double average_link_use;              /* and the mean over all arcs (D3.2, 3.2.1: maximum and average bandwidth usage) */
+    /* Total delays of 3.2.1, sums over all services: of the longest way through each (service delay), of all its links (approximate), and of the
+     * slowest of its bounded paths (typical). */
+    fs_amount service_delay, approximate_delay, typical_delay;
     bool feasible;
 };
 FS_API void fs_solution_check(const struct fs_solution *solution, struct fs_report *report);
@@ -167,9 +171,58 @@ struct fs_place_options {
 FS_API int fs_place_greedy(struct fs_load *load, const struct fs_services *services,
                            const struct fs_place_options *options, struct fs_solution **solution, char **reason);
 
-/* Looks for a simple proof that no solution meets all limits: more asked in total than there is, a module larger than
- * every server, a port that cannot carry what must pass it, a bound below the shortest way.  Returns the proof as a
- * sentence that the caller frees, or NULL if none was found, which proves nothing. */
-FS_API char *fs_prove_infeasible(const struct fs_platform *platform, const struct fs_services *services);
+/* ---- Searching. ---- */
+
+/* How far a search is: what its best solution exceeds, after how many seconds and steps. */
+struct fs_progress {
+    double seconds;
+    uint64_t steps;
+    fs_amount cpu, mem, bandwidth, delay;
+};
+
+/* A way of searching, and what it is good for; the table ends with a row whose name is NULL.  The first is the default. */
+struct fs_algorithm {
+    const char *name, *help;
+};
+FS_API const struct fs_algorithm *fs_algorithms(void);
+
+/* What to make least once all limits are met; as above. */
+struct fs_objective {
+    const char *name, *help;
+};
+FS_API const struct fs_objective *fs_objectives(void);
+
+struct fs_search_options {
+    const char *algorithm, *objective;  /* NULL: the first of their tables */
+    enum fs_paths paths;
+    uint64_t seed;       /* equal seeds give equal solutions, whatever the number of threads, unless SECONDS cut a search short */
+    uint64_t steps;      /* of searches that improve a solution; 0: as many as each algorithm deems worth it */
+    unsigned threads;    /* 0 and 1: the caller alone */
+    double seconds;      /* 0: no limit */
+    void (*progress)(void *aux, const struct fs_progress *progress);  /* called now and then by the caller's thread; may be NULL */
+    void *aux;
+};
+
+/* ---- Proofs. ---- */
+
+/* Why no solution meets all limits, and what each kind of violation is at least when those of other kinds are none. */
+struct fs_proof {
+    char *text;          /* a sentence or more that a person can check; NULL: nothing was found, which proves nothing */
+    fs_amount cpu, mem, bandwidth, delay;
+};
+
+/* Looks for short arguments: more asked in total than there is, a module larger than every server, a port that cannot carry what must pass it, a
+ * bound below the shortest way, a service whose bounds want it on fewer servers than it fits on.  With DEEP the linear
+ * relaxation of small instances is solved too.  The caller passes *PROOF to fs_proof_clear(). */
+FS_API void fs_prove(const struct fs_platform *platform, const struct fs_services *services, bool deep, struct fs_proof *proof);
+FS_API void fs_proof_clear(struct fs_proof *proof);
+
+/* Places all SERVICES on the empty PLATFORM.  Returns 0 and *SOLUTION, for the caller to destroy, in which every module and sink has a
+ * place; and when that breaks limits, what fs_prove() finds in *PROOF, for the caller to pass to fs_proof_clear().  Returns EINVAL for an
+ * algorithm or objective that does not exist, ENOSPC when a module can be nowhere, E2BIG and ETIME when an exact search would take too much or
+ * did not end in time; and then an explanation in *ERROR, for the caller to free. */
+FS_API int fs_search(const struct fs_platform *platform, const struct fs_services *services,
+                     const struct fs_search_options *options, struct fs_solution **solution, struct fs_proof *proof,
+                     char **error);
 
 #endif

@@ -1,11 +1,12 @@
 /* The contract between a processing-module type and the base system that runs it.
  *
  * A module type is one source file pm/types/NAME.c that defines one symbol, fs_module_type_v1 (see FS_MODULE_TYPE).
- * It is built as a loadable lib/flowstream/types/NAME.so and is run by `flowstream-module` in a process of its own, in its
- * own namespaces: it sees whole Ethernet frames in batches and nothing else.  Section 1.1 of D3.2 calls it a
+ * It is built as a loadable lib/flowstream/types/NAME.so and is run by `flowstream-module` in a process with
+ * namespaces of its own: it sees whole Ethernet frames in batches and nothing else.  Section 1.1 of D3.2 calls it a
  * processing module (PM).  Ports are numbered as in section 2.1.4: `a[1] -> [0]b`.
  *
- * All functions of a type are called from one thread.  No function may block. */
+ * Modules of one allocation may share a process, also several of one type: what a module remembers belongs into its state, a static variable is
+ * every module's.  All functions of a type are called from one thread.  No function may block. */
 #ifndef FLOWSTREAM_MODULE_H
 #define FLOWSTREAM_MODULE_H 1
 
@@ -37,6 +38,9 @@ struct fs_emitter {
      * emitted several times (a mirror) and changed between. Ports that the request did not connect drop the packet. */
     void (*emit)(struct fs_emitter *, uint32_t port, const struct fs_packet *);
     uint32_t n_outputs; /* connected output ports: 0 ... n_outputs - 1 */
+    /* As emit(), for a packet of the batch that the type neither changes nor sends afterwards: the next module may then get these bytes
+     * themselves.  A type that sends each packet once should use it. */
+    void (*pass)(struct fs_emitter *, uint32_t port, const struct fs_packet *);
 };
 
 /* One primitive that get_pm_info lists and that can be called while the module runs: "read" or "write" of a named value. */

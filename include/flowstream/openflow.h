@@ -79,6 +79,17 @@ struct fs_switch_info {
 /* Asks the switch who it is: the proof that it lives. */
 FS_API int fs_switch_probe(struct fs_switch *sw, int deadline_ms, struct fs_switch_info *info, char **error);
 
+struct fs_switch_watch {
+    unsigned session; /* Counts the connections to the switch; 0: there is none now. */
+    uint64_t ports;   /* A fingerprint of the names and numbers of its ports. */
+};
+
+/* Stores in '*watch' what can be told without waiting: whether the connection that earlier calls made still lives, and whether ports of the
+ * switch were renamed, renumbered, added or removed.  Only where it has told of such a change, or the connection is new, is it asked for its ports (ETIMEDOUT
+ * when it does not answer by the deadline; '*watch' then is as before).  Never opens a connection, never fails for one that is lost, and does not wait for its turn: while
+ * another thread has it '*watch' is all 0.  Rules do not get lost within a session unless somebody else removes them. */
+FS_API int fs_switch_watch(struct fs_switch *sw, int deadline_ms, struct fs_switch_watch *watch, char **error);
+
 /* Changes of rules. */
 
 enum fs_change_op {
@@ -103,6 +114,21 @@ struct fs_change {
  * On every error but one nothing is applied.  The one is a connection that dies or falls silent behind the commit: the
  * message then says that the outcome is unknown.  Applying the same changes again is then the right thing to do. */
 FS_API int fs_switch_apply(struct fs_switch *sw, const struct fs_change *changes, size_t n, int deadline_ms, char **error);
+
+/* Changes that are prepared, and neither visible nor in force before they are committed. */
+struct fs_bundle;
+
+/* Checks the changes as fs_switch_apply() does and leaves them in the switch as an open bundle, in '*bundle' for the caller to commit or discard.  On error '*bundle' is
+ * NULL and nothing is left in the switch.  Other calls for the same switch go on meanwhile; a switch forgets bundles that are open for too long (Open vSwitch: 10 s).
+ * Some switches, Open vSwitch among them, find out only at the commit that a table is full. */
+FS_API int fs_switch_prepare(struct fs_switch *sw, const struct fs_change *changes, size_t n, int deadline_ms, struct fs_bundle **bundle, char **error);
+
+/* Puts a bundle into force, and frees it in any case.  On error nothing is applied, but for the one that fs_switch_apply() names: the message then says so.  ECONNRESET:
+ * the connection is another than that of the preparation, so the changes are gone. */
+FS_API int fs_bundle_commit(struct fs_bundle *bundle, int deadline_ms, char **error);
+
+/* Throws a bundle away and frees it.  NULL is accepted. */
+FS_API void fs_bundle_discard(struct fs_bundle *bundle);
 
 /* Statistics. */
 
@@ -146,6 +172,23 @@ FS_API char *fs_match_in_port(const char *match);
 /* Stores in '*overlap' whether one packet can match both 'a' and 'b'.  Their in_port counts only if both have one; a name and
  * a number may be the same port.  EINVAL when one of them is no match. */
 FS_API int fs_match_overlap(const char *a, const char *b, bool *overlap, char **error);
+
+/* Many matches, to be asked which of them can match a packet that another one matches too: fs_match_overlap() with each of them, at the price of
+ * a few.  A set belongs to one thread at a time. */
+struct fs_match_set;
+struct fs_match_member;
+
+FS_API struct fs_match_set *fs_match_set_create(void);
+/* Frees the set and its members.  NULL is accepted. */
+FS_API void fs_match_set_destroy(struct fs_match_set *set);
+/* Enters 'match' for 'owner', which is only handed back.  The member lives until it is removed or the set is destroyed.  NULL with '*error' where 'match' is
+ * no match. */
+FS_API struct fs_match_member *fs_match_set_add(struct fs_match_set *set, const char *match, void *owner, char **error);
+/* Takes a member out and frees it.  NULL is accepted. */
+FS_API void fs_match_set_remove(struct fs_match_member *member);
+/* Calls 'each' with the owner of every member that overlaps with 'match', in no order.  'each' must leave the set as it is.  EINVAL with '*error' where
+ * 'match' is no match. */
+FS_API int fs_match_set_overlaps(const struct fs_match_set *set, const char *match, void (*each)(void *aux, void *owner), void *aux, char **error);
 
 /* Log. */
 

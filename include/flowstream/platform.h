@@ -29,6 +29,7 @@ struct fs_node {
     const char *target;  /* switches: where the datapath is reached */
     const char *address; /* servers */
     const char *basesys; /* servers: the base system for modules that ask for none */
+    int line;            /* of the file, where it is defined */
 };
 
 struct fs_server {
@@ -45,6 +46,7 @@ struct fs_arc {
     fs_amount bandwidth, delay;
     const char *port; /* name of the port through which FROM sends */
     int mtu;          /* bytes, 0 when the file does not say */
+    int line;         /* of the file */
 };
 
 struct fs_platform {
@@ -70,6 +72,11 @@ FS_API int fs_platform_read(const char *path, struct fs_platform **platform, cha
 /* The same for SIZE bytes of XML at TEXT; errors call it NAME. */
 FS_API int fs_platform_read_memory(const char *text, size_t size, const char *name, struct fs_platform **platform,
                                    char **error);
+
+/* Checks what PLATFORM, read from the file NAME, needs to be run, beyond what an allocator can reckon with: each network port has one link, to a switch or
+ * server; ports of a node differ; links have a bandwidth, and those that carry the service header an MTU for it; servers have cores and memory; everything is
+ * joined.  Returns 0, or EINVAL with NAME:LINE: TEXT in *ERROR, for the caller to free. */
+FS_API int fs_platform_check(const struct fs_platform *platform, const char *name, char **error);
 
 /* Frees PLATFORM, which may be NULL.  Nothing made for it may be used any more. */
 FS_API void fs_platform_destroy(struct fs_platform *platform);

@@ -82,7 +82,7 @@ process(void *state, struct fs_packet *packets, size_t n, struct fs_emitter *out
         }
         if (port < c->n) {
             c->classes[port].hits++;
-            out->emit(out, port, &packets[i]);
+            out->pass(out, port, &packets[i]);
         } else {
             c->unmatched++;
         }

@@ -32,7 +32,7 @@ process(void *state, struct fs_packet *packets, size_t n, struct fs_emitter *out
     for (size_t i = 0; i < n; i++) {
         c->count++;
         c->byte_count += packets[i].length;
-        out->emit(out, 0, &packets[i]);
+        out->pass(out, 0, &packets[i]);
     }
 }
 

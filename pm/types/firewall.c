@@ -111,7 +111,7 @@ process(void *state, struct fs_packet *packets, size_t n, struct fs_emitter *out
 {
     for (size_t i = 0; i < n; i++) {
         if (allowed(state, &packets[i])) {
-            out->emit(out, 0, &packets[i]);
+            out->pass(out, 0, &packets[i]);
         }
     }
 }

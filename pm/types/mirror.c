@@ -27,7 +27,7 @@ process(void *state, struct fs_packet *packets, size_t n, struct fs_emitter *out
     (void) state;
     for (size_t i = 0; i < n; i++) {
         for (uint32_t port = 0; port < out->n_outputs; port++) {
-            out->emit(out, port, &packets[i]);
+            (port + 1 < out->n_outputs ? out->emit : out->pass)(out, port, &packets[i]);
         }
     }
 }

@@ -1,4 +1,4 @@
-/* create_pm: start one processing module on this host and connect it to the multiplexer. */
+/* create_pm: start one processing module on this host, or several in one process, and connect them to the multiplexer. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +14,19 @@ FS_LOG_MODULE("modules");
 
 enum { START_MS = 20000 };
 
+/* A module of the parameter as the library wants it. */
+struct member {
+    struct fs_module_spec spec;
+    struct fs_port_spi *inputs, *outputs;
+};
+
 static void
-run(struct fs_call *call)
+fill(struct member *m, const xmlrpc_value *pm)
 {
-    struct modulehost *m = fs_call_state(call);
-    const xmlrpc_value *pm = fs_call_param(call, 0);
-    struct fs_port_spi *in = modulehost_ports(pm, "inputs"), *out = modulehost_ports(pm, "outputs");
-    struct fs_module_spec spec = {
+    const xmlrpc_value *inputs = fs_get(pm, "inputs"), *outputs = fs_get(pm, "outputs");
+    m->inputs = modulehost_ports(pm, "inputs");
+    m->outputs = modulehost_ports(pm, "outputs");
+    m->spec = (struct fs_module_spec) {
         .name = fs_get_string(pm, "name", ""),
         .type = fs_get_string(pm, "type", ""),
         .args = fs_get_string(pm, "args", ""),
@@ -28,33 +34,55 @@ run(struct fs_call *call)
         .owner = (uint64_t) fs_get_int(pm, "owner", 0),
         .cpu = fs_get_double(pm, "cpu", 0),
         .mem = (unsigned) fs_get_double(pm, "mem", 0),
-        .inputs = in,
-        .n_inputs = fs_size(fs_get(pm, "inputs")),
-        .outputs = out,
-        .n_outputs = fs_size(fs_get(pm, "outputs")),
+        .inputs = m->inputs,
+        .n_inputs = fs_size(inputs),
+        .outputs = m->outputs,
+        .n_outputs = fs_size(outputs),
     };
+}
+
+static void
+run(struct fs_call *call)
+{
+    struct modulehost *m = fs_call_state(call);
+    const xmlrpc_value *param = fs_call_param(call, 0), *several = fs_get(param, "modules");
+    size_t n = several ? fs_size(several) : 1;
+    struct member *members = fs_xcalloc(n, sizeof *members);
+    const struct fs_module_spec **specs = fs_xcalloc(n, sizeof *specs);
+    for (size_t i = 0; i < n; i++) {
+        fill(&members[i], several ? fs_item(several, i) : param);
+        specs[i] = &members[i].spec;
+    }
+    struct fs_process_spec process = { .name = fs_get_string(param, "name", ""), .modules = specs, .n_modules = n };
     char *error = NULL;
     FS_FAILPOINT("create_pm.begun");
-    int e = fs_module_start(&m->env, &spec, START_MS, &error);
+    int e = fs_process_start(&m->env, &process, START_MS, &error);
     FS_FAILPOINT("create_pm.before_answer");
     if (e) {
-        fs_call_fail(call, "host %s: module %s: %s", m->name, spec.name, error ? error : strerror(e));
-    } else {
-        fs_log_info("module %s (%s) of allocation %llu runs", spec.name, spec.type, (unsigned long long) spec.owner);
+        fs_call_fail(call, "host %s: %s %s: %s", m->name, several ? "process" : "module", process.name, error ? error : strerror(e));
     }
+    for (size_t i = 0; i < n; i++) {
+        if (!e) {
+            fs_log_info("module %s (%s) of allocation %llu runs in process %s", specs[i]->name, specs[i]->type,
+                        (unsigned long long) specs[i]->owner, process.name);
+        }
+        free(members[i].inputs);
+        free(members[i].outputs);
+    }
+    free(specs);
+    free(members);
     free(error);
-    free(in);
-    free(out);
 }
 
 FS_TASK = {
     FS_IS_TASK,
     .name = "create_pm",
-    .help = "Starts a processing module in a process of its own on this host and connects it, or leaves nothing behind.",
+    .help = "Starts a processing module in a process of its own on this host and connects it, or leaves nothing behind. Several modules of one allocation may share a process: "
+            "what goes from one to the other then stays in it, limits are the sum, and they end together.",
     .params = { { "pm", "struct",
                   "name, type, args, basesys, owner (id of the allocation), cpu (cores, 0: no limit), mem (MB, 0: no limit), inputs and outputs (arrays of {port, "
-                  "spi}: the service path that leads to the port, or from it; 0: an output that is not connected; where an output has several, each flow takes "
-                  "one, by a hash of its addresses and ports modulo their number)" } },
+                  "spi, rate}: the service path that leads to the port, or from it (0: an output that is not connected), and what it may carry in bit/s, 0 or nothing: no limit; where an output has several, each flow takes one, by a hash of its addresses and ports modulo their number); or name (of the process) "
+                  "and modules (array of such structs)" } },
     .returns = "nil",
     .undo = "delete_pm",
     .run = run,

@@ -1,4 +1,4 @@
-/* delete_pm: end one processing module and remove all that belongs to it. */
+/* delete_pm: end one process with its modules and remove all that belongs to it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +24,7 @@ run(struct fs_call *call)
     if (e) {
         fs_call_fail(call, "host %s: module %s: %s", m->name, name, error ? error : strerror(e));
     } else {
-        fs_log_info("module %s is gone", name);
+        fs_log_info("process %s is gone", name);
     }
     free(error);
 }
@@ -32,8 +32,9 @@ run(struct fs_call *call)
 FS_TASK = {
     FS_IS_TASK,
     .name = "delete_pm",
-    .help = "Ends a processing module and removes its process, limits, rings and files. One that is not there is no mistake.",
-    .params = { { "pm", "struct", "name (other members are not looked at)" } },
+    .help = "Ends a process with its modules and removes its limits, rings and files. One that is not there is no mistake; a module that shares its process with others is not "
+            "ended alone.",
+    .params = { { "pm", "struct", "name of the process, which is the module's where there is only one (other members are not looked at)" } },
     .returns = "nil",
     .idempotent = true,
     .run = run,

@@ -2,8 +2,15 @@
  *
  * Both ends of the trunk are a veth pair: one is a port of the bridge, the other is the multiplexer's.  Run at regular times; where all is there it changes
  * nothing.  The first time that all is there the host registers itself. */
+#include "config.h"
+
+#include <fcntl.h>
+#include <net/if.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <flowstream/failpoint.h>
 #include <flowstream/log.h>
@@ -34,10 +41,44 @@ run_tool(struct modulehost *m, bool in_netns, const char *format, ...)
     return error;
 }
 
+/* Whether the other namespace has an interface, found out by a thread that moves there: a program for it, every few seconds on each of hundreds of hosts, would be
+ * more work than all else. */
+struct look {
+    struct modulehost *host;
+    bool there;
+};
+
+static void *
+look(void *aux)
+{
+    struct look *l = aux;
+    int fd = l->host->netns ? open(l->host->netns, O_RDONLY | O_CLOEXEC) : -1;
+    if (!l->host->netns || (fd >= 0 && !setns(fd, CLONE_NEWNET))) {
+        l->there = if_nametoindex(l->host->mux) != 0;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return NULL;
+}
+
 static bool
 trunk_is_there(struct modulehost *m)
 {
-    char *error = run_tool(m, true, "ip link show dev %s", m->mux);
+    struct look l = { .host = m };
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, look, &l)) {
+        return true; /* what a busy moment does not let us know is looked at again */
+    }
+    pthread_join(thread, NULL);
+    return l.there;
+}
+
+/* Is the trunk a port of the bridge?  To ask costs the switch nothing, to add it again a look at all its ports. */
+static bool
+trunk_is_port(struct modulehost *m)
+{
+    char *error = run_tool(m, false, "ovs-vsctl --timeout=5 --db=%s port-to-br %s", m->ovsdb, m->trunk);
     free(error);
     return !error;
 }
@@ -61,18 +102,31 @@ make_trunk(struct modulehost *m)
     return error;
 }
 
+/* Processes whose rings the multiplexer cannot believe. */
+static char *
+end_faulty(struct modulehost *m)
+{
+    char *ended = NULL, *error = NULL, *rest = NULL;
+    fs_host_mend(&m->env, MUX_MS, &ended, &error);
+    for (char *name = strtok_r(ended, "\n", &rest); name; name = strtok_r(NULL, "\n", &rest)) {
+        fs_log_error("process %s was ended: its ring indexes cannot be, it is hostile or broken; its modules are dead until their allocation is deleted", name);
+    }
+    free(ended);
+    return error;
+}
+
 static char *
 set_up(struct modulehost *m)
 {
     char *error = trunk_is_there(m) ? NULL : make_trunk(m);
-    if (!error && !__atomic_load_n(&m->ready, __ATOMIC_RELAXED)) {
+    if (!error && !__atomic_load_n(&m->ready, __ATOMIC_RELAXED) && !trunk_is_port(m)) {
         error = run_tool(m, false, "ovs-vsctl --timeout=5 --db=%s --may-exist add-port %s %s", m->ovsdb, m->bridge, m->trunk);
     }
     FS_FAILPOINT("recover.multiplexer");
     if (!error) {
         fs_mux_start(&m->env, MUX_MS, &error);
     }
-    return error;
+    return error ? error : end_faulty(m);
 }
 
 static void

@@ -1,7 +1,12 @@
-/* install_rules: the rules of one allocation into switches, one atomic bundle a switch, in the order given.
+/* install_rules: the rules of one allocation into switches, all or none.
  *
- * A bundle first removes what the switch has of the allocation, then adds the rules, so that doing it again does no harm and packets see the old rules
- * or the new ones.  When a switch refuses, those done before it are cleared again. */
+ * The rules that let traffic in are bundles of their own.  All bundles are prepared, in all switches at the same time; only when every switch has taken its own are
+ * they committed: first those that carry traffic on, in the order given, then those that let it in.  So no packet finds half a path, also where each of two switches lets
+ * traffic in that crosses the other.  A switch that refuses a rule, does not answer or has started again meanwhile undoes all: what was committed is taken out, what
+ * lets traffic in first.
+ *
+ * A bundle first removes what the switch has of the allocation in its tables, then adds the rules, so that doing it again does no harm and packets see the old
+ * rules or the new ones. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,12 +15,189 @@
 #include <flowstream/method.h>
 #include <flowstream/openflow.h>
 
+#include "core/parallel.h"
 #include "core/util.h"
 #include "daemons/openflow/switches.h"
 
 FS_LOG_MODULE("rules");
 
-enum { SWITCH_DEADLINE_MS = 8000, MAX_RULES = 65535 };
+enum { SWITCH_DEADLINE_MS = 8000, COMMIT_MS = 5000, CLEAR_MS = 5000, MAX_RULES = 65535, TABLE_CLASSIFY = 10, MAX_TABLES = 256 };
+
+/* What is to be done in one switch: CARRY before LET_IN. */
+enum phase { CARRY, LET_IN, N_PHASES };
+
+struct part {
+    const xmlrpc_value *item, *rules;
+    struct fs_switch *sw;
+    struct fs_change *changes[N_PHASES];
+    char **texts; /* of deletes, by table */
+    size_t n[N_PHASES], n_texts;
+    struct fs_bundle *bundles[N_PHASES];
+    char *error;
+};
+
+struct work {
+    uint32_t id;
+    int entry;          /* the table whose rules let traffic in */
+    struct part *parts;
+    size_t n;
+};
+
+/* --- What to do in each switch --- */
+
+static int
+table_of(const char *rule)
+{
+    const char *table = strstr(rule, "table=");
+    return table ? atoi(table + 6) : 0;
+}
+
+static void
+add_change(struct part *p, enum phase phase, struct fs_change change)
+{
+    p->changes[phase] = fs_xrealloc(p->changes[phase], (p->n[phase] + 1) * sizeof change);
+    p->changes[phase][p->n[phase]++] = change;
+}
+
+/* Remove what the switch has of the allocation in a table, or (-1) in all. */
+static void
+add_delete(struct work *w, struct part *p, enum phase phase, int table)
+{
+    struct fs_change change = { FS_CHANGE_DELETE_COOKIE, NULL, fs_cookie(w->id, 0), FS_COOKIE_ALLOCATION_MASK };
+    if (table >= 0) {
+        p->texts = fs_xrealloc(p->texts, (p->n_texts + 1) * sizeof *p->texts);
+        change.text = p->texts[p->n_texts++] = fs_xasprintf("table=%d", table);
+    }
+    add_change(p, phase, change);
+}
+
+/* The changes of one switch; in one bundle where 'split' is false. */
+static void
+make_changes(struct work *w, struct part *p, bool split)
+{
+    bool lets_in = false, carries = false, *seen = fs_xcalloc(MAX_TABLES, sizeof *seen);
+    size_t n = fs_size(p->rules);
+    for (size_t i = 0; i < n; i++) {
+        bool in = table_of(fs_text(fs_item(p->rules, i), "")) == w->entry;
+        lets_in = lets_in || in;
+        carries = carries || !in;
+    }
+    split = split && lets_in && carries;
+    if (!split) {
+        add_delete(w, p, lets_in ? LET_IN : CARRY, -1);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const char *text = fs_text(fs_item(p->rules, i), "");
+        int table = table_of(text);
+        enum phase phase = split ? (table == w->entry ? LET_IN : CARRY) : lets_in ? LET_IN : CARRY;
+        if (split && table >= 0 && table < MAX_TABLES && !seen[table]) {
+            seen[table] = true;
+            add_delete(w, p, phase, table);
+        }
+        add_change(p, phase, (struct fs_change) { FS_CHANGE_ADD, text, fs_cookie(w->id, (uint16_t) i), 0 });
+    }
+    free(seen);
+}
+
+/* --- Preparing, committing, undoing --- */
+
+static void
+prepare(void *aux, size_t i)
+{
+    struct work *w = aux;
+    struct part *p = &w->parts[i];
+    for (int phase = 0; phase < N_PHASES && !p->error; phase++) {
+        if (p->n[phase]) {
+            fs_switch_prepare(p->sw, p->changes[phase], p->n[phase], SWITCH_DEADLINE_MS, &p->bundles[phase], &p->error);
+        }
+    }
+}
+
+static char *
+first_error(struct work *w)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        if (w->parts[i].error) {
+            char *error = w->parts[i].error;
+            w->parts[i].error = NULL;
+            return error;
+        }
+    }
+    return NULL;
+}
+
+/* Prepared everywhere, or nowhere and why. */
+static char *
+prepare_all(struct work *w)
+{
+    fs_parallel(w->n, prepare, w);
+    char *error = first_error(w), *why = error ? fs_xasprintf("%s; no switch was changed", error) : NULL;
+    free(error);
+    return why;
+}
+
+static void
+clear(struct work *w, struct part *p, int table)
+{
+    char *ignored = NULL, *narrow = table >= 0 ? fs_xasprintf("table=%d", table) : NULL;
+    struct fs_change change = { FS_CHANGE_DELETE_COOKIE, narrow, fs_cookie(w->id, 0), FS_COOKIE_ALLOCATION_MASK };
+    if (fs_switch_apply(p->sw, &change, 1, CLEAR_MS, &ignored)) {
+        fs_log_warning("rules of allocation %u may be left: %s", w->id, ignored);
+    }
+    free(ignored);
+    free(narrow);
+}
+
+/* Committed everywhere, or undone and why.  A failed commit's own switch is cleared too: the outcome of a broken connection is unknown. */
+static char *
+commit_all(struct work *w)
+{
+    char *error = NULL;
+    size_t begun[N_PHASES] = { 0 };
+    for (int phase = 0; phase < N_PHASES && !error; phase++) {
+        for (size_t i = 0; i < w->n && !error; i++) {
+            struct fs_bundle *bundle = w->parts[i].bundles[phase];
+            w->parts[i].bundles[phase] = NULL;
+            begun[phase] = i + 1;
+            if (bundle && FS_FAILPOINT_ERROR("install_rules.one_switch")) {
+                error = fs_xasprintf("switch %s: failpoint", fs_get_string(w->parts[i].item, "switch", ""));
+                fs_bundle_discard(bundle);
+            } else if (bundle) {
+                fs_bundle_commit(bundle, COMMIT_MS, &error);
+            }
+        }
+    }
+    for (int phase = N_PHASES - 1; error && phase >= 0; phase--) {
+        for (size_t i = begun[phase]; i--;) {
+            if (w->parts[i].n[phase]) {
+                clear(w, &w->parts[i], phase == LET_IN ? w->entry : -1);
+            }
+        }
+    }
+    char *why = error ? fs_xasprintf("%s; all switches have been put back", error) : NULL;
+    free(error);
+    return why;
+}
+
+static void
+destroy(struct work *w)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        struct part *p = &w->parts[i];
+        for (int phase = 0; phase < N_PHASES; phase++) {
+            fs_bundle_discard(p->bundles[phase]);
+            free(p->changes[phase]);
+        }
+        while (p->n_texts) {
+            free(p->texts[--p->n_texts]);
+        }
+        free(p->texts);
+        free(p->error);
+    }
+    free(w->parts);
+}
+
+/* --- The task --- */
 
 /* Does the switch have just as many rules of the allocation as are wanted? */
 static bool
@@ -30,83 +212,88 @@ is_complete(struct fs_switch *sw, uint32_t allocation, size_t wanted)
     return !e && n == wanted;
 }
 
-static int
-apply(struct fs_switch *sw, uint32_t allocation, const xmlrpc_value *rules, bool clear, char **error)
+/* The parts of the work, without those that have their rules; NULL or what is wrong. */
+static char *
+choose(struct fs_call *call, const xmlrpc_value *param, struct work *w)
 {
-    size_t n = clear ? 0 : fs_size(rules);
-    struct fs_change *changes = fs_xcalloc(n + 1, sizeof *changes);
-    changes[0] = (struct fs_change) { FS_CHANGE_DELETE_COOKIE, NULL, fs_cookie(allocation, 0), FS_COOKIE_ALLOCATION_MASK };
-    for (size_t i = 0; i < n; i++) {
-        changes[i + 1] = (struct fs_change) { FS_CHANGE_ADD, fs_text(fs_item(rules, i), ""), fs_cookie(allocation, (uint16_t) i), 0 };
+    const xmlrpc_value *list = fs_get(param, "switches");
+    bool only_missing = fs_get_bool(param, "only_missing", false) && !fs_get_bool(param, "other", false);
+    char *error = NULL;
+    w->parts = fs_xcalloc(fs_size(list) + 1, sizeof *w->parts);
+    for (size_t i = 0; i < fs_size(list) && !error; i++) {
+        struct part *p = &w->parts[w->n];
+        *p = (struct part) { .item = fs_item(list, i), .rules = fs_get(fs_item(list, i), "rules") };
+        p->sw = switches_get(fs_call_state(call), fs_get_string(p->item, "switch", ""), fs_get_string(p->item, "target", ""), &error);
+        if (!error && fs_size(p->rules) > MAX_RULES) {
+            error = fs_xasprintf("switch %s: %zu rules for one allocation; %d are possible", fs_get_string(p->item, "switch", ""), fs_size(p->rules), MAX_RULES);
+        }
+        if (!error && (!only_missing || !is_complete(p->sw, w->id, fs_size(p->rules)))) {
+            w->n++;
+        }
     }
-    int e = fs_switch_apply(sw, changes, n + 1, SWITCH_DEADLINE_MS, error);
-    free(changes);
-    return e;
+    for (size_t i = 0; i < w->n && !error; i++) {
+        make_changes(w, &w->parts[i], w->n > 1);
+    }
+    return error;
 }
 
-static struct fs_switch *
-switch_of(struct fs_call *call, const xmlrpc_value *item, char **error)
+/* Each switch by itself: what is put back into one must not be taken from another because a third does not answer, so nothing is undone. */
+static char *
+put_back(struct work *w)
 {
-    return switches_get(fs_call_state(call), fs_get_string(item, "switch", ""), fs_get_string(item, "target", ""), error);
+    char *error = NULL;
+    for (size_t i = 0; i < w->n && !error; i++) {
+        struct part *p = &w->parts[i];
+        for (int phase = 0; phase < N_PHASES && !error; phase++) {
+            if (p->n[phase]) {
+                fs_switch_apply(p->sw, p->changes[phase], p->n[phase], SWITCH_DEADLINE_MS, &error);
+            }
+        }
+    }
+    return error;
 }
 
 static void
 run(struct fs_call *call)
 {
-    const xmlrpc_value *param = fs_call_param(call, 0), *list = fs_get(param, "switches");
+    const xmlrpc_value *param = fs_call_param(call, 0);
     int id = fs_get_int(param, "allocation", -1);
-    if (id < 0 || !fs_is(list, XMLRPC_TYPE_ARRAY)) {
+    if (id < 0 || !fs_is(fs_get(param, "switches"), XMLRPC_TYPE_ARRAY)) {
         fs_call_fail(call, "install_rules: parameter needs 'allocation' (int) and 'switches' (array)");
         return;
     }
-    bool only_missing = fs_get_bool(param, "only_missing", false), other = fs_get_bool(param, "other", false);
-    char *error = NULL;
-    size_t done = 0, n = fs_size(list);
-    xmlrpc_value *changed = fs_array();
-    for (; done < n && !error; done++) {
-        const xmlrpc_value *item = fs_item(list, done), *rules = fs_get(item, "rules");
-        struct fs_switch *sw = switch_of(call, item, &error);
-        if (!error && fs_size(rules) > MAX_RULES) {
-            error = fs_xasprintf("switch %s: %zu rules for one allocation; %d are possible", fs_get_string(item, "switch", ""), fs_size(rules), MAX_RULES);
-        }
-        if (!error && (!only_missing || other || !is_complete(sw, (uint32_t) id, fs_size(rules)))) {
-            if (FS_FAILPOINT_ERROR("install_rules.one_switch")) {
-                error = fs_xasprintf("switch %s: failpoint", fs_get_string(item, "switch", ""));
-            } else {
-                apply(sw, (uint32_t) id, rules, false, &error);
-            }
-            if (!error) {
-                fs_append(changed, fs_string(fs_get_string(item, "switch", "")));
-                fs_log_info("%zu rules of allocation %d in %s", fs_size(rules), id, fs_get_string(item, "switch", ""));
-            }
-        }
+    struct work w = { .id = (uint32_t) id, .entry = fs_get_int(param, "entry", TABLE_CLASSIFY) };
+    char *error = choose(call, param, &w);
+    if (!error && fs_get_bool(param, "only_missing", false)) {
+        error = put_back(&w);
+    } else if (!error) {
+        error = prepare_all(&w);
+        error = error ? error : commit_all(&w);
     }
-    if (!error) {
+    if (error) {
+        fs_call_fail(call, "%s", error);
+    } else {
+        xmlrpc_value *changed = fs_array();
+        for (size_t i = 0; i < w.n; i++) {
+            const char *name = fs_get_string(w.parts[i].item, "switch", "");
+            fs_append(changed, fs_string(name));
+            fs_log_info("%zu rules of allocation %d in %s", fs_size(w.parts[i].rules), id, name);
+        }
         fs_call_return(call, changed);
-        return;
     }
-    fs_free(changed);
-    while (!only_missing && done--) { /* the one that failed too: the outcome of a broken connection is unknown */
-        char *ignored = NULL;
-        struct fs_switch *sw = switch_of(call, fs_item(list, done), &ignored);
-        if (sw) {
-            apply(sw, (uint32_t) id, NULL, true, &ignored);
-        }
-        free(ignored);
-    }
-    fs_call_fail(call, "%s", error);
+    destroy(&w);
     free(error);
 }
 
 FS_TASK = {
     FS_IS_TASK,
     .name = "install_rules",
-    .help = "Puts the rules of an allocation into switches: one atomic bundle a switch, in the order given, each replacing what the switch has of "
-            "the allocation. If one fails, all are cleared again. Answers the names of the switches that were changed.",
+    .help = "Puts the rules of an allocation into switches, replacing what they have of it: prepared in all, then committed, what lets traffic in last. If one refuses, does not answer or "
+            "has started again meanwhile, all is undone. Answers the names of the switches that were changed.",
     .params = { { "parameter", "struct",
-                  "allocation: id; switches: array of {switch, target, rules: array of rules as ovs-ofctl writes them, without cookie}; only_missing "
-                  "(boolean): leave a switch alone that has the right number of rules of the allocation, and clear nothing if one fails; other "
-                  "(boolean, with only_missing): these are other rules than before, so the right number proves nothing" } },
+                  "allocation: id; switches: array of {switch, target, rules: array of rules as ovs-ofctl writes them, without cookie}; entry (optional): the table "
+                  "whose rules let traffic in, default 10; only_missing (boolean): leave a switch alone that has the right number of rules of the allocation, and undo nothing if "
+                  "one fails; other (boolean, with only_missing): these are other rules than before, so the right number proves nothing" } },
     .returns = "array",
     .idempotent = true,
     .undo = "remove_rules",

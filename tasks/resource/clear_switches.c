@@ -6,7 +6,16 @@
 
 #include "core/daemon.h"
 
-enum { TABLE_CLASSIFY = 10, DRAIN_US = 20000 };
+/* What is under way crosses each switch, and the hosts behind them, before the rules that carry it go; and a switch that caches decisions, as Open vSwitch
+ * does, takes a moment to notice that those of a rule which is gone no longer hold.  The longer the path the longer that takes. */
+enum { TABLE_CLASSIFY = 10, DRAIN_US = 20000, DRAIN_SWITCH_US = 15000, DRAIN_MOST_US = 200000 };
+
+static unsigned
+drain_us(size_t switches)
+{
+    size_t us = DRAIN_US + DRAIN_SWITCH_US * switches;
+    return us < DRAIN_MOST_US ? (unsigned) us : DRAIN_MOST_US;
+}
 
 static int
 remove_rules(struct fs_call *call, int table, struct fs_reply *reply)
@@ -24,7 +33,7 @@ run(struct fs_call *call)
     struct fs_reply reply;
     if (!remove_rules(call, fs_get_int(fs_call_param(call, 0), "entry", TABLE_CLASSIFY), &reply)) {
         fs_reply_clear(&reply);
-        usleep(DRAIN_US);
+        usleep(drain_us(fs_size(fs_get(fs_call_param(call, 0), "switches"))));
         remove_rules(call, -1, &reply);
     }
     fs_call_reply(call, &reply);

@@ -245,6 +245,7 @@ node_value(const struct fs_request_node *n)
     fs_set(v, "outputs", fs_int((int) n->n_outputs));
     fs_set(v, "match", fs_string(n->match));
     fs_set(v, "in_port", fs_string(n->in_port));
+    fs_set(v, "line", fs_int((int) n->line));
     set_needs(v, &n->needs);
     return fs_set(v, "ports", names_value(n->ports, n->n_ports));
 }

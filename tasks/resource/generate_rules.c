@@ -172,40 +172,35 @@ add_transit(struct maker *m, size_t at, const xmlrpc_value *flow, const char *in
     free(output);
 }
 
+/* The rule of the switch or host bridge at place 'i' of a path.  A host at an end of the path sends and takes through its trunk. */
+static void
+add_hop(struct maker *m, const xmlrpc_value *flow, const xmlrpc_value *path, size_t i)
+{
+    size_t n = fs_size(path);
+    const char *here = fs_text(fs_item(path, i), ""), *before = i ? fs_text(fs_item(path, i - 1), "") : NULL;
+    const char *behind = i + 1 < n ? fs_text(fs_item(path, i + 1), "") : NULL;
+    size_t at = index_of(m, resource_node_kind(m->resource, here) == 'h' ? "host" : "name", here);
+    const char *trunk = fs_get_string(fs_item(m->switches, at), "trunk", "");
+    char *in = before ? port(m, here, before) : fs_xstrdup(trunk), *out = behind ? port(m, here, behind) : fs_xstrdup(trunk);
+    bool leaves_here = behind && i + 2 == n && resource_node_kind(m->resource, behind) == 'i';
+    if (i == 1 && resource_node_kind(m->resource, before) == 'i') {
+        add_entry(m, at, flow, in, out, leaves_here);
+    } else {
+        add_transit(m, at, flow, in, out, leaves_here);
+    }
+    free(in);
+    free(out);
+}
+
 static void
 add_flow(struct maker *m, const xmlrpc_value *flow)
 {
     const xmlrpc_value *path = fs_get(flow, "path");
     size_t n = fs_size(path);
-    if (n < 2) {
-        return; /* from module to module on one host: its multiplexer hands the packets on */
-    }
-    const char *first = fs_text(fs_item(path, 0), ""), *last = fs_text(fs_item(path, n - 1), "");
-    bool from_net = resource_node_kind(m->resource, first) == 'i', to_net = resource_node_kind(m->resource, last) == 'i';
-    for (size_t i = 1; i + 1 < n; i++) {
-        const char *here = fs_text(fs_item(path, i), "");
-        char *in = port(m, here, fs_text(fs_item(path, i - 1), "")), *out = port(m, here, fs_text(fs_item(path, i + 1), ""));
-        size_t at = index_of(m, "name", here);
-        bool leaves_here = to_net && i + 2 == n;
-        if (from_net && i == 1) {
-            add_entry(m, at, flow, in, out, leaves_here);
-        } else {
-            add_transit(m, at, flow, in, out, leaves_here);
+    for (size_t i = 0; i < n && n > 1; i++) { /* n is 1 from module to module on one host: its multiplexer hands the packets on */
+        if (resource_node_kind(m->resource, fs_text(fs_item(path, i), "")) != 'i') {
+            add_hop(m, flow, path, i);
         }
-        free(in);
-        free(out);
-    }
-    if (!from_net) {
-        size_t at = index_of(m, "host", first);
-        char *out = port(m, first, fs_text(fs_item(path, 1), ""));
-        add_transit(m, at, flow, fs_get_string(fs_item(m->switches, at), "trunk", ""), out, false);
-        free(out);
-    }
-    if (!to_net) {
-        size_t at = index_of(m, "host", last);
-        char *in = port(m, last, fs_text(fs_item(path, n - 2), ""));
-        add_transit(m, at, flow, in, fs_get_string(fs_item(m->switches, at), "trunk", ""), false);
-        free(in);
     }
 }
 

@@ -14,6 +14,7 @@
 #include "core/daemon.h"
 #include "core/parallel.h"
 #include "core/util.h"
+#include "daemons/resource/byhand.h"
 #include "daemons/resource/resource.h"
 
 FS_LOG_MODULE("install");
@@ -89,7 +90,7 @@ ask_switch(struct roll_call *all, struct row *row)
 {
     xmlrpc_value *which = fs_set(fs_struct(), "switch", fs_string(fs_get_string(row->where, "switch", "")));
     fs_set(which, "target", fs_string(fs_get_string(row->where, "target", "")));
-    xmlrpc_value *params = fs_append(fs_array(), fs_set(which, "allocation", fs_int(all->id)));
+    xmlrpc_value *params = fs_append(fs_array(), fs_set(fs_set(which, "allocation", fs_int(all->id)), "index", fs_int(0)));
     struct fs_peer *openflow = fs_daemon_peer(fs_call_daemon(all->call), "openflow");
     struct fs_reply reply;
     int code = openflow ? fs_peer_call(openflow, "get_rules", params, ANSWER_MS, fs_call_request_id(all->call), &reply)
@@ -162,7 +163,7 @@ add_rules(struct fs_call *call, int id, const xmlrpc_value *request, xmlrpc_valu
 }
 
 static bool
-carry_out(struct fs_call *call, int id, const xmlrpc_value *plan, char **error)
+carry_out(struct fs_call *call, int id, const xmlrpc_value *request, const xmlrpc_value *plan, char **error)
 {
     FS_FAILPOINT("install.planned");
     xmlrpc_value *done = step(call, "create_modules", fs_set(fs_struct(), "modules", fs_copy(fs_get(plan, "modules"))), error);
@@ -181,6 +182,7 @@ carry_out(struct fs_call *call, int id, const xmlrpc_value *plan, char **error)
     FS_FAILPOINT("install.before_rules");
     xmlrpc_value *rules = fs_set(fs_struct(), "allocation", fs_int(id));
     fs_set(rules, "switches", fs_copy(fs_get(plan, "rules")));
+    fs_set(rules, "entry", fs_int(resource_entry_table(request)));
     done = step(call, "program_switches", rules, error);
     fs_free(done);
     FS_FAILPOINT("install.rules_made");
@@ -202,7 +204,7 @@ run(struct fs_call *call)
         return;
     }
     bool done = doc && (plan = place(call, id, request, &error)) && add_rules(call, id, request, plan, &error)
-                && carry_out(call, id, plan, &error)
+                && carry_out(call, id, request, plan, &error)
                 && !resource_update(r, id, fs_set(fs_set(fs_struct(), "state", fs_string("installed")), "message", fs_string("")), &error);
     if (done) {
         fs_log_info("allocation %d is installed", id);

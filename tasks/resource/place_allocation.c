@@ -192,6 +192,35 @@ placement_value(const struct fs_platform *p, const struct fs_services *s, const 
     return fs_set(fs_set(fs_set(fs_struct(), "hosts", hosts), "ports", ports), "paths", paths);
 }
 
+/* Is 'name' a ToNet of the request? */
+static bool
+is_exit(const xmlrpc_value *request, const char *name)
+{
+    const xmlrpc_value *nodes = fs_get(request, "nodes");
+    for (size_t i = 0; i < fs_size(nodes); i++) {
+        if (!strcmp(fs_get_string(fs_item(nodes, i), "name", ""), name)) {
+            return !strcmp(fs_get_string(fs_item(nodes, i), "kind", ""), "to");
+        }
+    }
+    return false;
+}
+
+/* Routes pass through switches only, so there is none from port to port on the bridge of a host: the reason in words, or NULL. */
+static char *
+explain_direct(const struct fs_platform *p, const xmlrpc_value *request, const xmlrpc_value *flows)
+{
+    for (size_t i = 0; i < fs_size(flows); i++) {
+        const char *to = fs_get_string(fs_item(flows, i), "to", ""), *io = fs_get_string(fs_item(flows, i), "io", "");
+        int n = *io ? fs_platform_find(p, io) : -1;
+        const struct fs_node *next = n >= 0 && p->out_start[n] < p->out_start[n + 1] ? &p->nodes[p->arcs[p->out[p->out_start[n]]].to] : NULL;
+        if (next && next->kind == FS_NODE_SERVER && is_exit(request, to)) {
+            return fs_xasprintf("%s -> %s leads from network port %s, which is on the bridge of host %s, to another port without a module on the way: put a module (such as a "
+                                "Counter) between them", fs_get_string(fs_item(flows, i), "from", ""), to, io, next->id);
+        }
+    }
+    return NULL;
+}
+
 /* A place for all, or NULL with the limit that binds.  The account is left as it was. */
 static struct fs_solution *
 try(struct fs_load *load, const struct fs_services *s, struct choice *c, char **why)
@@ -248,6 +277,11 @@ run(struct fs_call *call)
         c.services = s;
         c.request = request;
         solution = place(resource_load(r), s, &c, &why);
+    }
+    char *direct = why ? explain_direct(p, request, flows) : NULL;
+    if (direct) {
+        free(why);
+        why = direct;
     }
     if (why) {
         fs_call_fail(call, "the request does not fit: %s", why);

@@ -2,7 +2,10 @@
  * An installation asks for this at the switches that it is going to use: a host that has just registered may have a switch that nobody has looked at yet.
  *
  * The base rules come last: they are what sends packets to the others, so traffic finds all of them or none, and a switch without them is known not to be done.
- * One switch a call to the OpenFlow daemon, so that one that is away does not keep the others waiting. */
+ * One switch a call to the OpenFlow daemon, so that one that is away does not keep the others waiting.
+ *
+ * A connection that still lives has the rules that it had, so of many switches only some are asked for them each time, in turn.  Where ports of a switch were renamed or
+ * renumbered its rules are put there again, by name; an allocation whose port is no more says so in its message until it is there again. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,7 +21,9 @@
 
 FS_LOG_MODULE("platform");
 
-enum { OPENFLOW_MS = 15000, BUSY_MS = 10000, BUSY_STEP_US = 50000 };
+#define TROUBLE "no rules where a port is missing: " /* how a message begins that is ours to take back */
+
+enum { OPENFLOW_MS = 15000, BUSY_MS = 10000, BUSY_STEP_US = 50000, LOOK_AT = 32, TURN_MS = 1000 };
 
 static int
 ask_openflow(struct fs_call *call, const char *method, xmlrpc_value *params, struct fs_reply *reply)
@@ -28,8 +33,9 @@ ask_openflow(struct fs_call *call, const char *method, xmlrpc_value *params, str
                     : fs_call_peer(call, NULL, method, params, reply);
 }
 
-/* Have the OpenFlow daemon put rules into one switch; false when they are not there.  other: they are not those of before, so the right number proves nothing. */
-static bool
+/* Have the OpenFlow daemon put rules into one switch; NULL, or why they are not there (owned).  other: they are not those of before, so the right number
+ * proves nothing. */
+static char *
 put(struct fs_call *call, int id, const xmlrpc_value *one, bool other)
 {
     xmlrpc_value *param = fs_struct();
@@ -40,26 +46,33 @@ put(struct fs_call *call, int id, const xmlrpc_value *one, bool other)
     xmlrpc_value *options = fs_set(fs_set(fs_struct(), "priority", fs_string("normal")), "wait", fs_int(10));
     struct fs_reply reply;
     bool done = !ask_openflow(call, "run_task", fs_append(fs_append(fs_append(fs_array(), fs_string("install_rules")), param), options), &reply);
+    char *why = done ? NULL : fs_xstrdup(reply.message);
     if (!done) {
         fs_log_limited(FS_LOG_WARNING, "switch %s is not ready: %s", fs_get_string(one, "switch", ""), reply.message);
     }
     fs_reply_clear(&reply);
-    return done;
+    return why;
 }
 
 enum found { WHOLE, LOST, AWAY };
 
-/* Has the switch its base rules? */
+/* Has the switch its base rules?  A switch that was started again has lost all: where it must be quick, looking at the first is enough (a switch finds one rule by its cookie, but
+ * goes through all that it has for several). */
 static enum found
-look(struct fs_call *call, const xmlrpc_value *one)
+look(struct fs_call *call, const xmlrpc_value *one, bool quick)
 {
+    size_t wanted = fs_size(fs_get(one, "rules"));
     xmlrpc_value *which = fs_struct();
     fs_set(which, "switch", fs_string(fs_get_string(one, "switch", "")));
     fs_set(which, "target", fs_string(fs_get_string(one, "target", "")));
     fs_set(which, "allocation", fs_int(0));
+    if (quick && wanted) {
+        fs_set(which, "index", fs_int(0));
+        wanted = 1;
+    }
     struct fs_reply reply;
     ask_openflow(call, "get_rules", fs_append(fs_array(), which), &reply);
-    enum found found = reply.code ? AWAY : fs_size(reply.value) == fs_size(fs_get(one, "rules")) ? WHOLE : LOST;
+    enum found found = reply.code ? AWAY : fs_size(reply.value) == wanted ? WHOLE : LOST;
     if (found == AWAY) {
         fs_log_limited(FS_LOG_WARNING, "switch %s is not ready: %s", fs_get_string(one, "switch", ""), reply.message);
     }
@@ -73,9 +86,7 @@ claim(struct fs_call *call, int id, int64_t until)
 {
     struct resource *r = fs_call_state(call);
     while (!resource_claim(r, id)) {
-        xmlrpc_value *doc = resource_allocation(r, id);
-        fs_free(doc);
-        if (!doc || fs_now_ms() > until || fs_call_cancelled(call)) {
+        if (!resource_exists(r, id) || fs_now_ms() > until || fs_call_cancelled(call)) {
             return false;
         }
         usleep(BUSY_STEP_US);
@@ -83,25 +94,43 @@ claim(struct fs_call *call, int id, int64_t until)
     return true;
 }
 
+/* The allocation says what of it cannot be, and no more once it can. */
+static void
+note_trouble(struct fs_call *call, int id, const xmlrpc_value *doc, const char *why)
+{
+    char *error = NULL, *message = why ? fs_xasprintf(TROUBLE "%s", why) : fs_xstrdup("");
+    const char *before = fs_get_string(doc, "message", "");
+    bool ours = !*before || !strncmp(before, TROUBLE, strlen(TROUBLE));
+    if (ours && strcmp(before, message)) {
+        resource_update(fs_call_state(call), id, fs_set(fs_struct(), "message", fs_string(message)), &error);
+    }
+    free(error);
+    free(message);
+}
+
 /* The rules of one allocation back into a switch; false when they are not there. */
 static bool
-restore_one(struct fs_call *call, int id, const char *name)
+restore_one(struct fs_call *call, int id, const char *name, bool moved)
 {
     xmlrpc_value *doc = resource_allocation(fs_call_state(call), id);
     const xmlrpc_value *rules = fs_get(fs_get(doc, "plan"), "rules");
     bool done = true;
     for (size_t k = 0; done && k < fs_size(rules) && !strcmp(fs_get_string(doc, "state", ""), "installed"); k++) {
         if (!strcmp(fs_get_string(fs_item(rules, k), "switch", ""), name)) {
-            done = put(call, id, fs_item(rules, k), false);
+            char *why = put(call, id, fs_item(rules, k), moved);
+            note_trouble(call, id, doc, why);
+            done = !why;
+            free(why);
         }
     }
     fs_free(doc);
     return done;
 }
 
-/* The rules of all installed allocations back into a switch that has lost them; 'own' is the one that the caller is installing, or 0. */
+/* The rules of all installed allocations back into a switch that has lost them, or whose ports have moved; 'own' is the one that the caller is installing, or
+ * 0.  One that cannot be does not keep the others waiting. */
 static bool
-restore(struct fs_call *call, const char *name, int own)
+restore(struct fs_call *call, const char *name, int own, bool moved)
 {
     struct resource *r = fs_call_state(call);
     int64_t until = fs_now_ms() + BUSY_MS;
@@ -109,9 +138,9 @@ restore(struct fs_call *call, const char *name, int own)
     bool done = true;
     size_t n;
     int *ids = resource_allocation_ids(r, &n);
-    for (size_t i = 0; done && i < n; i++) {
+    for (size_t i = 0; (done || moved) && i < n; i++) {
         if (ids[i] != own && claim(call, ids[i], until)) {
-            done = restore_one(call, ids[i], name);
+            done = restore_one(call, ids[i], name, moved) && done;
             resource_release(r, ids[i]);
         }
     }
@@ -119,19 +148,36 @@ restore(struct fs_call *call, const char *name, int own)
     return done;
 }
 
-/* True when the switch has all that it should have. */
 static bool
-prepare(struct fs_call *call, const xmlrpc_value *one, int own)
+put_base(struct fs_call *call, const xmlrpc_value *one, bool other)
+{
+    char *why = put(call, 0, one, other);
+    free(why);
+    return !why;
+}
+
+/* True when the switch has all that it should have.  now: as list_switches of the OpenFlow daemon knows it, or NULL; due: it is to be asked, whatever is known. */
+static bool
+prepare(struct fs_call *call, const xmlrpc_value *one, int own, const xmlrpc_value *now, bool due)
 {
     struct resource *r = fs_call_state(call);
     const char *name = fs_get_string(one, "switch", "");
     bool other = resource_base_rules_differ(r, name, fs_get(one, "rules"));
-    enum found found = look(call, one);
-    bool done = found == WHOLE || (found == LOST && restore(call, name, own));
-    done = done && ((found == WHOLE && !other) || put(call, 0, one, other));
+    enum resource_watched watched = resource_watch(r, name, now);
+    bool moved = watched == RESOURCE_PORTS_MOVED;
+    if (watched == RESOURCE_SAME && !other && !due) {
+        return true;
+    }
+    if (moved) {
+        fs_log_info("ports of switch %s were added, removed, renamed or renumbered: its rules are put there again", name);
+    }
+    enum found found = look(call, one, own > 0);
+    bool done = (found == WHOLE && !moved) || (found != AWAY && restore(call, name, own, moved));
+    done = done && ((found == WHOLE && !other && !moved) || put_base(call, one, other || moved));
     if (done) {
         resource_note_base_rules(r, name, fs_get(one, "rules"));
         resource_switch_is_prepared(r, name);
+        resource_note_watched(r, name, now);
     }
     if (done && found == LOST) {
         fs_log_info("switch %s has its rules", name);
@@ -150,6 +196,29 @@ is_wanted(const xmlrpc_value *wanted, const char *name)
     return found;
 }
 
+/* What the OpenFlow daemon knows of the connections to switches; an empty array where it does not answer. */
+static xmlrpc_value *
+ask_connections(struct fs_call *call)
+{
+    struct fs_reply reply;
+    xmlrpc_value *list = ask_openflow(call, "list_switches", fs_array(), &reply) ? fs_array() : fs_copy(reply.value);
+    fs_reply_clear(&reply);
+    return list;
+}
+
+static const xmlrpc_value *
+connection_of(const xmlrpc_value *connections, const xmlrpc_value *one)
+{
+    for (size_t i = 0; i < fs_size(connections); i++) {
+        const xmlrpc_value *c = fs_item(connections, i);
+        if (!strcmp(fs_get_string(c, "name", ""), fs_get_string(one, "switch", ""))
+            && !strcmp(fs_get_string(c, "target", ""), fs_get_string(one, "target", ""))) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
 static void
 run(struct fs_call *call)
 {
@@ -160,13 +229,16 @@ run(struct fs_call *call)
         fs_call_reply(call, &base);
         return;
     }
+    xmlrpc_value *connections = wanted ? NULL : ask_connections(call);
+    size_t parts = fs_size(base.value) / LOOK_AT + 1, part = (size_t) (fs_now_ms() / TURN_MS) % parts;
     bool all = true;
     for (size_t i = 0; i < fs_size(base.value) && !fs_call_cancelled(call); i++) {
         const xmlrpc_value *one = fs_item(base.value, i);
         if (is_wanted(wanted, fs_get_string(one, "switch", ""))) {
-            all = prepare(call, one, own) && all;
+            all = prepare(call, one, own, connection_of(connections, one), wanted || i % parts == part) && all;
         }
     }
+    fs_free(connections);
     fs_reply_clear(&base);
     if (!wanted) {
         resource_set_prepared(fs_call_state(call), all);

@@ -20,7 +20,7 @@ FS_TASK = {
     FS_IS_TASK,
     .name = "program_switches",
     .help = "Puts the rules of an allocation into the switches, through the OpenFlow daemon.",
-    .params = { { "parameter", "struct", "allocation: id; switches: as generate_rules answers" } },
+    .params = { { "parameter", "struct", "allocation: id; switches: as generate_rules answers; entry (optional): the table of the rules that let traffic in, default 10" } },
     .returns = "array",
     .idempotent = true,
     .undo = "clear_switches",

@@ -23,12 +23,23 @@ enum { HOST_MS = 3000, OPENFLOW_MS = 10000 };
 static bool
 is_known(struct fs_call *call, int id)
 {
-    xmlrpc_value *doc = resource_allocation(fs_call_state(call), id);
-    fs_free(doc);
-    return doc != NULL;
+    return resource_exists(fs_call_state(call), id);
 }
 
 /* --- Modules --- */
+
+/* A process goes as a whole, once. */
+static void
+add_orphan(xmlrpc_value *orphans, const char *host, const char *process)
+{
+    for (size_t i = 0; i < fs_size(orphans); i++) {
+        const xmlrpc_value *o = fs_item(orphans, i);
+        if (!strcmp(fs_get_string(o, "name", ""), process) && !strcmp(fs_get_string(o, "host", ""), host)) {
+            return;
+        }
+    }
+    fs_append(orphans, fs_set(fs_set(fs_struct(), "name", fs_string(process)), "host", fs_string(host)));
+}
 
 static void
 find_orphans(struct fs_call *call, const char *host, const xmlrpc_value *modules, xmlrpc_value *orphans)
@@ -38,7 +49,7 @@ find_orphans(struct fs_call *call, const char *host, const xmlrpc_value *modules
         int owner = fs_get_int(m, "owner", 0);
         if (owner > 0 && !is_known(call, owner)) { /* 0: the record of a module that is being made */
             fs_log_warning("module %s on host %s belongs to allocation %d, which is no more: it is removed", fs_get_string(m, "name", ""), host, owner);
-            fs_append(orphans, fs_set(fs_set(fs_struct(), "name", fs_string(fs_get_string(m, "name", ""))), "host", fs_string(host)));
+            add_orphan(orphans, host, fs_get_string(m, "process", fs_get_string(m, "name", "")));
         }
     }
 }
@@ -55,7 +66,7 @@ sweep_hosts(struct fs_call *call)
         struct fs_peer *peer = resource_host_peer(r, name);
         if (peer && !strcmp(fs_get_string(fs_item(hosts, i), "state", ""), "up")) {
             struct fs_reply reply;
-            if (!fs_peer_call(peer, "list_modules", fs_array(), HOST_MS, fs_call_request_id(call), &reply)) {
+            if (!fs_peer_call(peer, "get_module_counters", fs_array(), HOST_MS, fs_call_request_id(call), &reply)) {
                 find_orphans(call, name, reply.value, orphans);
             }
             fs_reply_clear(&reply);

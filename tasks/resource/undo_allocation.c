@@ -43,8 +43,9 @@ run(struct fs_call *call)
         free(error);
         error = NULL;
         FS_FAILPOINT("delete.begun");
-        const xmlrpc_value *plan = fs_get(doc, "plan"), *rules = fs_get(plan, "rules");
-        const xmlrpc_value *modules = rules ? fs_get(plan, "modules") : NULL; /* nothing is started before the plan has its rules */
+        const xmlrpc_value *plan = fs_get(doc, "plan");
+        xmlrpc_value *rules = resource_rules_still_there(r, fs_get(plan, "rules"));
+        xmlrpc_value *modules = resource_modules_still_there(r, fs_get(plan, "rules") ? fs_get(plan, "modules") : NULL); /* none before the plan has its rules */
         if (fs_size(rules)) {
             xmlrpc_value *which = fs_set(fs_set(fs_struct(), "allocation", fs_int(id)), "switches", fs_copy(rules));
             step(call, "clear_switches", fs_set(which, "entry", fs_int(resource_entry_table(fs_get(doc, "request")))), &failed);
@@ -57,6 +58,8 @@ run(struct fs_call *call)
         if (!failed.length && (later ? resource_restore_later(r, id, later, &error) : resource_forget(r, id, &error))) {
             fs_text_addf(&failed, "%s", error);
         }
+        fs_free(rules);
+        fs_free(modules);
     }
     if (failed.length) {
         char *ignored = NULL;

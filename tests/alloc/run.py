@@ -77,8 +77,14 @@ REFUSED = [
      '{s}:2: service "s": the links go in a circle'),
     ("a path without link", PLATFORM, SERVICE.replace("in x out", "in out"),
      '{s}:8: service "s": the path goes from "in" to "out", where there is no link'),
+    ("a platform in two parts", PLATFORM.replace('<link a="n1" b="t" bandwidth="1000" delay="1"/>\n', ""), SERVICE,
+     "{p}:2: n1 is not connected to the first node of the file"),
+    ("an empty file", "", SERVICE, "{p}:1: "),
+    ("an empty file of services", PLATFORM, "", "{s}:1: "),
+    ("1e308", PLATFORM.replace('cpu="8"', 'cpu="1e308"'), SERVICE, '{p}:3: cpu is "1e308"'),
+    ("infinity", PLATFORM, SERVICE.replace('to="x" bandwidth="10"', 'to="x" bandwidth="inf"'), '{s}:6: bandwidth is "inf"'),
     ("services without servers", '<platform><io id="n0"/><io id="n1"/><link a="n0" b="n1" bandwidth="1" delay="1"/></platform>',
-     SERVICE, 'service "s": no server can take'),
+     SERVICE, "no server can take any of the 1 modules"),
 ]
 
 # what it is, what to change in SERVICE, words of the proof
@@ -86,7 +92,7 @@ PROVEN = [
     ("more cores than there are", ('cpu="1"', 'cpu="9"'), "ask for 9 cores"),
     ("more memory than there is", ('mem="2"', 'mem="2049"'), "ask for 2049 MB"),
     ("a bound below the shortest way", ('bound="4"', 'bound="3"'), "a delay of at least 4"),
-    ("more traffic than a port takes", ('to="x" bandwidth="10"', 'to="x" bandwidth="1001"'), 'must come from "n0"'),
+    ("more traffic than a port takes", ('to="x" bandwidth="10"', 'to="x" bandwidth="1001"'), "1001 Mbit/s must come in to servers"),
 ]
 
 tests = failures = 0
@@ -143,6 +149,9 @@ def outcomes(bench):
     bench.write(PLATFORM, SERVICE)
     got = bench.run()
     report(got.returncode == 0 and json.loads(got.stdout)["feasible"] and os.path.exists(bench.o), "met: exit 0", got)
+    answer = json.loads(got.stdout)
+    report([answer[k] for k in ("service_delay", "approximate_delay", "typical_delay", "average_link_use")] == [4, 4, 4, 0.0367],
+           "the delays of 3.2.1 and the mean use of links", got)
     report(os.listdir(os.path.dirname(bench.o)).__len__() == 3, "no other file is left", os.listdir(os.path.dirname(bench.o)))
     bench.write(PLATFORM, SERVICE.replace('bound="4"', 'bound="3"'))
     got = bench.run()
@@ -160,6 +169,7 @@ def outcomes(bench):
         report(got.returncode == 3 and words in json.loads(got.stdout)["proof"] and os.path.exists(bench.o),
                f"proven: {name}", got)
     for name, args in (("an unknown option", ["--colour"]), ("an unknown algorithm", ["--algorithm", "magic"]),
+                       ("an unknown objective", ["--objective", "magic"]), ("no threads", ["--threads", "0"]),
                        ("paths of a third kind", ["--paths", "both"]), ("a seed that is no number", ["--seed", "x"]),
                        ("a time limit of nothing", ["--time-limit", "0"])):
         got = bench.run(*args)
@@ -199,7 +209,13 @@ def instances(bench):
         judged(bench, ("large", "100", "--scale", "0.1", "--vary", "0.2", "--seed", seed))
     judged(bench, ("large", "320", "--scale", "0.1", "--vary", "0.2"), "--algorithm", "greedy-racks")
     judged(bench, ("large", "30", "--scale", "0.1", "--delay", "9"))
+    for options in (("--algorithm", "tabu"), ("--algorithm", "greedy"), ("--threads", "4")):
+        judged(bench, ("basic", "12", "--vary", "0.2"), *options)
+    judged(bench, ("basic", "1"), "--algorithm", "exact", "--time-limit", "300")
     proofs_of_delay(bench)
+    large_proofs(bench)
+    objectives(bench)
+    traces(bench)
     repeatable(bench)
 
 
@@ -213,13 +229,59 @@ def proofs_of_delay(bench):
                f"a bound of {bound}: exit {status}", got)
 
 
+def large_proofs(bench):
+    """What no solution can do better than is said, and reached: lateness with a bound of 10, I/O links with this seed; and basic 13."""
+    for instance, kind in ((("large", "60", "--scale", "0.1", "--delay", "10"), "delay"),
+                           (("large", "1500", "--scale", "0.5", "--delay", "12", "--seed", "5"), "bandwidth")):
+        bench.script("make_instance.py", *instance, "--platform", bench.p, "--services", bench.s)
+        got = bench.run()
+        answer = json.loads(got.stdout)
+        others = [k for k in ("cpu", "mem", "bandwidth", "delay") if k != kind and answer[k]]
+        report(got.returncode == 3 and not others and abs(answer["least"][kind] - answer[kind]) < 1e-6,
+               f"the least {kind} that is possible is proven and reached: {' '.join(instance)}", got)
+    bench.script("make_instance.py", "basic", "13", "--platform", bench.p, "--services", bench.s)
+    got = bench.run()
+    report(got.returncode == 3 and "ask for 321.1 cores" in json.loads(got.stdout)["proof"], "basic 13: too many cores are asked for", got)
+
+
+def objectives(bench):
+    """Each objective is better served when it is asked for than when nothing is, and limits are met all the same."""
+    bench.script("make_instance.py", "large", "60", "--scale", "0.1", "--platform", bench.p, "--services", bench.s)
+    plain, answers = json.loads(bench.run().stdout), {}
+    for name in ("delay", "bandwidth", "servers", "spread"):
+        got = bench.run("--objective", name)
+        answers[name] = json.loads(got.stdout)
+        said = bench.script("check_solution.py", bench.p, bench.s, bench.o)
+        report(got.returncode == 0 and said.returncode == 0, f"limits are met with the objective {name}", got, said)
+    report(answers["servers"]["servers_used"] < 0.9 * plain["servers_used"], "the objective servers switches servers off", plain, answers)
+    report(answers["spread"]["servers_used"] > plain["servers_used"], "the objective spread takes more servers", plain, answers)
+    report(answers["bandwidth"]["max_link_use"] <= plain["max_link_use"], "the objective bandwidth does not fill links more", plain, answers)
+
+
+def traces(bench):
+    """A trace is a table or a plot; nothing is left where it cannot be written."""
+    bench.script("make_instance.py", "basic", "12", "--vary", "0.3", "--platform", bench.p, "--services", bench.s)
+    csv, svg = bench.o + ".csv", bench.o + ".svg"
+    bench.run("--algorithm", "tabu", "--steps", "500", "--trace", csv)
+    bench.run("--algorithm", "tabu", "--steps", "500", "--trace", svg)
+    with open(csv) as f:
+        lines = f.read().splitlines()
+    report(lines[0] == "seconds,steps,cpu,mem,bandwidth,delay" and len(lines) > 1, "a trace as CSV", lines[:3])
+    with open(svg) as f:
+        report("<polyline" in f.read(), "a trace as a plot")
+    os.unlink(csv)
+    os.unlink(svg)
+
+
 def repeatable(bench):
-    solutions = []
-    for seed in ("5", "5", "6"):
-        bench.run("--seed", seed)
-        with open(bench.o) as f:
-            solutions.append(f.read())
-    report(solutions[0] == solutions[1] != solutions[2], "equal seeds give equal solutions, others do not")
+    bench.script("make_instance.py", "large", "60", "--scale", "0.1", "--vary", "0.5", "--platform", bench.p, "--services", bench.s)
+    for options in (("--algorithm", "greedy"), ("--algorithm", "tabu", "--steps", "300"), ("--threads", "3", "--steps", "300")):
+        solutions = []
+        for seed in ("5", "5", "6"):
+            bench.run("--seed", seed, *options)
+            with open(bench.o) as f:
+                solutions.append(f.read())
+        report(solutions[0] == solutions[1], f"equal seeds give equal solutions: {' '.join(options)}")
 
 
 def main():

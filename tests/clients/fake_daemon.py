@@ -14,6 +14,8 @@ import xml.etree.ElementTree as ElementTree
 import xmlrpc.client
 from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 
+if sys.argv[1:2] == ["--check-platform"]:
+    sys.exit(0)
 CONFIG = ElementTree.parse(next(word.split("=", 1)[1] for word in sys.argv if word.startswith("--config="))).getroot()
 NAME = CONFIG.get("name")
 TOKEN = open(CONFIG.find("credentials").get("file")).read().strip()
@@ -64,7 +66,17 @@ PLAN = {"id": 4, "placement": [{"node": "fw", "name": "a4.fw", "type": "Firewall
         "ports": {"out": "net1"},
         "paths": [{"from": "in", "to": "fw", "io": "net0", "path": ["net0", "tor0", "h1"], "spi": 5},
                   {"from": "fw", "to": "out", "io": "", "path": ["h1", "tor0", "net1"], "spi": 6}],
-        "rules": [{"switch": "tor0", "target": "unix:/nowhere", "rules": ["table=10,actions=one", "table=20,actions=two"]}]}
+        "rules": [{"switch": "tor0", "target": "unix:/nowhere", "rules": ["table=10,actions=one", "table=20,actions=two"]}],
+        "loads": {"hosts": [{"host": host, "cpu": 8.0, "cpu_before": 0.0, "cpu_after": taken * 0.1, "mem": 2048.0, "mem_before": 0.0, "mem_after": taken * 32.0,
+                             "modules_before": 0, "modules_after": taken} for host, taken in (("h1", 1), ("h2", 0))],
+                  "links": [{"from": "net0", "to": "tor0", "bandwidth": 10000.0, "before": 1.0, "after": 2.0},
+                            {"from": "tor0", "to": "net0", "bandwidth": 10000.0, "before": 0.0, "after": 0.0}]}}
+
+FLOWS = {"seconds": 2.0, "known": 2, "other_packets": 7.0, "other_bytes": 700.0, "forgotten": 3.0, "problems": [], "flows": [
+    {"module": "fw", "vlan": -1, "ethertype": 0x800, "protocol": 17, "source": "10.9.0.1", "source_port": 40000, "destination": "10.9.0.2", "destination_port": 53,
+     "packets": 10.0, "bytes": 640.0},
+    {"module": "fw", "vlan": 5, "ethertype": 0x86dd, "protocol": 6, "source": "fd09::1", "source_port": 40000, "destination": "fd09::2", "destination_port": 80,
+     "packets": 2.0, "bytes": 2500.0}]}
 
 
 def register_host(host):
@@ -97,7 +109,7 @@ def main():
     server.register_introspection_functions()
     methods = {"ping": lambda: answer(), "install_allocation": install_allocation, "get_allocation": get_allocation,
                "delete_allocation": lambda number: answer(), "list_allocations": lambda: answer([]),
-               "plan_allocation": lambda text: answer(PLAN),
+               "plan_allocation": lambda text: answer(PLAN), "get_flows": lambda number, options: answer(FLOWS),
                "get_pm_info": lambda: answer([["Firewall: lets pass", {"counters": ""}]]),
                "get_statistics": lambda: answer({"switches_prepared": 1}), "register_host": register_host, "remove_host": remove_host, "list_hosts": lambda: answer(list(HOSTS.values())),
                "list_tasks": lambda: answer([{"name": "ping", "version": 1, "calls": 2}]),

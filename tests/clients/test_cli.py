@@ -13,7 +13,7 @@ from pathlib import Path
 import support
 from flowstream import cli, words
 
-COMMANDS = ("up", "down", "start", "status", "install", "plan", "delete", "list", "show", "pm-info", "tasks", "hosts", "host", "call", "url",
+COMMANDS = ("up", "down", "start", "status", "install", "plan", "delete", "list", "show", "flows", "pm-info", "tasks", "hosts", "host", "call", "url",
             "backup", "restore", "upgrade", "versions", "rollback", "replay", "capture")
 COMPLETION = Path(__file__).resolve().parents[2] / "clients/completion/flowstream.bash"
 
@@ -137,7 +137,7 @@ class Calls(support.Scratch):
         slow = self.flowstream("install", "-", "--json", input="slow")
         self.assertEqual((slow.returncode, json.loads(slow.stdout)["id"]), (1, 7))
         self.assertIn("still being installed", slow.stderr)
-        for argv in (("list",), ("show", "3"), ("plan", "-"), ("pm-info",), ("tasks", "resource"), ("hosts",), ("delete", "3"),
+        for argv in (("list",), ("show", "3"), ("flows", "3", "--seconds", "0"), ("plan", "-"), ("pm-info",), ("tasks", "resource"), ("hosts",), ("delete", "3"),
                      ("call", "resource", "system.listMethods")):
             for extra in ((), ("--json",)):
                 done = self.flowstream(*argv, *extra, input="a :: B;")
@@ -156,13 +156,30 @@ class Calls(support.Scratch):
         self.assertIn('\nNAME=n\nin :: FromNet("in_port=net0")\n', self.flowstream("show", "3", "--text").stdout)
         self.assertIn("\nrules of tor0:\n  table=10,actions=one\n  table=20,actions=two\n", self.flowstream("show", "3", "--rules").stdout)
         self.assertEqual(self.flowstream("show", "3", "--watch", "--json").returncode, 2)
+        self.assertEqual(self.flowstream("show", "3", "--watch", "--dot").returncode, 2)
         self.assertEqual(self.flowstream("tasks", "--watch", "--json").returncode, 2)
+
+    def test_dot(self):
+        """show --dot is a graph whose names cannot break it"""
+        shown = self.flowstream("show", "3", "--dot").stdout
+        for line in ('digraph "n" {', '  "fw" [label="fw\\nFirewall on h1\\nin 5, out 4, dropped 1"];', '  "in@net0" -> "fw" [label="path 5"];', '  "fw" -> "out@net1" [label="path 6"];'):
+            self.assertIn(line, shown.splitlines())
+        self.assertIn('digraph "a\\"b\\\\" {', words.dot({"id": 1, "name": 'a"b\\'}))
+
+    def test_flows(self):
+        """flows are a table; what there was no place for is said"""
+        shown = self.flowstream("flows", "3", "--seconds", "0").stdout.splitlines()
+        for line in ("MODULE  VLAN  PROTOCOL  FROM             TO            PACKETS   BYTES", "fw         -  udp       10.9.0.1:40000   10.9.0.2:53        10   640 B",
+                     "fw         5  tcp       [fd09::1]:40000  [fd09::2]:80        2  2.5 kB", "others: 7 packets, 700 B", "3 flows came for which there was no place"):
+            self.assertIn(line, shown)
 
     def test_plan(self):
         """plan says where each module would run, through which switches, and the rules, one a line"""
         shown = self.flowstream("plan", "-", input="a :: B;").stdout
         self.assertIn("`- fw (Firewall)  h1    0.1   32 MB     5  net0 > tor0 > h1\n   `- net1                              6  h1 > tor0 > net1\n", shown)
         self.assertIn("\nrules of tor0:\n  table=10,actions=one\n", shown)
+        self.assertIn("HOST          CORES              MEMORY  MODULES\nh1    0 -> 0.1 of 8  0 -> 32 of 2048 MB   0 -> 1\n", shown)
+        self.assertIn("net0 > tor0  1 -> 2 of 10000 Mbit/s\n\nas before: 1 hosts, 1 directions of links\n", shown)
 
     def test_upgrade(self):
         """upgrade sends the files with the kind that their folder says"""

@@ -39,7 +39,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         uint8_t *frame = malloc(length ? length : 1); /* so that a sanitizer sees a byte too many */
         memcpy(frame, end + 1, length);
         struct fs_packet packet = { .data = frame, .length = (uint32_t) length, .room = (uint32_t) length };
-        struct fs_emitter out = { .emit = emit, .n_outputs = 1 };
+        struct fs_emitter out = { .emit = emit, .n_outputs = 1, .pass = emit };
         fs_module_type_v1.process(state, &packet, 1, &out);
         free(fs_module_type_v1.read(state, "rules"));
         free(frame);

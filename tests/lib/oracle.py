@@ -136,8 +136,21 @@ class Oracle:
             found.setdefault(int(owner, 16), {}).setdefault(switch, []).append(f"{table},{rule}")
         return {owner: {switch: sorted(rules) for switch, rules in by.items()} for owner, by in found.items()}
 
-    def module_processes(self):
-        """(host, module) -> process numbers, by the folder on their command line."""
+    def members(self):
+        """(host, process) -> its modules: those whose folders are links to the process's; one without links is a module itself."""
+        found = {}
+        for path in self.platform.dir.glob("hosts/*/modules/*"):
+            if path.is_symlink():
+                found.setdefault((path.parts[-3], os.readlink(path).rpartition("/")[2]), set()).add(path.name)
+        return found
+
+    @staticmethod
+    def _expand(found, members):
+        """The (host, module) of some (host, process)."""
+        return {(host, module) for host, name in found for module in members.get((host, name), {name})}
+
+    def processes(self):
+        """(host, process) -> process numbers, by the folder on their command line."""
         pattern = re.compile(re.escape(str(self.platform.dir)) + r"/hosts/([^/]+)/modules/([^/\0]+)\0")
         found = {}
         for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -147,11 +160,11 @@ class Oracle:
                     found.setdefault(match.groups(), []).append(int(path.parent.name))
         return found
 
-    def module_folders(self):
-        return {(path.parts[-3], path.name) for path in self.platform.dir.glob("hosts/*/modules/*") if not path.name.startswith(".")}
+    def process_folders(self):
+        return {(path.parts[-3], path.name) for path in self.platform.dir.glob("hosts/*/modules/*") if not path.name.startswith(".") and not path.is_symlink()}
 
     def control_groups(self):
-        """(host, module) that have a control group."""
+        """(host, process) that have a control group."""
         tag = self.platform.tag()
         groups = Path("/sys/fs/cgroup").glob(f"*/flowstream/{tag}-*/a*")
         return {(group.parent.name.removeprefix(f"{tag}-"), group.name) for group in groups if group.is_dir()}
@@ -214,7 +227,8 @@ class Oracle:
         return problems
 
     def _judge_modules(self, wanted):
-        running, folders, groups = self.module_processes(), self.module_folders(), self.control_groups()
+        processes, members = self.processes(), self.members()
+        running, folders, groups = (self._expand(some, members) for some in (processes, self.process_folders(), self.control_groups()))
         expected = {f"a{id_}.{module}" for id_, entry in wanted.items() for module in entry.modules}
         everywhere = [name for _, name in {key for key in running} | folders]
         problems = [f"LOST: module {name} runs nowhere" for name in sorted(expected - {name for _, name in running})]
@@ -223,7 +237,9 @@ class Oracle:
             problems += [f"LEFT: {what} of module {name} on {host}" for host, name in sorted(found) if name not in expected]
         if groups:
             problems += [f"LOST: control group of module {name} on {host}" for host, name in sorted(set(running) - groups)]
-        return problems + self._judge_rings(running) + self._judge_namespaces(running)
+        dangling = {host_process for host_process in members if host_process not in self.process_folders()}
+        problems += [f"LEFT: links to the folder of process {name} on {host}, which is gone" for host, name in sorted(dangling)]
+        return problems + self._judge_rings(processes) + self._judge_namespaces(processes)
 
     def _judge_rings(self, running):
         problems, multiplexers = [], self.multiplexers()

@@ -21,6 +21,7 @@ import rooms  # noqa: E402
 from flowtest import BUILD, Tests, need_root_of_namespaces, skip_all, until  # noqa: E402
 
 CHAIN = """NAME=chain
+ISOLATE=yes
 there   :: FromNet("in_port=net0,ip")
 back    :: FromNet("in_port=net1,ip")
 counter :: Counter("")

@@ -21,15 +21,21 @@ deadline(void)
     return text ? atoi(text) : DEADLINE_MS;
 }
 
-/* "PORT:SPI,PORT:SPI"; "" is none. */
+/* "PORT:SPI,PORT:SPI", a rate in bit/s may follow as ":RATE"; "" is none. */
 static size_t
 parse_paths(const char *text, struct fs_port_spi *paths, size_t max)
 {
     size_t n = 0;
     int used;
     while (n < max && sscanf(text, "%" SCNu32 ":%" SCNu32 "%n", &paths[n].port, &paths[n].spi, &used) == 2) {
-        n++;
         text += used;
+        paths[n].rate = 0;
+        if (*text == ':') {
+            char *end;
+            paths[n].rate = strtoull(text + 1, &end, 10);
+            text = end;
+        }
+        n++;
         text += *text == ',';
     }
     return n;
@@ -52,6 +58,37 @@ start(const struct fs_host_env *env, int argc, char *argv[], char **error)
     return fs_module_start(env, &spec, deadline(), error);
 }
 
+/* start-process NAME OWNER, then for each module NAME TYPE ARGS CPU MEM INPUTS OUTPUTS */
+static int
+start_process(const struct fs_host_env *env, int argc, char *argv[], char **error)
+{
+    static struct fs_port_spi inputs[FS_MEMBERS_MAX + 1][FS_PATHS_MAX], outputs[FS_MEMBERS_MAX + 1][FS_PORTS_MAX];
+    static struct fs_module_spec specs[FS_MEMBERS_MAX + 1];
+    const struct fs_module_spec *modules[FS_MEMBERS_MAX + 1];
+    struct fs_process_spec process = { .name = argv[0], .modules = modules };
+    for (int at = 2; at + 7 <= argc && process.n_modules <= FS_MEMBERS_MAX; at += 7) {
+        size_t i = process.n_modules++;
+        specs[i] = (struct fs_module_spec){
+            .name = argv[at], .type = argv[at + 1], .args = argv[at + 2], .owner = strtoull(argv[1], NULL, 10), .cpu = atof(argv[at + 3]),
+            .mem = (unsigned) atoi(argv[at + 4]), .inputs = inputs[i], .outputs = outputs[i],
+        };
+        specs[i].n_inputs = parse_paths(argv[at + 5], inputs[i], FS_PATHS_MAX);
+        specs[i].n_outputs = parse_paths(argv[at + 6], outputs[i], FS_PORTS_MAX);
+        modules[i] = &specs[i];
+    }
+    return fs_process_start(env, &process, deadline(), error);
+}
+
+static int
+mend(const struct fs_host_env *env, char **error)
+{
+    char *ended = NULL;
+    int err = fs_host_mend(env, deadline(), &ended, error);
+    printf("%s", ended ? ended : "");
+    free(ended);
+    return err;
+}
+
 static int
 list(const struct fs_host_env *env)
 {
@@ -59,8 +96,8 @@ list(const struct fs_host_env *env)
     size_t n;
     int err = fs_module_list(env, &infos, &n);
     for (size_t i = 0; !err && i < n; i++) {
-        printf("%s\t%s\t%" PRIu64 "\t%d\t%s\t%s\t%s\n", infos[i].name, infos[i].type, infos[i].owner, (int) infos[i].pid,
-               infos[i].running ? "running" : "dead", infos[i].isolation, infos[i].limits);
+        printf("%s\t%s\t%" PRIu64 "\t%d\t%s\t%s\t%s\t%s\n", infos[i].name, infos[i].type, infos[i].owner, (int) infos[i].pid,
+               infos[i].running ? "running" : "dead", infos[i].isolation, infos[i].limits, infos[i].process);
     }
     if (!err) {
         fs_module_list_free(infos, n);
@@ -73,8 +110,9 @@ counters(const struct fs_host_env *env, const char *name, char **error)
 {
     struct fs_module_counters c;
     int err = fs_module_counters(env, name, &c, deadline(), error);
-    printf("in %" PRIu64 " bytes_in %" PRIu64 " out %" PRIu64 " bytes_out %" PRIu64 " dropped %" PRIu64 " ring_drops %" PRIu64 "\n",
-           c.in, c.bytes_in, c.out, c.bytes_out, c.dropped, c.ring_drops);
+    printf("in %" PRIu64 " bytes_in %" PRIu64 " out %" PRIu64 " bytes_out %" PRIu64 " dropped %" PRIu64 " ring_drops %" PRIu64
+           " rate_drops %" PRIu64 "\n",
+           c.in, c.bytes_in, c.out, c.bytes_out, c.dropped, c.ring_drops, c.rate_drops);
     return err;
 }
 
@@ -85,9 +123,9 @@ statistics(const struct fs_host_env *env, char **error)
     int err = fs_mux_statistics(env, &s, deadline(), error);
     printf("rx_packets %" PRIu64 " rx_bytes %" PRIu64 " tx_packets %" PRIu64 " tx_bytes %" PRIu64 " local_packets %" PRIu64
            " unknown_spi %" PRIu64 " malformed %" PRIu64 " tx_errors %" PRIu64 " ring_drops %" PRIu64 " ring_faults %" PRIu64
-           " kernel_drops %" PRIu64 " modules %" PRIu64 "\n",
+           " kernel_drops %" PRIu64 " modules %" PRIu64 " rate_drops %" PRIu64 "\n",
            s.rx_packets, s.rx_bytes, s.tx_packets, s.tx_bytes, s.local_packets, s.unknown_spi, s.malformed, s.tx_errors,
-           s.ring_drops, s.ring_faults, s.kernel_drops, s.modules);
+           s.ring_drops, s.ring_faults, s.kernel_drops, s.modules, s.rate_drops);
     return err;
 }
 
@@ -156,6 +194,10 @@ main(int argc, char *argv[])
         err = statistics(&env, &error);
     } else if (!strcmp(verb, "start")) {
         err = start(&env, argc, argv, &error);
+    } else if (!strcmp(verb, "start-process") && argc >= 2) {
+        err = start_process(&env, argc, argv, &error);
+    } else if (!strcmp(verb, "mend")) {
+        err = mend(&env, &error);
     } else if (!strcmp(verb, "stop") && argc == 1) {
         err = fs_module_stop(&env, argv[0], deadline(), &error);
     } else if (!strcmp(verb, "list")) {

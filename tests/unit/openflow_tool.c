@@ -14,6 +14,7 @@
 #include <flowstream/openflow.h>
 
 #define MAX_CHANGES 20000
+#define MAX_MEMBERS 128
 #define MAX_FIELDS 8
 
 static struct fs_switch *sw;
@@ -195,6 +196,46 @@ overlap(char **f)
     answer(status, since, error, yes ? "yes" : "no");
 }
 
+/* "set NUMBER MATCH" enters or, without a match, removes; "meets MATCH" lists the numbers of the members that overlap. */
+static struct fs_match_set *set;
+static struct fs_match_member *members[MAX_MEMBERS];
+
+static void
+change_set(char **f)
+{
+    size_t number = strtoul(f[1], NULL, 10) % MAX_MEMBERS;
+    char *error = NULL;
+    double since = now_ms();
+
+    set = set ? set : fs_match_set_create();
+    fs_match_set_remove(members[number]);
+    members[number] = strcmp(f[2], "-") ? fs_match_set_add(set, f[2], &members[number], &error) : NULL;
+    answer(error ? EINVAL : 0, since, error, "");
+}
+
+static void
+note_member(void *aux, void *owner)
+{
+    bool *met = aux;
+    met[(struct fs_match_member **) owner - members] = true;
+}
+
+static void
+meets(char **f)
+{
+    bool met[MAX_MEMBERS] = { false };
+    char text[MAX_MEMBERS * 5] = "", *error = NULL;
+    double since = now_ms();
+    int status = fs_match_set_overlaps(set, f[1], note_member, met, &error);
+
+    for (int i = 0; i < MAX_MEMBERS; i++) {
+        if (met[i]) {
+            snprintf(text + strlen(text), sizeof text - strlen(text), "%d ", i);
+        }
+    }
+    answer(status, since, error, text);
+}
+
 static void
 log_line(void *aux, int priority, const char *module, const char *message)
 {
@@ -226,6 +267,10 @@ run(char **f)
         match(f);
     } else if (!strcmp(verb, "overlap")) {
         overlap(f);
+    } else if (!strcmp(verb, "set")) {
+        change_set(f);
+    } else if (!strcmp(verb, "meets")) {
+        meets(f);
     } else {
         answer(ENOSYS, now_ms(), NULL, "");
     }
@@ -251,6 +296,7 @@ main(void)
         run(fields);
     }
     free(line);
+    fs_match_set_destroy(set);
     fs_switch_destroy(sw);
     return 0;
 }

@@ -351,6 +351,45 @@ def test_matches(tool):
         report(status == "ok" and text == expected, "'%s' and '%s' overlap: %s" % (a, b, expected), status, text)
 
 
+def some_match(source):
+    """A match as people write them: IPv4 and IPv6, masks, ranges of ports as masks, VLANs, ports by name."""
+    words = ["in_port=" + source.choice(("net0", "net1", "7"))] if source.random() < 0.7 else []
+    if source.random() < 0.3:
+        words.append(source.choice(("dl_vlan=5", "dl_vlan=6", "vlan_tci=0", "vlan_tci=0x1000/0x1000")))
+    words.append(source.choice(("ip", "tcp", "udp", "ipv6", "tcp6", "udp6", "arp", "dl_type=0x88cc")))
+    if words[-1] in ("ip", "tcp", "udp") and source.random() < 0.6:
+        words.append("nw_dst=10.%d.0.0/%d" % (source.randrange(4), source.choice((8, 14, 15, 16))))
+    if words[-1] in ("ipv6", "tcp6", "udp6") and source.random() < 0.6:
+        words.append("ipv6_dst=fd0%d::/%d" % (source.randrange(4), source.choice((8, 14, 15, 16))))
+    if any(word[:3] in ("tcp", "udp") for word in words) and source.random() < 0.7:
+        words.append("tp_dst=" + source.choice(("80", "53", "81", "0x50/0xfffe", "0x40/0xffc0")))
+    return ",".join(words)
+
+
+def test_match_set(tool):
+    """The set must say of 120 members what the comparison of two says of each, also while members come and go."""
+    source, members, wrong, found = random.Random(11), {}, [], 0
+    for step in range(300):
+        number = source.randrange(120)
+        if number in members and source.random() < 0.4:
+            del members[number]
+            tool.ask("set", str(number), "-")
+        else:
+            members[number] = some_match(source)
+            status, text, _ = tool.ask("set", str(number), members[number])
+            if status != "ok":
+                wrong.append((members[number], text))
+        if step % 10 == 9:
+            match = some_match(source)
+            met = {int(word) for word in tool.ask("meets", match)[1].split()}
+            found += len(met)
+            wanted = {other for other, text in members.items() if tool.ask("overlap", match, text)[1] == "yes"}
+            if met != wanted:
+                wrong.append((match, met ^ wanted, [members[other] for other in met ^ wanted]))
+    report(not wrong and found > 100, "a set of matches says the same as comparing one after the other (%d overlaps)" % found, wrong[:3])
+    report(tool.ask("set", "1", "tcp,udp")[0] == "EINVAL" and tool.ask("meets", "colour=1")[0] == "EINVAL", "what is no match is refused")
+
+
 def main():
     reason = ovs.missing()
     if reason:
@@ -360,6 +399,7 @@ def main():
     ovs.quiet_link("lo")
     tool = Tool()
     test_matches(tool)
+    test_match_set(tool)
     test_strangers(tool)
     with ovs.Switch() as switch:
         ovs.veth("net0", "net0-peer")

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "pm/bucket.h"
 #include "pm/nsh.h"
 #include "pm/ring.h"
 #include "pm/spec.h"
@@ -61,6 +62,60 @@ test_nsh(void)
     check(pm_nsh_decode(frame, 200, &found) != NULL, "a length below the base header is refused");
 }
 
+static uint32_t
+where_of(const struct pm_consumer *c, uint32_t i)
+{
+    uint32_t length, where;
+    pm_consumer_packet(c, i, &length, &where);
+    return where;
+}
+
+/* A producer that takes a ring up finds what is under way, and gives no buffer of that away, whatever the descriptors say. */
+static void
+test_restart(struct pm_area *area)
+{
+    struct pm_producer p;
+    area->tx.head = 110;
+    area->tx.tail = 100;
+    for (uint32_t i = 100; i < 110; i++) {
+        area->tx_descriptors[i].buffer = i & 1 ? 7 : UINT32_MAX;
+    }
+    pm_producer_init(&p, &area->tx, area->tx_descriptors, area->tx_buffers);
+    bool seen[PM_RING_SLOTS] = { false }, twice = false;
+    uint32_t n = 0;
+    for (; n < p.n_free; n++) {
+        twice |= seen[p.free[n]];
+        seen[p.free[n]] = true;
+    }
+    check(n == PM_RING_SLOTS - 10 && !twice && !seen[7] && !seen[PM_RING_SLOTS - 1], "a ring is taken up with what is under way");
+    area->tx.tail = 110;
+    pm_producer_publish(&p);
+    check(p.n_free == PM_RING_SLOTS && !p.fault, "which comes back, and nothing more");
+}
+
+/* Tails that cannot be change nothing: neither behind what was given back, nor ahead of what was published. */
+static void
+test_wild_tail(struct pm_area *area)
+{
+    struct pm_producer p;
+    bool bounded = true;
+    unsigned seed = 1;
+    area->tx.head = area->tx.tail = 1000;
+    pm_producer_init(&p, &area->tx, area->tx_descriptors, area->tx_buffers);
+    for (unsigned i = 0; i < 100000; i++) {
+        if (pm_producer_buffer(&p)) {
+            pm_producer_advance(&p, 60, 0);
+        }
+        seed = seed * 1103515245u + 12345u;
+        area->tx.tail = seed & 0x100 ? p.tail + (seed >> 24) % 4 : seed;
+        if (i % 3 == 0) {
+            pm_producer_publish(&p);
+        }
+        bounded &= p.n_free + (p.head - p.tail) == PM_RING_SLOTS;
+    }
+    check(bounded && p.fault, "a tail written at random never makes more buffers than there are");
+}
+
 static void
 test_ring(void)
 {
@@ -70,34 +125,43 @@ test_ring(void)
     struct pm_consumer c;
     check(pm_area_create(&fd) == 0 && ftruncate(fd, 4096) != 0, "an area is made and cannot shrink");
     struct pm_area *area = pm_area_map(fd);
-    pm_producer_init(&p, &area->rx, area->rx_slots);
-    pm_consumer_init(&c, &area->rx, area->rx_slots);
+    pm_producer_init(&p, &area->rx, area->rx_descriptors, area->rx_buffers);
+    pm_consumer_init(&c, &area->rx, area->rx_descriptors, area->rx_buffers);
     uint32_t n = 0;
-    while (pm_producer_slot(&p)) {
+    while (pm_producer_buffer(&p)) {
         pm_producer_advance(&p, 60, n++);
     }
+    bool taken[PM_RING_SLOTS] = { false }, twice = false;
+    for (uint32_t i = 0; i < n; i++) {
+        twice |= taken[area->rx_descriptors[i].buffer];
+        taken[area->rx_descriptors[i].buffer] = true;
+    }
+    check(!twice, "no buffer is given twice");
     check(n == PM_RING_SLOTS && pm_consumer_count(&c, &fault) == 0, "a ring takes 512 packets, unseen until they are published");
     check(!pm_producer_publish(&p) && pm_consumer_count(&c, &fault) == n && !fault, "published packets are seen, nobody slept");
     pm_consumer_release(&c, n);
-    check(pm_consumer_sleep(&c) && pm_producer_slot(&p) && (pm_producer_advance(&p, 60, 0), pm_producer_publish(&p)),
+    pm_producer_collect(&p);
+    check(pm_consumer_sleep(&c) && pm_producer_buffer(&p) && (pm_producer_advance(&p, 60, 0), pm_producer_publish(&p)),
           "who sleeps is rung for");
     check(!pm_consumer_sleep(&c), "nobody sleeps over a packet");
 
     area->rx.head = 0x80000000u;
     check(pm_consumer_count(&c, &fault) == 0 && fault && c.tail == 0x80000000u, "a head that cannot be empties the ring");
     area->tx.tail = 12345;
-    pm_producer_init(&p, &area->tx, area->tx_slots);
-    check(pm_producer_slot(&p) == NULL, "a tail that cannot be is a full ring");
+    pm_producer_init(&p, &area->tx, area->tx_descriptors, area->tx_buffers);
+    check(p.fault && p.n_free == PM_RING_SLOTS, "a tail that cannot be is a fault when a ring is taken up");
+    test_restart(area);
+    test_wild_tail(area);
     area->tx.head = area->tx.tail = UINT32_MAX - 5;
-    pm_producer_init(&p, &area->tx, area->tx_slots);
-    pm_consumer_init(&c, &area->tx, area->tx_slots);
+    pm_producer_init(&p, &area->tx, area->tx_descriptors, area->tx_buffers);
+    pm_consumer_init(&c, &area->tx, area->tx_descriptors, area->tx_buffers);
     for (n = 0; n < 20; n++) {
-        pm_producer_slot(&p);
+        pm_producer_buffer(&p);
         pm_producer_advance(&p, 60, n);
     }
     pm_producer_publish(&p);
     fault = false;
-    check(pm_consumer_count(&c, &fault) == 20 && !fault && pm_consumer_slot(&c, 19)->port == 19, "indexes may overflow");
+    check(pm_consumer_count(&c, &fault) == 20 && !fault && where_of(&c, 19) == 19, "indexes may overflow");
     pm_area_unmap(area);
     close(fd);
 
@@ -121,9 +185,9 @@ produce(void *arg)
 {
     struct stream *s = arg;
     struct pm_producer p;
-    pm_producer_init(&p, &s->area->rx, s->area->rx_slots);
+    pm_producer_init(&p, &s->area->rx, s->area->rx_descriptors, s->area->rx_buffers);
     for (uint32_t i = 0; i < STREAM;) {
-        while (i < STREAM && pm_producer_slot(&p)) {
+        while (i < STREAM && pm_producer_buffer(&p)) {
             pm_producer_advance(&p, 60, i++);
         }
         if (pm_producer_publish(&p)) {
@@ -144,12 +208,12 @@ test_stream(void)
     uint32_t next = 0;
     pm_area_create(&fd);
     s.area = pm_area_map(fd);
-    pm_consumer_init(&c, &s.area->rx, s.area->rx_slots);
+    pm_consumer_init(&c, &s.area->rx, s.area->rx_descriptors, s.area->rx_buffers);
     pthread_create(&thread, NULL, produce, &s);
     while (next < STREAM) {
         uint32_t n = pm_consumer_count(&c, &fault);
         for (uint32_t i = 0; i < n; i++) {
-            order &= pm_consumer_slot(&c, i)->port == next++;
+            order &= where_of(&c, i) == next++;
         }
         pm_consumer_release(&c, n);
         if (n == 0 && pm_consumer_sleep(&c)) {
@@ -168,13 +232,13 @@ test_stream(void)
 static void
 test_spec(void)
 {
-    struct fs_port_spi in[] = { { 0, 17 }, { 0, 18 }, { 1, 19 } }, out[] = { { 1, 21 }, { 0, FS_SPI_MAX } };
+    struct fs_port_spi in[] = { { 0, 17, 0 }, { 0, 18, 5000000000 }, { 1, 19, 0 } }, out[] = { { 1, 21, 0 }, { 0, FS_SPI_MAX, 1 } };
     struct fs_module_spec s = { .name = "fw-1", .type = "Firewall", .args = "allow all,\ndeny \"x\"\n", .owner = UINT64_MAX,
                                 .cpu = 0.25, .mem = 64, .inputs = in, .n_inputs = 3, .outputs = out, .n_outputs = 2 };
     struct fs_module_spec *back = NULL;
     char *why = NULL, *text = pm_spec_print(&s, true);
     check(pm_spec_parse(text, &back, &why) == 0 && !strcmp(back->args, s.args) && back->owner == s.owner && back->cpu > 0.249 &&
-              back->cpu < 0.251 && back->n_inputs == 3 && back->inputs[2].spi == 19 && back->n_outputs == 2 &&
+              back->cpu < 0.251 && back->n_inputs == 3 && back->inputs[2].spi == 19 && back->inputs[1].rate == 5000000000 && back->inputs[2].rate == 0 && back->n_outputs == 2 &&
               back->outputs[1].spi == FS_SPI_MAX, "a specification survives being written and read");
     pm_spec_free(back);
     free(text);
@@ -198,6 +262,63 @@ test_spec(void)
     why = NULL;
     check(pm_spec_parse("name a\ninput 1\nargs\n", &back, &why) == EINVAL && strstr(why, "line 2"), "a bad line is named");
     free(why);
+}
+
+static void
+test_process_spec(void)
+{
+    struct fs_port_spi in = { 0, 17, 0 }, out = { 0, 18, 0 };
+    struct fs_module_spec a = { .name = "a7.x", .type = "Counter", .args = "module 3\nabc", .owner = 7, .cpu = 0.5, .mem = 32, .inputs = &in,
+                                .n_inputs = 1, .outputs = &out, .n_outputs = 1 };
+    struct fs_module_spec b = { .name = "a7.y", .type = "Counter", .args = "", .owner = 7, .cpu = 1, .mem = 16, .inputs = &out, .n_inputs = 1 };
+    const struct fs_module_spec *both[] = { &a, &b };
+    struct fs_process_spec p = { .name = "a7.@1", .modules = both, .n_modules = 2 }, *back = NULL;
+    char *why = NULL, *text = pm_process_print(&p, true);
+    check(pm_process_parse(text, &back, &why) == 0 && back->n_modules == 2 && !strcmp(back->name, "a7.@1") &&
+              !strcmp(back->modules[0]->args, a.args) && !strcmp(back->modules[1]->name, "a7.y"), "so does a process of two modules");
+    check(pm_process_cpu(back) > 1.49 && pm_process_cpu(back) < 1.51 && pm_process_mem(back) == 48, "its limits are the sum");
+    pm_process_free(back);
+    bool refused = true;
+    for (size_t n = strlen(text); n-- > 0;) {
+        text[n] = '\0';
+        int err = pm_process_parse(text, &back, &why);
+        refused &= err != 0 || back->n_modules == 1; /* whole modules may be missing */
+        pm_process_free(back);
+        free(why);
+        why = NULL;
+    }
+    free(text);
+    check(refused, "a text cut anywhere is refused");
+    b.owner = 8;
+    check(pm_process_check(&p, &why) == EINVAL && strstr(why, "different allocations"), "modules of two allocations never share a process");
+    free(why);
+    b.owner = 7;
+    b.mem = 0;
+    check(pm_process_mem(&p) == 0, "no limit of one is no limit");
+    b.inputs = &in;
+    check(pm_process_check(&p, &why) == EINVAL && strstr(why, "17"), "nor does a path lead to two of them");
+    free(why);
+}
+
+static void
+test_bucket(void)
+{
+    struct pm_bucket b = { .rate = 8000000 };
+    uint64_t now = 5000000000u, passed = 0, burst = 0;
+    while (pm_bucket_pass(&b, 1000, now)) {
+        burst += 1000;
+    }
+    for (unsigned i = 0; i < 100000; i++) { /* a frame of 1,000 bytes every 100 us is ten times the rate, for ten seconds */
+        now += 100000;
+        passed += pm_bucket_pass(&b, 1000, now) ? 1000 : 0;
+    }
+    check(burst >= 10000 && burst <= 25600 && passed > 9990000 && passed < 10010000, "a token bucket passes its rate, and once a burst");
+    b = (struct pm_bucket){ .rate = 1000 };
+    pm_bucket_pass(&b, 1600, now);
+    for (passed = 0, burst = now; now < burst + 100000000000u; now += 999983) { /* less than a bit from one packet to the next */
+        passed += pm_bucket_pass(&b, 100, now) ? 800 : 0;
+    }
+    check(passed > 285000 && passed < 300000, "a slow one loses nothing between packets");
 }
 
 static void
@@ -268,6 +389,8 @@ main(void)
     test_ring();
     test_stream();
     test_spec();
+    test_process_spec();
+    test_bucket();
     test_filter();
     printf("1..%u\n", number);
     return failures ? 1 : 0;

@@ -16,7 +16,7 @@ import time
 import xmlrpc.client
 from pathlib import Path
 
-from . import __version__, embedded, folder, ports, staged, trail, words
+from . import __version__, change, embedded, folder, ports, staged, trail, words
 from .client import Client
 from .errors import BadFile, DaemonDown, Error, NotReady
 
@@ -71,8 +71,9 @@ def parser():
         made.set_defaults(run=run)
         return made
 
-    up = add("up", run_up, "make an embedded platform and start its daemons")
+    up = add("up", run_up, "make an embedded platform and start its daemons; where one is up, make it what another platform file says")
     up.add_argument("--platform", metavar="FILE", help="the platform file, or the name of one that is installed (default: embedded)")
+    up.add_argument("--force", action="store_true", help="where a platform is up: delete the allocations that the new file would cut, instead of refusing it")
     up.add_argument("--fabric-only", action="store_true", help="make switches and ports, but start no daemons")
     up.add_argument("--unsupervised", action="store_true", help="no supervisor: what ends stays so until 'flowstream start'")
     up.add_argument("--quiet", action="store_true", help="no progress")
@@ -106,7 +107,15 @@ def parser():
     show.add_argument("id", metavar="ID", type=_id)
     show.add_argument("--text", action="store_true", help="the text of the request as well")
     show.add_argument("--rules", action="store_true", help="the rules in the switches as well")
+    show.add_argument("--dot", action="store_true", help="as a graph for Graphviz, with counts")
     show.add_argument("--watch", action="store_true", help="again every second, until interrupted")
+
+    flows = add("flows", run_flows, "tell which flows an installed request handles: addresses, ports, packets and bytes of each")
+    flows.add_argument("id", metavar="ID", type=_id)
+    flows.add_argument("--seconds", metavar="N", type=_seconds, default=2,
+                       help="count for so long, where nobody has had them counted before (default: 2)")
+    flows.add_argument("--most", metavar="N", type=_natural, default=100, help="tell so many, the largest first (default: 100)")
+    flows.add_argument("--stop", action="store_true", help="count them no longer; else that ends a minute after the last time that somebody asked")
 
     add("pm-info", run_pm_info, "list the module types and what can be read and written of them")
 
@@ -183,10 +192,21 @@ def parser():
 
 def run_up(arguments):
     _end_on_signals()
+    if arguments.platform and embedded.is_up(arguments.dir):
+        return change_platform(arguments)
     record = embedded.up(arguments.dir, _platform_file(arguments.platform), daemons=not arguments.fabric_only, supervise=not arguments.unsupervised,
                          report=None if arguments.quiet else _report)
     _print(arguments, {"dir": str(record.directory), "ports": record.data["ports"], "hosts": record.data["hosts"]},
            f"the platform in {record.directory} is up")
+
+
+def change_platform(arguments):
+    """'up' with a platform file where one is up: it becomes what the file says."""
+    answer = change.apply(arguments.dir, _platform_file(arguments.platform), force=arguments.force, report=None if arguments.quiet else _report)
+    lines = [f"{what}: {', '.join(answer[what])}" for what in ("added", "removed", "changed") if answer[what]]
+    lines += [f"deleted: allocation {cut['id']} ({cut['name']}): {cut['why']}" for cut in answer["cut"]]
+    _print(arguments, answer, "\n".join(lines) or "nothing has changed")
+    return DONE
 
 
 def run_down(arguments):
@@ -305,8 +325,9 @@ def run_show(arguments):
 
 def _watch(arguments, look):
     """Look again every second, until interrupted.  look takes what clears the screen."""
-    if arguments.json:
-        print("flowstream: --watch is for people: it cannot print one JSON document", file=sys.stderr)
+    graph = getattr(arguments, "dot", False)
+    if arguments.json or graph:
+        print(f"flowstream: --watch is for people: it cannot print one {'graph' if graph else 'JSON document'}", file=sys.stderr)
         sys.exit(WRONG_USAGE)
     _end_on_signals()
     with contextlib.suppress(KeyboardInterrupt):
@@ -319,15 +340,32 @@ def _watch(arguments, look):
 def _show(arguments, client, before=""):
     """One look at an installed request."""
     found, trails = client.get_allocation(arguments.id), []
-    if not arguments.json:
-        try:
-            trails = trail.follow(client, found)
-        except Error as error:
-            found = dict(found, problems=[*(found.get("problems") or []), f"what the switches counted: {error}"])
+    try:
+        trails = trail.follow(client, found)
+    except Error as error:
+        found = dict(found, problems=[*(found.get("problems") or []), f"what the switches counted: {error}"])
+    if arguments.json:
+        _print(arguments, dict(found, links=[{"path": one.number, "from": one.start, "to": one.end, "switches": [counted._asdict() for counted in one.counts]}
+                                             for one in trails]), "")
+        return
+    if arguments.dot:
+        _print(arguments, found, words.dot(found, trails))
+        return
     parts = [before + words.allocation(found, trails)]
     parts += [words.text(found["text"]).strip("\n")] if arguments.text else []
     parts += [words.rules(found["rules"])] if arguments.rules else []
     _print(arguments, found, "\n\n".join(parts))
+
+
+def run_flows(arguments):
+    with Client(arguments.dir) as client:
+        found = client.get_flows(arguments.id, keep=60 + arguments.seconds, most=arguments.most)
+        if found["seconds"] < arguments.seconds:
+            time.sleep(arguments.seconds - found["seconds"])
+            found = client.get_flows(arguments.id, keep=60, most=arguments.most)
+        if arguments.stop:
+            client.get_flows(arguments.id, keep=0, most=0)
+    _print(arguments, found, words.flows(found))
 
 
 def run_pm_info(arguments):

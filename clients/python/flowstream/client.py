@@ -114,6 +114,13 @@ class Client:
         """One installed request with its modules, counters and paths, a dictionary."""
         return self.call("resource", "get_allocation", int(alloc_id))
 
+    def get_flows(self, alloc_id, keep=60, most=100):
+        """Which flows an allocation handles, since the first call: a dictionary with flows (the largest first, so many at most), seconds, other_packets, ...
+
+        They are counted until nobody has asked for 'keep' seconds; 0 ends it.
+        """
+        return self.call("resource", "get_flows", int(alloc_id), {"keep": float(keep), "most": int(most)})
+
     def deploy_pm(self, pm_name, pm_src):
         """Make a module type of that name from source text."""
         return self.call("resource", "deploy_pm", pm_name, pm_src)

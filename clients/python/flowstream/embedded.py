@@ -17,7 +17,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from . import client, folder, netns, processes, supervision
-from .errors import DaemonDown, DeadlinePassed, Error, NoPlatform, NotReady
+from .errors import BadFile, CommandFailed, DaemonDown, DeadlinePassed, Error, NoPlatform, NotReady
 from .fabric import Fabric, remains
 from .topology import Topology
 
@@ -26,7 +26,8 @@ PEERS = {"pm": (), "openflow": (), "resource": ("openflow", "pm", "monitoring"),
 _USES_TYPES = ("pm",)
 _USER = "operator"
 _CGROUPS = [Path("/sys/fs/cgroup", controller, "flowstream") for controller in ("cpu", "memory", "pids")]
-_PATIENCE = 60  # seconds for all daemons to be ready
+_PATIENCE = 60       # seconds for all daemons to be ready,
+_PATIENCE_HOST = 1   # and for each module host
 _TRIES = 3      # ends of a daemon under a supervisor, one soon after the other, until it counts as one that cannot run
 _NOT_YET = (DaemonDown, DeadlinePassed, NotReady)
 
@@ -53,6 +54,18 @@ def default_platform_file():
     raise Error(f"embedded.xml is not in {' or '.join(map(str, places))}; name a platform file with --platform")
 
 
+def read_platform(path):
+    """The Topology of a platform file that names can be made of here and that the daemons will take.  Raises BadFile with FILE:LINE."""
+    topology = Topology(path)
+    program = _program("resource")
+    if os.access(program, os.X_OK):  # else _check_programs() will say so
+        try:
+            processes.run([str(program), "--check-platform", str(path)])
+        except CommandFailed as failed:
+            raise BadFile(str(failed).partition("failed with status 1: ")[2] or str(failed)) from None
+    return topology
+
+
 def up(directory=None, platform_file=None, *, daemons=True, supervise=True, report=None):
     """Make a platform in the folder and return its folder.Record when everything in it is ready.
 
@@ -62,7 +75,7 @@ def up(directory=None, platform_file=None, *, daemons=True, supervise=True, repo
     """
     report = report or (lambda line: None)
     directory = folder.locate(directory)
-    topology = Topology(platform_file or default_platform_file())
+    topology = read_platform(platform_file or default_platform_file())
     if os.geteuid() != 0:
         raise Error("an embedded platform is made by root, or in a user namespace by its root: unshare --user --map-root-user "
                     "--mount --net --pid --fork --mount-proc, with an empty file system on /run")
@@ -145,7 +158,7 @@ def add_host(name, directory=None, *, cpu=8, mem=2048, switch=None, report=None)
         key = f"modulehost:{name}"
         try:
             fabric.add_host(link)
-            _write_platform(record, topology, fabric)
+            write_platform(record, topology, fabric)
             if record.data["with-daemons"]:
                 record.data["daemons"][key] = _daemon_entry(record, key, _free_ports(1)[0])
                 record.save()
@@ -171,6 +184,9 @@ def remove_host(name, directory=None, *, report=None):
         topology = Topology(record.directory / "platform.xml")
         if name not in topology.servers:
             raise Error(f"the platform has no module host '{name}'; it has: {', '.join(topology.servers) or 'none'}")
+        outer = [link.a.node for link in topology.links_of(name) if link.a.bridge is None]
+        if outer:
+            raise Error(f"the network ports {', '.join(outer)} are on the bridge of module host '{name}': it cannot be removed without them")
         if record.data["with-daemons"]:
             client.Client(record.directory).call("resource", "remove_host", name)
         report(f"removing module host {name}")
@@ -229,6 +245,15 @@ def _supervise(record):
         supervision.begin(record, _program("supervisor"))
 
 
+def is_up(directory=None):
+    """Whether a platform lives in the folder."""
+    try:
+        record = folder.Record.load(folder.locate(directory))
+    except NoPlatform:
+        return False
+    return record.data["state"] == "up" and bool(record.live())
+
+
 def _clear_the_dead(directory, report):
     """Refuse when a platform lives in the folder; take away what a dead one left."""
     try:
@@ -238,7 +263,8 @@ def _clear_the_dead(directory, report):
     live = record.live()
     if live and record.data["state"] == "up":
         raise Error(f"a platform is already up in {directory} ({live[0].name} runs as process {live[0].pid}); "
-                    f"'flowstream down --dir {directory}' takes it down, 'flowstream start' starts what has ended in it")
+                    f"'flowstream down --dir {directory}' takes it down, 'flowstream start' starts what has ended in it, "
+                    "'flowstream up --platform FILE' makes it what another platform file says")
     report(f"cleaning up after a dead platform in {directory}")
     leftovers = down(directory)
     if leftovers:
@@ -271,7 +297,7 @@ def _build(record, topology, daemons, supervise, report):
     record.data["ports"] = {port: fabric.namespace_of(port) for port in topology.ports}
     report(f"building the fabric: {len(topology.bridges)} bridges, {len(topology.ports)} network ports")
     fabric.build()
-    _write_platform(record, topology, fabric)
+    write_platform(record, topology, fabric)
     if not daemons:
         return
     record.data["with-daemons"] = True
@@ -287,10 +313,7 @@ def _build(record, topology, daemons, supervise, report):
     if supervise:
         record.data["supervised"] = True
         record.save()
-        _supervise(record)
-    else:
-        for key in keys:
-            _start_daemon(record, key)
+    _start_daemons(record, keys)
     _await_daemons(record, keys, report)
     _await_hosts(record, list(topology.servers), report)
 
@@ -304,7 +327,7 @@ def _raise_loopback():
             processes.run(["ip", "link", "set", "lo", "up"])
 
 
-def _write_platform(record, topology, fabric):
+def write_platform(record, topology, fabric):
     """The platform file of the daemons: the one given, with the addresses of the switches."""
     topology.set_targets(fabric.target)
     record.data["hosts"] = list(topology.servers)
@@ -371,8 +394,8 @@ def _write_configuration(record, key, topology, fabric):
         ElementTree.SubElement(root, "host", {
             "name": host, "id": f"{record.data['tag']}-{host}", "cpu": server.cpu, "mem": server.mem, "url": entry["url"],
             "dir": str(place), "bridge": server.bridge, "ovsdb": fabric.database, "switch": fabric.target(server.bridge),
-            "netns": str(netns.path(fabric.namespace)), "trunk": f"{host}-trunk", "mux": f"{host}-mux",
-            "mtu": str(topology.uplink(host).mtu), "basesys": server.basesys})
+            "netns": str(netns.path(fabric.namespace)), "trunk": server.trunk, "mux": server.mux,
+            "mtu": str(topology.trunk_mtu(host)), "basesys": server.basesys})
     ElementTree.indent(root)
     ElementTree.ElementTree(root).write(place / "config.xml", encoding="utf-8", xml_declaration=True)
 
@@ -396,7 +419,7 @@ def _start_daemon(record, key):
 def _await_daemons(record, keys, report):
     """Wait until each daemon answers ping.  Raises Error with the end of the log of the one that does not."""
     caller = client.Client(record.directory, deadline=5)
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + _PATIENCE + len(record.data["daemons"]) * _PATIENCE_HOST
     waiting = list(keys)
     while waiting:
         key = waiting[0]
@@ -407,7 +430,7 @@ def _await_daemons(record, keys, report):
             continue
         except _NOT_YET:
             pass  # Every other answer is one that a user must see.
-        alive = any(process.name == key for process in record.live())
+        alive = any(process.name == key and process.alive() for process in record.processes())
         # A supervisor starts it again: that is the end only when it has failed several times in a row.
         alive = alive or (supervision.is_on(record) and supervision.status(record).get(key, {"failures": 0})["failures"] < _TRIES)
         if not alive or time.monotonic() > end:
@@ -419,8 +442,9 @@ def _await_daemons(record, keys, report):
 def _await_hosts(record, names, report):
     """Wait until the resource daemon lists the module hosts, then until every switch has the rules that it has whatever is installed."""
     caller = client.Client(record.directory, deadline=5)
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + _PATIENCE + len(record.data["daemons"]) * _PATIENCE_HOST
     missing = set(names)
+    pause = 0.05 + len(names) / 400  # a list of hundreds of hosts takes them time as well
     while True:
         with contextlib.suppress(*_NOT_YET):
             missing = set(names) - set(caller.hosts_up())
@@ -430,7 +454,7 @@ def _await_hosts(record, names, report):
             name = sorted(missing)[0]
             log = Path(record.data["daemons"][f"modulehost:{name}"]["dir"]) / "log"
             raise Error(f"module host {name} did not register at the resource daemon; the end of its log:\n{processes.tail(log)}")
-        time.sleep(0.05)
+        time.sleep(pause)
     report(f"module hosts registered: {', '.join(names)}")
     while time.monotonic() < end:
         with contextlib.suppress(*_NOT_YET):
@@ -448,12 +472,12 @@ def _take_down(record, report):
     report("stopping the daemons")
     daemons = record.data["daemons"]
     hosts = [entry["host"] for entry in daemons.values() if entry["host"]]
+    running = processes.find_each({_config_option(entry): key for key, entry in daemons.items()})
     # Those that would mend what we break go first, then the module hosts, then whom they call.
     for belongs in (lambda kind: kind in ("resource", "monitoring"), lambda kind: kind == "modulehost", lambda kind: True):
         keys = [key for key, entry in daemons.items() if belongs(entry["kind"])]
-        leftovers += _left(processes.stop([process for key in keys for process in _of_daemon(record, key)], grace=10))
-    for host in hosts:
-        leftovers += _clear_host(record, host)
+        leftovers += _left(processes.stop([process for key in keys for process in of_daemon(record, key, running)], grace=10))
+    leftovers += clear_hosts(record, hosts)
     report("removing the fabric")
     fabric = [process for process in record.processes() if process.name not in daemons]
     leftovers += _left(processes.stop(list(dict.fromkeys(fabric + remains(record)))))
@@ -467,18 +491,23 @@ def _take_down(record, report):
     return leftovers
 
 
-def _of_daemon(record, key):
+def of_daemon(record, key, running=None):
+    """The processes of a daemon, recorded or not; running: what processes.find_each() has found, if that was asked before."""
     recorded = [process for process in record.processes() if process.name == key]
-    return list(dict.fromkeys(recorded + processes.find(key, _config_option(record.data["daemons"][key]))))
+    option = _config_option(record.data["daemons"][key])
+    running = processes.find_each({option: key}) if running is None else running
+    return list(dict.fromkeys(recorded + [process for process in running if process.name == key]))
 
 
-def _clear_host(record, host):
-    """End what a module host has left running, by its pid files and its control groups; then remove the groups."""
-    place = record.directory / "hosts" / host
-    files = list(place.glob("modules/*/pid")) + [place / "mux" / "pid"]
-    found = [processes.read_pid(path) for path in files]
-    # Where we may not even look (another user's platform made the parent) nothing is ours.
-    groups = [group / f"{record.data['tag']}-{host}" for group in _CGROUPS if os.access(group, os.R_OK | os.X_OK)]
+def clear_hosts(record, hosts):
+    """End what module hosts have left running, by their pid files and control groups, all at the same time; then remove the groups."""
+    found, groups = [], []
+    for host in hosts:
+        place = record.directory / "hosts" / host
+        files = list(place.glob("modules/*/pid")) + [place / "mux" / "pid"]
+        found += [processes.read_pid(path) for path in files]
+        # Where we may not even look (another user's platform made the parent) nothing is ours.
+        groups += [group / f"{record.data['tag']}-{host}" for group in _CGROUPS if os.access(group, os.R_OK | os.X_OK)]
     for group in groups:
         for members in group.rglob("cgroup.procs"):
             with contextlib.suppress(OSError):
@@ -527,10 +556,48 @@ def _remove_namespace(name, report):
 
 def _remove_links(name):
     """Remove the veth pairs now, not when the kernel gets to the namespace: a new platform may want their names at once."""
-    for link in json.loads(processes.run(["ip", "-n", name, "-json", "link", "show"]) or "[]"):
-        if link.get("ifname") != "lo":
-            with contextlib.suppress(Error):
-                processes.run(["ip", "-n", name, "link", "delete", link["ifname"]])
+    links = json.loads(processes.run(["ip", "-n", name, "-json", "link", "show"]) or "[]")
+    lines = [f"link delete {link['ifname']}\n" for link in links if link.get("ifname", "lo") != "lo"]
+    with contextlib.suppress(Error):  # the second end of a pair goes with the first
+        processes.run(["ip", "-force", "-n", name, "-batch", "-"], input="".join(lines), timeout=60 + len(lines))
+
+
+def _start_daemons(record, keys):
+    """Start daemons that are configured, under the supervisor where there is one."""
+    if supervision.is_on(record):
+        _supervise(record)
+    else:
+        with record.together():  # one that dies unrecorded is found by its arguments
+            for key in keys:
+                _start_daemon(record, key)
+
+
+def stop_host(record, name):
+    """Stop a module host's daemon and what it has left running, and forget it.  Returns what is left."""
+    key = f"modulehost:{name}"
+    stop = of_daemon(record, key)
+    entry = record.data["daemons"].pop(key)
+    if supervision.is_on(record) and supervision.running(record):
+        _supervise(record)
+        supervision.poke(record, without=[key])
+    leftovers = _left(processes.stop(list(dict.fromkeys(stop + processes.find(key, _config_option(entry))))))
+    leftovers += clear_hosts(record, [name])
+    record.forget_process(key)
+    return leftovers
+
+
+def start_hosts(record, topology, fabric, names, report):
+    """Start the daemons of module hosts that a running platform has just got, and wait until they are registered."""
+    keys = [f"modulehost:{name}" for name in names]
+    for key, port in zip(keys, _free_ports(len(keys))):
+        record.data["daemons"][key] = _daemon_entry(record, key, port)
+    record.save()
+    for key in keys:
+        _write_configuration(record, key, topology, fabric)
+    _start_daemons(record, keys)
+    _await_daemons(record, keys, report)
+    if names:
+        _await_hosts(record, names, report)
 
 
 def _drop_host(record, topology, fabric, name):
@@ -538,21 +605,14 @@ def _drop_host(record, topology, fabric, name):
     key = f"modulehost:{name}"
     leftovers = []
     if key in record.data["daemons"]:
-        stop = _of_daemon(record, key)
-        entry = record.data["daemons"].pop(key)
-        if supervision.is_on(record) and supervision.running(record):
-            _supervise(record)
-            supervision.poke(record, without=[key])
-        leftovers += _left(processes.stop(list(dict.fromkeys(stop + processes.find(key, _config_option(entry))))))
-        leftovers += _clear_host(record, name)
-        record.forget_process(key)
+        leftovers += stop_host(record, name)
     link = topology.uplink(name)
     fabric.remove_host(topology.servers[name], link)
     for interface in (f"{name}-trunk", f"{name}-mux"):
         if netns.call(fabric.namespace, _has_interface, interface):
             processes.run(["ip", "-n", fabric.namespace, "link", "delete", interface])
     topology.remove_server(name)
-    _write_platform(record, topology, fabric)
+    write_platform(record, topology, fabric)
     shutil.rmtree(record.directory / "hosts" / name, ignore_errors=True)
     return leftovers
 

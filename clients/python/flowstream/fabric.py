@@ -4,11 +4,15 @@ The namespace fs-TAG-fabric holds ovsdb-server's and ovs-vswitchd's interfaces: 
 host.  Links between bridges are patch ports.  A network port is a veth pair: one end, named as the port, in the bridge, the other,
 "eth0", in the namespace fs-TAG-PORT, which stands for the network outside.
 
-This file builds and removes hardware only.  Rules are the OpenFlow daemon's, and the way into a module host is made by that host.
+This file builds and removes hardware only.  Rules are the OpenFlow daemon's.  The way into a module host is made here too, where there are many hosts at once; a
+host that finds none makes its own.
 """
 
+import ctypes
+import fcntl
 import os
 import socket
+import struct
 import time
 from pathlib import Path
 
@@ -19,6 +23,8 @@ _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 _TUN = "/dev/net/tun"
 _PROTOCOLS = "OpenFlow10,OpenFlow11,OpenFlow12,OpenFlow13,OpenFlow14,OpenFlow15"
 _OFFLOADS = ["tx", "off", "sg", "off", "tso", "off", "gso", "off", "gro", "off", "rxvlan", "off", "txvlan", "off"]
+_SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17
+_TRUNK_ROOM = 64       # bytes a trunk takes more than the links: the module host does the same
 _LONGEST_SOCKET = 107  # bytes of a Unix socket's address
 _PATIENCE = 20         # seconds for one step of Open vSwitch
 
@@ -68,7 +74,8 @@ class Fabric:
         self._make_namespaces()
         for link in self.topology.links:
             if link.a.bridge is None:
-                self._make_port(link)
+                self.make_port(link)
+        self.make_trunks(self.topology.servers.values())
         self.start()
         self._make_bridges()
 
@@ -83,12 +90,12 @@ class Fabric:
     def add_host(self, link):
         """Add the bridge of a module host that the topology has just got, and its link."""
         server = self.topology.servers[link.b.node]
-        self._vsctl(_add_bridge(server.bridge) + self._add_patch(link))
+        self.vsctl(_add_bridge(server.bridge) + self._add_patch(link))
 
     def remove_host(self, server, link):
         """Remove a module host's bridge and the other end of its link; what is not there is no error."""
         far = link.b if link.a.bridge == server.bridge else link.a
-        self._vsctl(["--", "--if-exists", "del-br", server.bridge, "--", "--if-exists", "del-port", far.bridge, far.port])
+        self.vsctl(["--", "--if-exists", "del-br", server.bridge, "--", "--if-exists", "del-port", far.bridge, far.port])
 
     def _make_namespaces(self):
         names = [self.namespace] + [self.namespace_of(port) for port in self.topology.ports]
@@ -98,15 +105,38 @@ class Fabric:
                             f"'ip netns delete {name}' removes it if nothing needs it")
         self.record.data["namespaces"] = names
         self.record.save()
-        for name in names:
-            netns.create(name)
+        netns.create(self.namespace)
         # Idle ports are silent: the switch's ends have no IPv6 at all, the outer ones no address or router search of their own.
         netns.set_sysctls(self.namespace, {"ipv6/conf/all/disable_ipv6": 1, "ipv6/conf/default/disable_ipv6": 1})
-        for name in names[1:]:
+        self._create_outside(names[1:])
+
+    def make_port_namespaces(self, ports):
+        """The outside of network ports that the platform has just got."""
+        names = [self.namespace_of(port) for port in ports]
+        self.record.data["namespaces"] += names
+        self.record.save()
+        self._create_outside(names)
+
+    def _create_outside(self, names):
+        for name in names:
+            netns.create(name)
             netns.set_sysctls(name, {"ipv6/conf/default/addr_gen_mode": 1, "ipv6/conf/default/accept_ra": 0,
                                      "ipv6/conf/default/autoconf": 0, "ipv6/conf/default/router_solicitations": 0})
 
-    def _make_port(self, link):
+    def set_port_mtu(self, link):
+        """Give a network port's two ends the MTU of its link."""
+        for name, interface in ((self.namespace, link.b.port), (self.namespace_of(link.a.node), "eth0")):
+            processes.run(["ip", "-n", name, "link", "set", interface, "mtu", str(link.mtu)])
+
+    def add_bridge(self, bridge):
+        """What ovs-vsctl is told to make a bridge."""
+        return _add_bridge(bridge)
+
+    def add_link(self, link):
+        """What ovs-vsctl is told to make a link whose bridges are there, and whose network port is."""
+        return self._add_patch(link) if link.a.bridge is not None else ["--", "add-port", link.b.bridge, link.b.port]
+
+    def make_port(self, link):
         """The veth pair of a network port, offloads off at both ends: the userspace datapath wants finished packets."""
         port, outer = link.b.port, self.namespace_of(link.a.node)
         processes.run(["ip", "-n", self.namespace, "link", "add", "name", port, "mtu", str(link.mtu), "type", "veth",
@@ -115,6 +145,19 @@ class Fabric:
             processes.run(netns.command(name, ["ethtool", "-K", interface] + _OFFLOADS))
             processes.run(["ip", "-n", name, "link", "set", interface, "up"])
 
+    def make_trunks(self, servers):
+        """The ways into module hosts, all at once.  A host would make its own, but each takes a turn of a switch that looks at all its ports then."""
+        lines, interfaces = [], []
+        for server in servers:
+            ends = [server.trunk, server.mux]
+            mtu = str(self.topology.trunk_mtu(server.name) + _TRUNK_ROOM)
+            lines.append(f"link add name {ends[0]} mtu {mtu} type veth peer name {ends[1]} mtu {mtu}")
+            lines += [f"link set dev {end} up" for end in ends]
+            interfaces += ends
+        if lines:
+            processes.run(["ip", "-n", self.namespace, "-batch", "-"], input="\n".join(lines) + "\n")
+            netns.call(self.namespace, _stop_checksums, interfaces)
+
     def _start_database(self):
         self.folder.mkdir(mode=0o700, exist_ok=True)
         database = self.folder / "conf.db"
@@ -122,7 +165,7 @@ class Fabric:
             processes.run(["ovsdb-tool", "create", str(database), str(_SCHEMA)], env=self._environment())
         self._start("ovsdb-server")
         self._wait_for("ovsdb-server", self.folder / "db.sock")
-        self._vsctl(["--no-wait", "--", "init"])
+        self.vsctl(["--no-wait", "--", "init"])
 
     def _start_switch(self):
         self._start("ovs-vswitchd")
@@ -175,8 +218,10 @@ class Fabric:
                 if end.bridge is not None:
                     numbers[end.bridge] += 1
             arguments += self._add_patch(link, numbers) if link.a.bridge is not None else _add_port(link.b, numbers)
-        self._vsctl(arguments)
-        self._check_interfaces()
+        for server in self.topology.servers.values():
+            arguments += ["--", "add-port", server.bridge, server.trunk]
+        self.vsctl(arguments)
+        self.check_interfaces()
 
     def _add_patch(self, link, numbers=None):
         arguments = []
@@ -184,9 +229,9 @@ class Fabric:
             arguments += _add_port(end, numbers) + ["type=patch", f"options:peer={peer.port}"]
         return arguments
 
-    def _check_interfaces(self):
+    def check_interfaces(self):
         """Open vSwitch takes what it cannot open and notes an error in its database or log: bring that up here."""
-        errors = self._vsctl(["--bare", "--columns=name,error", "find", "Interface", "error!=[]"]).split("\n")
+        errors = self.vsctl(["--bare", "--columns=name,error", "find", "Interface", "error!=[]"]).split("\n")
         words = [word for word in errors if word]
         closed = [bridge for bridge in self.topology.bridges if not Path(self.target(bridge)[len("unix:"):]).exists()]
         if words or closed:
@@ -194,7 +239,7 @@ class Fabric:
             raise CommandFailed(f"Open vSwitch cannot {what}; the end of its log:\n"
                                 + processes.tail(self.folder / "ovs-vswitchd.log"))
 
-    def _vsctl(self, arguments):
+    def vsctl(self, arguments):
         return processes.run(["ovs-vsctl", f"--db={self.database}", f"--timeout={_PATIENCE}"] + arguments,
                              env=self._environment(), timeout=_PATIENCE + 5)
 
@@ -204,6 +249,14 @@ class Fabric:
 
     def _environment(self):
         return dict(os.environ, **self._own_environment())
+
+
+def _stop_checksums(interfaces):
+    """Have the kernel finish packets before it hands them to the userspace datapath (what "ethtool -K ... tx off" does)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        for interface in interfaces:
+            value = ctypes.create_string_buffer(struct.pack("II", _ETHTOOL_STXCSUM, 0), 8)
+            fcntl.ioctl(any_socket, _SIOCETHTOOL, struct.pack("16sP", interface.encode(), ctypes.addressof(value)) + bytes(16))
 
 
 def _listens(path):

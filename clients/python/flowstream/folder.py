@@ -41,6 +41,17 @@ class Record:
     def __init__(self, directory, data):
         self.directory = Path(directory)
         self.data = data
+        self._later = False
+
+    @contextlib.contextmanager
+    def together(self):
+        """Within this, save() waits until the end: for what is made in hundreds and found without the record too."""
+        self._later = True
+        try:
+            yield
+        finally:
+            self._later = False
+            self.save()
 
     @classmethod
     def load(cls, directory):
@@ -61,6 +72,8 @@ class Record:
 
     def save(self):
         """Write the record at once or not at all."""
+        if self._later:
+            return
         new = self.directory / f"{RECORD}.new"
         with open(new, "w") as out:
             json.dump(self.data, out, indent=1)

@@ -114,7 +114,12 @@ def write_pid(path, process):
 
 def find(name, argument):
     """The processes that have exactly this argument on their command line; zombies have none."""
-    wanted = os.fsencode(argument)
+    return find_each({argument: name})
+
+
+def find_each(names):
+    """The same for many in one look at all processes: names maps an argument to what the processes with it are to be called."""
+    wanted = {os.fsencode(argument): name for argument, name in names.items()}
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -122,7 +127,8 @@ def find(name, argument):
                 arguments = (entry / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            stat = _stat(int(entry.name)) if wanted in arguments else None
+            name = next((wanted[argument] for argument in arguments if argument in wanted), None)
+            stat = _stat(int(entry.name)) if name is not None else None
             if stat is not None:
                 found.append(Process(name, int(entry.name), stat[1]))
     return found

@@ -6,6 +6,7 @@ Everything that could not be built later is found here, with the element that is
 
 import re
 import xml.etree.ElementTree as ElementTree
+import xml.parsers.expat
 from dataclasses import dataclass
 from typing import Optional
 
@@ -14,6 +15,7 @@ from .errors import BadFile
 # Names become names of interfaces (15 characters at most): a port is named as it is, a host NAME gets "br-NAME" and "NAME-trunk".
 _PORT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,14}")
 _HOST_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,8}")
+_INNER_MTU = 1600  # bytes, of links that carry the service header, where the file says nothing
 ROLES = ("tor", "intermediate", "core")
 
 
@@ -30,6 +32,16 @@ class Server:
     def bridge(self):
         return f"br-{self.name}"
 
+    @property
+    def trunk(self):
+        """The interface by which modules are reached, in the bridge."""
+        return f"{self.name}-trunk"
+
+    @property
+    def mux(self):
+        """The other end of the trunk."""
+        return f"{self.name}-mux"
+
 
 @dataclass
 class End:
@@ -45,6 +57,7 @@ class Link:
     a: End
     b: End
     mtu: int
+    line: int = 0
 
 
 class Topology:
@@ -56,15 +69,10 @@ class Topology:
     def __init__(self, path):
         """Read the file.  Raises BadFile."""
         self.path = str(path)
-        try:
-            self.tree = ElementTree.parse(self.path)
-        except OSError as error:
-            raise BadFile(f"cannot read the platform file {self.path}: {error.strerror}") from None
-        except ElementTree.ParseError as error:
-            raise BadFile(f"{self.path}: not well-formed XML: {error}") from None
+        self.tree = _read(self.path)
         self.root = self.tree.getroot()
         if self.root.tag != "platform":
-            raise BadFile(f"{self.path}: the outermost element is <{self.root.tag}>, not <platform>")
+            raise BadFile(f"{self._at(self.root)}: the outermost element is <{self.root.tag}>, not <platform>")
         self._check_names()
         self.ports = [e.get("id") for e in self.root.iter("io")]
         self.switches = [e.get("id") for e in self.root.iter("switch")]
@@ -82,11 +90,17 @@ class Topology:
         return self.servers[node].bridge if node in self.servers else node
 
     def uplink(self, server):
-        """The Link that connects the module host, or None."""
-        for link in self.links:
-            if server in (link.a.node, link.b.node):
-                return link
-        return None
+        """The Link that connects the module host (to a network port of its own where it has no other), or None."""
+        links = self.links_of(server)
+        return min(links, key=lambda link: link.a.bridge is None, default=None)
+
+    def links_of(self, node):
+        """All links of a node."""
+        return [link for link in self.links if node in (link.a.node, link.b.node)]
+
+    def trunk_mtu(self, server):
+        """Bytes of the largest frame between the module host's bridge and its modules: they carry the service header, whatever the links do."""
+        return max([_INNER_MTU] + [link.mtu for link in self.links_of(server)])
 
     def add_server(self, name, cpu, mem, switch):
         """Add a module host behind the switch, to the tree as well.  Returns its Link.  Raises BadFile."""
@@ -127,13 +141,13 @@ class Topology:
                 name = self._need(element, "id")
                 pattern = _HOST_NAME if element.tag == "server" else _PORT_NAME
                 if not pattern.fullmatch(name):
-                    raise BadFile(f"{self.path}: <{element.tag} id=\"{name}\">: a name is at most "
+                    raise BadFile(f"{self._at(element)}: <{element.tag} id=\"{name}\">: a name is at most "
                                   f"{9 if element.tag == 'server' else 15} letters, digits, '_', '.' and '-', beginning with a letter")
                 if name in seen:
-                    raise BadFile(f"{self.path}: the id \"{name}\" is used twice")
+                    raise BadFile(f"{self._at(element)}: the id \"{name}\" is used twice")
                 seen.add(name)
             elif element.tag != "link" and isinstance(element.tag, str):
-                raise BadFile(f"{self.path}: <{element.tag}> is no element of a platform (io, switch, server, link)")
+                raise BadFile(f"{self._at(element)}: <{element.tag}> is no element of a platform (io, switch, server, link)")
 
     def _server(self, element):
         for key in ("cpu", "mem"):
@@ -147,41 +161,50 @@ class Topology:
             if node in self.ports:
                 ends.append(End(node, None, node))
             elif node in self.switches or node in self.servers:
-                ends.append(End(node, self.bridge_of(node), element.get(key) or (other if other in self.ports else f"to-{other}")))
+                if not element.get(key):  # The daemons read it too, and must find the same name.
+                    element.set(key, other if other in self.ports else f"to-{other}")
+                ends.append(End(node, self.bridge_of(node), element.get(key)))
             else:
-                raise BadFile(f"{self.path}: {_shown(element)}: there is no io, switch or server \"{node}\"")
+                raise BadFile(f"{self._at(element)}: {_shown(element)}: there is no io, switch or server \"{node}\"")
         if ends[1].bridge is None:
             ends.reverse()
         if ends[1].bridge is None:
-            raise BadFile(f"{self.path}: {_shown(element)}: a link cannot connect two network ports")
+            raise BadFile(f"{self._at(element)}: {_shown(element)}: a link cannot connect two network ports")
         default = 1500 if ends[0].bridge is None else 1600
         mtu = self._number(element, "mtu", default)
         if not 576 <= mtu <= 9216:
-            raise BadFile(f"{self.path}: {_shown(element)}: mtu {mtu} is not between 576 and 9216")
-        return Link(ends[0], ends[1], int(mtu))
+            raise BadFile(f"{self._at(element)}: {_shown(element)}: mtu {mtu} is not between 576 and 9216")
+        return Link(ends[0], ends[1], int(mtu), getattr(element, "line", 0))
 
     def _check_links(self):
         used = set()
         for link in self.links:
             for end in (link.a, link.b):
                 if not _PORT_NAME.fullmatch(end.port):
-                    raise BadFile(f"{self.path}: the link {link.a.node} - {link.b.node}: the port name \"{end.port}\" is not "
+                    raise BadFile(f"{self.path}:{link.line}: the link {link.a.node} - {link.b.node}: the port name \"{end.port}\" is not "
                                   "at most 15 letters, digits, '_', '.' and '-'")
                 # Open vSwitch knows a port by its name alone, whatever bridge it is in.
                 if end.bridge is not None and (end.port in used or end.port in self.bridges):
-                    raise BadFile(f"{self.path}: the link {link.a.node} - {link.b.node}: the port name \"{end.port}\" is already used")
+                    raise BadFile(f"{self.path}:{link.line}: the link {link.a.node} - {link.b.node}: the port name \"{end.port}\" is already used")
                 used.add(end.port if end.bridge else f"{end.port} outside")
         for name in self.ports:
             if f"{name} outside" not in used:
-                raise BadFile(f"{self.path}: the network port \"{name}\" has no link")
+                raise BadFile(f"{self._at(self._element(name))}: the network port \"{name}\" has no link")
         for name in self.servers:
             if self.uplink(name) is None:
-                raise BadFile(f"{self.path}: the server \"{name}\" has no link")
+                raise BadFile(f"{self._at(self._element(name))}: the server \"{name}\" has no link")
+
+    def _element(self, name):
+        return next(element for element in self.root if element.get("id") == name)
+
+    def _at(self, element):
+        """FILE:LINE of an element."""
+        return f"{self.path}:{getattr(element, 'line', 0)}"
 
     def _need(self, element, key):
         value = element.get(key)
         if not value:
-            raise BadFile(f"{self.path}: {_shown(element)}: the attribute {key} is missing")
+            raise BadFile(f"{self._at(element)}: {_shown(element)}: the attribute {key} is missing")
         return value
 
     def _number(self, element, key, default=None):
@@ -193,8 +216,34 @@ class Topology:
             if value <= 0 or value != value or value == float("inf"):
                 raise ValueError
         except ValueError:
-            raise BadFile(f"{self.path}: {_shown(element)}: {key}=\"{text}\" is no positive number") from None
+            raise BadFile(f"{self._at(element)}: {_shown(element)}: {key}=\"{text}\" is no positive number") from None
         return value
+
+
+class _Element(ElementTree.Element):
+    """An element that knows the line on which it begins."""
+
+    line = 0
+
+
+def _read(path):
+    """The file as a tree of _Element.  Raises BadFile."""
+    builder = ElementTree.TreeBuilder(element_factory=_Element)
+    parser = xml.parsers.expat.ParserCreate()
+
+    def start(tag, attributes):
+        builder.start(tag, attributes).line = parser.CurrentLineNumber
+    parser.StartElementHandler = start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    try:
+        with open(path, "rb") as file:
+            parser.ParseFile(file)
+    except OSError as error:
+        raise BadFile(f"cannot read the platform file {path}: {error.strerror}") from None
+    except xml.parsers.expat.ExpatError as error:
+        raise BadFile(f"{path}:{error.lineno}: not well-formed XML: {xml.parsers.expat.ErrorString(error.code)}") from None
+    return ElementTree.ElementTree(builder.close())
 
 
 def _shown(element):

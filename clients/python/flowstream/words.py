@@ -93,6 +93,7 @@ def allocation(value, trails=()):
     if rows:
         unusual = [("state", "STATE")] if any(row.get("state") not in (None, "running") for row in rows) else []
         unusual += [("ring_drops", "NO ROOM")] if any(row.get("ring_drops") for row in rows) else []
+        unusual += [("rate_drops", "ABOVE RATE")] if any(row.get("rate_drops") for row in rows) else []
         parts.append(table(rows, [("way", "WAY"), ("host", "HOST"), ("link", "ARRIVED"), ("in", "IN"), ("out", "OUT"), ("dropped", "DROPPED"),
                                   ("volume", "BYTES"), ("pps", "PACKETS/S"), ("bps", "BITS/S")] + unusual, unknown=""))
     parts += [text(value["message"])] if value.get("message") else []
@@ -108,7 +109,88 @@ def plan(value):
         row["memory"] = _Figure(f"{cell(row['mem'])} MB") if "mem" in row else None
     drawing = table(rows, [("way", "WAY"), ("host", "HOST"), ("cpu", "CPU"), ("memory", "MEMORY"), ("path", "PATH"), ("through", "THROUGH")],
                     unknown="")
-    return f"would be request {value['id']}\n\n{drawing}\n\n{rules(value['rules'])}"
+    parts = [f"would be request {value['id']}", drawing, loads(value.get("loads") or {}), rules(value["rules"])]
+    return "\n\n".join(part for part in parts if part)
+
+
+def loads(value):
+    """What a plan would change: the hosts and links whose load would be another, before and after, and how many would stay as they are."""
+    tables, same = [], 0
+    hosts = [dict(host, cores=_change(host, "cpu"), memory=_change(host, "mem", " MB"), count=_change(host, "modules"))
+             for host in value.get("hosts", []) if host["modules_before"] != host["modules_after"]]
+    links = [{"link": f"{link['from']} > {link['to']}", "rate": _Figure(f"{cell(link['before'])} -> {cell(link['after'])} of {cell(link['bandwidth'])} Mbit/s")}
+             for link in value.get("links", []) if link["before"] != link["after"]]
+    same = len(value.get("hosts", [])) - len(hosts), len(value.get("links", [])) - len(links)
+    if hosts:
+        tables.append(table(hosts, [("host", "HOST"), ("cores", "CORES"), ("memory", "MEMORY"), ("count", "MODULES")]))
+    if links:
+        tables.append(table(links, [("link", "LINK"), ("rate", "RESERVED")]))
+    if value:
+        tables.append(f"as before: {same[0]} hosts, {same[1]} directions of links")
+    return "\n\n".join(tables)
+
+
+def _change(host, key, unit=""):
+    limit = f" of {cell(host[key])}{unit}" if key in host else ""
+    return _Figure(f"{cell(host[f'{key}_before'])} -> {cell(host[f'{key}_after'])}{limit}")
+
+
+_PROTOCOLS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 58: "icmpv6", 132: "sctp"}
+_ETHERTYPES = {0x0806: "arp", 0x88cc: "lldp"}
+
+
+def flows(value):
+    """What get_flows returns: a row a flow."""
+    rows = []
+    for flow in value["flows"]:
+        ip = flow["source"] != "-"
+        protocol = _PROTOCOLS.get(flow["protocol"], f"ip {flow['protocol']}") if ip else _ETHERTYPES.get(flow["ethertype"], f"0x{flow['ethertype']:04x}")
+        rows.append({"module": flow["module"], "vlan": flow["vlan"] if flow["vlan"] >= 0 else None, "protocol": protocol, "packets": flow["packets"],
+                     "source": _end(flow, "source"), "destination": _end(flow, "destination"), "volume": count(flow["bytes"], "B")})
+    columns = [("module", "MODULE"), *([("vlan", "VLAN")] if any(row["vlan"] is not None for row in rows) else []), ("protocol", "PROTOCOL"),
+               ("source", "FROM"), ("destination", "TO"), ("packets", "PACKETS"), ("volume", "BYTES")]
+    parts = [table(rows, columns) if rows else "no packet has come"]
+    parts += [f"others: {cell(value['other_packets'])} packets, {count(value['other_bytes'], 'B')}"] if value["other_packets"] else []
+    parts += [f"{cell(value['forgotten'])} flows came for which there was no place"] if value["forgotten"] else []
+    parts += [f"not known: {text(problem)}" for problem in value.get("problems") or []]
+    return "\n".join(parts + [f"counted where they come to the first modules, for {value['seconds']:.1f} s"])
+
+
+def _end(flow, which):
+    address, port = flow[which], flow[f"{which}_port"]
+    return address if not port else f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def dot(value, trails=()):
+    """An installed request as a graph for Graphviz: modules with their counts, and on each link what arrived at its end."""
+    modules = {module["name"]: module for module in value.get("modules") or []}
+    paths = value.get("paths") or []
+    on_links = {one.number: one.counts[-1].packets for one in trails if one.counts}
+    lines, done = [f"digraph {_quoted(value.get('name') or value['id'])} {{", "  rankdir=LR;", "  node [shape=box];"], set()
+
+    def node(name, label, shape="box"):
+        if name not in done:
+            done.add(name)
+            lines.append(f"  {_quoted(name)} [label={_quoted(label)}{'' if shape == 'box' else f', shape={shape}'}];")
+        return _quoted(name)
+
+    def end(name, io):
+        module = modules.get(name)
+        if module:
+            return node(name, f"{name}\n{module['type']} on {module['host']}\nin {cell(module['in'])}, out {cell(module['out'])}, dropped {cell(module['dropped'])}")
+        port = io or (value.get("ports") or {}).get(name, "")
+        return node(f"{name}@{port}", f"{port}\n{name}", "ellipse")
+
+    for path in paths:
+        arrived = _on_link(path, paths, list(modules.values()), on_links)
+        label = f"path {path['spi']}" + ("" if arrived is None else f"\n{cell(arrived)}")
+        lines.append(f"  {end(path['from'], path['io'])} -> {end(path['to'], '')} [label={_quoted(label)}];")
+    return "\n".join(lines + ["}"])
+
+
+def _quoted(text_):
+    """A string of Graphviz's language."""
+    return '"' + _ascii(text_).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
 def rules(switches):
