@@ -4,6 +4,7 @@
 
 #include <flowstream/method.h>
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,7 @@
 #include "core/crash.h"
 #include "core/daemon.h"
 #include "core/engine.h"
-#include "core/loader.h"
+#include "core/table.h"
 #include "core/util.h"
 #include <flowstream/log.h>
 
@@ -21,7 +22,8 @@ FS_LOG_MODULE("call");
 struct fs_call {
     struct fs_daemon *daemon;
     const struct fs_method *method;
-    const struct fs_loaded *version;
+    struct fs_loaded *version;
+    bool aside; /* it has given its table back, and holds its own version alone */
     xmlrpc_value *params; /* array, borrowed */
     const struct fs_daemon_call *context;
     struct fs_reply reply;
@@ -96,6 +98,9 @@ run(struct fs_daemon *d, struct fs_loaded *loaded, xmlrpc_value *params, const s
         fs_log_debug("%s took %.3f s", m->name, seconds);
     }
     *reply = call.reply;
+    if (call.aside) {
+        loaded_unref(fs_daemon_loader(d), loaded);
+    }
 }
 
 void
@@ -262,6 +267,17 @@ struct fs_table *
 fs_call_table(const struct fs_call *c)
 {
     return c->context->table;
+}
+
+void
+fs_call_step_aside(struct fs_call *c)
+{
+    struct fs_daemon_call *context = (struct fs_daemon_call *) (uintptr_t) c->context; /* that of run_command(), which made it */
+    assert(c->method->kind == FS_KIND_COMMAND && !c->aside);
+    loaded_ref(fs_daemon_loader(c->daemon), c->version);
+    c->aside = true;
+    fs_loader_give(fs_daemon_loader(c->daemon), context->table);
+    context->table = NULL;
 }
 
 const char *

@@ -1,4 +1,5 @@
-/* Who was running when the process died.  In the handler only write() and what is on the stack is used. */
+/* Who was running when the process died.  In the handler only write() and what is on the stack is used; it has a stack of its own in each thread that has run a method,
+ * so it works where a method has used up that of its thread. */
 #include "config.h"
 
 #include "core/crash.h"
@@ -13,9 +14,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/loader.h"
 #include "core/util.h"
 
-enum { CRASHES_MAX = 1 << 20, REMEMBERED_SECONDS = 600 };
+enum { TAIL_BYTES = 64 << 10, REMEMBERED_SECONDS = 600, STACK_BYTES = 32 << 10 };
 
 static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT };
 enum { N_SIGNALS = sizeof signals / sizeof *signals };
@@ -23,6 +25,7 @@ enum { N_SIGNALS = sizeof signals / sizeof *signals };
 static int crashes_fd = -1;
 static pid_t watched;
 static struct sigaction before[N_SIGNALS];
+static pthread_key_t stacks; /* of the handler, one a thread */
 static __thread const char *running __attribute__((tls_model("initial-exec")));
 
 /* "HASH KIND NAME SECONDS\n" in one write. */
@@ -47,10 +50,18 @@ note(const char *who)
     (void) !write(crashes_fd, line, n);
 }
 
-static void
-on_signal(int number)
+/* Did the method do it?  A signal that another process sent comes to whichever thread is there. */
+static bool
+is_its_own(const siginfo_t *info)
 {
-    if (running) {
+    return getpid() == watched && (info->si_code > 0 || info->si_pid == watched);
+}
+
+static void
+on_signal(int number, siginfo_t *info, void *context)
+{
+    (void) context;
+    if (running && is_its_own(info)) {
         note(running);
         running = NULL;
     }
@@ -70,17 +81,45 @@ on_exit_of_process(void)
     }
 }
 
+/* Called as a thread ends. */
+static void
+free_stack(void *stack)
+{
+    stack_t none = { .ss_flags = SS_DISABLE };
+    sigaltstack(&none, NULL);
+    free(stack);
+}
+
+/* A sanitizer has made one already, which is good enough. */
+static void
+make_stack(void)
+{
+    static __thread bool made __attribute__((tls_model("initial-exec")));
+    stack_t now;
+    if (made || crashes_fd < 0) {
+        return;
+    }
+    made = true;
+    if (!sigaltstack(NULL, &now) && now.ss_flags & SS_DISABLE) {
+        stack_t ours = { .ss_sp = fs_xmalloc(STACK_BYTES), .ss_size = STACK_BYTES };
+        if (pthread_setspecific(stacks, ours.ss_sp) || sigaltstack(&ours, NULL)) {
+            pthread_setspecific(stacks, NULL);
+            free(ours.ss_sp);
+        }
+    }
+}
+
 void
 fs_crash_watch(const char *folder)
 {
     char *path = fs_xasprintf("%s/crashes", folder);
     crashes_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     free(path);
-    if (crashes_fd < 0) {
+    if (crashes_fd < 0 || pthread_key_create(&stacks, free_stack)) {
         return;
     }
     watched = getpid();
-    struct sigaction ours = { .sa_handler = on_signal, .sa_flags = SA_NODEFER };
+    struct sigaction ours = { .sa_sigaction = on_signal, .sa_flags = SA_NODEFER | SA_SIGINFO | SA_ONSTACK };
     sigemptyset(&ours.sa_mask);
     for (size_t i = 0; i < N_SIGNALS; i++) {
         sigaction(signals[i], &ours, &before[i]);
@@ -92,29 +131,62 @@ const char *
 fs_crash_enter(const char *who)
 {
     const char *was = running;
+    make_stack();
     running = who;
     return was;
+}
+
+/* The end of the file, from the beginning of a line (owned): what lies further back is old.  'whole': there is no more. */
+static char *
+read_tail(const char *folder, bool *whole)
+{
+    char *path = fs_xasprintf("%s/crashes", folder), *text = fs_xcalloc(1, TAIL_BYTES + 1);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    off_t end = fd < 0 ? 0 : lseek(fd, 0, SEEK_END), from = end > TAIL_BYTES ? end - TAIL_BYTES : 0;
+    ssize_t got = fd < 0 ? 0 : pread(fd, text, TAIL_BYTES, from);
+    text[got > 0 ? got : 0] = '\0';
+    *whole = !from;
+    if (from) {
+        char *line = strchr(text, '\n');
+        memmove(text, line ? line : "", line ? strlen(line) + 1 : 1);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    free(path);
+    return text;
 }
 
 struct fs_crash *
 fs_crash_read(const char *folder, size_t *n)
 {
-    char *path = fs_xasprintf("%s/crashes", folder), *text = NULL, *rest = NULL;
+    char *rest = NULL;
+    bool whole;
+    char *text = read_tail(folder, &whole);
     struct fs_crash *list = NULL;
-    size_t size;
     int64_t now = (int64_t) time(NULL);
     *n = 0;
-    bool there = !fs_read_file(AT_FDCWD, path, CRASHES_MAX, true, &text, &size);
-    for (char *line = there ? strtok_r(text, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest)) {
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         struct fs_crash one;
-        if (sscanf(line, "%64s %c %64s %" SCNd64, one.hash, &one.kind, one.name, &one.time) == 4 && now - one.time < REMEMBERED_SECONDS) {
+        bool whole_line = sscanf(line, "%64s %c %64s %" SCNd64, one.hash, &one.kind, one.name, &one.time) == 4;
+        bool decent = whole_line && strspn(one.hash, "0123456789abcdef") == sizeof one.hash - 1 && fs_method_name_ok(one.name) && one.time > 0;
+        if (decent && now - REMEMBERED_SECONDS < one.time) {
             list = fs_xrealloc(list, (*n + 1) * sizeof *list);
             list[(*n)++] = one;
         }
     }
-    free(there ? text : NULL);
-    free(path);
+    free(text);
     return list;
+}
+
+void
+fs_crash_trim(const char *folder)
+{
+    bool whole;
+    free(read_tail(folder, &whole));
+    if (!whole) {
+        fs_crash_forget(folder, "");
+    }
 }
 
 void

@@ -18,6 +18,8 @@ const char *fs_crash_enter(const char *who);
 
 /* The crashes of the last ten minutes, oldest first; owned by the caller. */
 struct fs_crash *fs_crash_read(const char *folder, size_t *n);
+/* Strike out the old ones where the file has become long. */
+void fs_crash_trim(const char *folder);
 /* Strike out those of one hash. */
 void fs_crash_forget(const char *folder, const char *hash);
 

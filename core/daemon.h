@@ -69,5 +69,7 @@ FS_API void fs_daemon_run_task(struct fs_daemon *, const char *name, xmlrpc_valu
 FS_API char *fs_daemon_undo_of(struct fs_daemon *, const struct fs_daemon_call *, const char *name);
 /* The versions that a call uses. */
 FS_API struct fs_table *fs_call_table(const struct fs_call *);
+/* Use the versions of now from here on, not those of the dispatch: for a command that changes versions, and must not wait for itself.  It is not unloaded before it has ended. */
+FS_API void fs_call_step_aside(struct fs_call *);
 
 #endif

@@ -15,6 +15,49 @@ inside(uint64_t offset, uint64_t n, size_t size)
     return offset <= size && n <= size - offset;
 }
 
+/* Where an address of the loaded object is in the file; SIZE_MAX: nowhere. */
+static size_t
+offset_of(const char *bytes, size_t size, const Elf64_Ehdr *h, uint64_t address)
+{
+    for (unsigned i = 0; i < h->e_phnum; i++) {
+        Elf64_Phdr p;
+        memcpy(&p, bytes + h->e_phoff + i * sizeof p, sizeof p);
+        if (p.p_type == PT_LOAD && address >= p.p_vaddr && address - p.p_vaddr < p.p_filesz && inside(p.p_offset, p.p_filesz, size)) {
+            return (size_t) (p.p_offset + (address - p.p_vaddr));
+        }
+    }
+    return SIZE_MAX;
+}
+
+/* A library by name is looked for where the system has libraries; one by path could be anybody's, and no gate has looked at it. */
+static char *
+check_needed(const char *bytes, size_t size, const Elf64_Ehdr *h, const Elf64_Phdr *ph)
+{
+    size_t table = SIZE_MAX;
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint64_t at = 0; at + sizeof(Elf64_Dyn) <= ph->p_filesz; at += sizeof(Elf64_Dyn)) {
+            Elf64_Dyn d;
+            memcpy(&d, bytes + ph->p_offset + at, sizeof d);
+            if (d.d_tag == DT_NULL) {
+                break;
+            }
+            if (pass == 0 && d.d_tag == DT_STRTAB) {
+                table = offset_of(bytes, size, h, d.d_un.d_ptr);
+            } else if (pass == 1 && d.d_tag == DT_NEEDED) {
+                const char *name = table < size && d.d_un.d_val < size - table ? bytes + table + d.d_un.d_val : NULL;
+                size_t room = name ? size - (size_t) (name - bytes) : 0;
+                if (!name || !memchr(name, '\0', room)) {
+                    return fs_xasprintf("the name of a library that it needs is outside of the file");
+                }
+                if (strchr(name, '/')) {
+                    return fs_xasprintf("it needs a library by its path, %.200s: only libraries by name are loaded", name);
+                }
+            }
+        }
+    }
+    return NULL;
+}
+
 static char *
 check_dynamic(const char *bytes, size_t size, const Elf64_Phdr *ph)
 {
@@ -94,6 +137,7 @@ fs_elf_check(const void *data, size_t size)
         has_stack |= p.p_type == PT_GNU_STACK;
         if (p.p_type == PT_DYNAMIC) {
             char *why = check_dynamic(bytes, size, &p);
+            why = why ? why : check_needed(bytes, size, &h, &p);
             if (why) {
                 return why;
             }

@@ -10,18 +10,43 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/elf.h"
 #include "core/util.h"
 #include "core/vet.h"
 
-enum { SIGNATURE_MAX = 4096 };
+enum { SIGNATURE_MAX = 4096, TRIED_TOGETHER = 64 };
 
 struct fs_images {
     char *folder;
     int fd;
 };
+
+static bool
+is_unfinished(const char *name)
+{
+    size_t n = strlen(name);
+    return !strncmp(name, "trial-", 6) || !strncmp(name, "ahead-", 6) || (n > 4 && !strcmp(name + n - 4, ".tmp"));
+}
+
+static void
+tidy(struct fs_images *s)
+{
+    int fd = openat(s->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    for (struct dirent *d; dir && (d = readdir(dir));) {
+        if (is_unfinished(d->d_name)) {
+            unlinkat(s->fd, d->d_name, 0);
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    } else if (fd >= 0) {
+        close(fd);
+    }
+}
 
 struct fs_images *
 fs_images_open(const char *folder, char **error)
@@ -35,6 +60,7 @@ fs_images_open(const char *folder, char **error)
         fs_images_close(s);
         return NULL;
     }
+    tidy(s);
     return s;
 }
 
@@ -141,6 +167,15 @@ fs_images_add(struct fs_images *s, const char *hash, const void *bytes, size_t s
 
 /* --- Many at once --- */
 
+char *
+fs_images_trust(const struct stat *st)
+{
+    if (st->st_uid != 0 && st->st_uid != geteuid()) {
+        return fs_xasprintf("it belongs to user %u: only files of root and of the daemon's own user are loaded", (unsigned) st->st_uid);
+    }
+    return st->st_mode & 022 ? fs_xasprintf("others may write it (mode %04o): chmod go-w", (unsigned) st->st_mode & 07777) : NULL;
+}
+
 /* Files that are tried together: where each is now, and the image that it becomes. */
 struct trials {
     char **paths, **images;
@@ -152,10 +187,12 @@ add_trial(struct fs_images *s, struct trials *t, const char *file)
 {
     char *bytes = NULL, hash[FS_HASH_SIZE];
     size_t size;
-    if (fs_read_unwritten_file(file, FS_LOADABLE_MAX, &bytes, &size)) {
+    struct stat st;
+    if (fs_read_unwritten_file(file, FS_LOADABLE_MAX, &st, &bytes, &size)) {
         return;
     }
-    char *why = fs_elf_check(bytes, size);
+    char *why = fs_images_trust(&st);
+    why = why ? why : fs_elf_check(bytes, size);
     if (!why) {
         fs_image_hash(bytes, size, hash);
         char *trial = fs_xasprintf("ahead-%s.so", hash);
@@ -171,8 +208,8 @@ add_trial(struct fs_images *s, struct trials *t, const char *file)
     free(bytes);
 }
 
-void
-fs_images_add_all(struct fs_images *s, char *const files[], size_t n)
+static void
+add_some(struct fs_images *s, char *const files[], size_t n)
 {
     struct trials t = { 0 };
     for (size_t i = 0; i < n; i++) {
@@ -191,20 +228,26 @@ fs_images_add_all(struct fs_images *s, char *const files[], size_t n)
 }
 
 void
+fs_images_add_all(struct fs_images *s, char *const files[], size_t n)
+{
+    for (size_t i = 0; i < n; i += TRIED_TOGETHER) { /* a bad one spoils those that are tried with it, and a child has little time */
+        add_some(s, files + i, n - i < TRIED_TOGETHER ? n - i : TRIED_TOGETHER);
+    }
+}
+
+void
 fs_images_sweep(struct fs_images *s, bool (*keep)(void *aux, const char *hash), void *aux)
 {
     int fd = openat(s->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     for (struct dirent *d; dir && (d = readdir(dir));) {
         size_t length = strlen(d->d_name);
-        if (length == FS_HASH_SIZE - 1 + 3 && !strcmp(d->d_name + FS_HASH_SIZE - 1, ".so")) {
+        const char *suffix = length > FS_HASH_SIZE - 1 ? d->d_name + FS_HASH_SIZE - 1 : "";
+        if (!strcmp(suffix, ".so") || !strcmp(suffix, ".sig")) {
             char hash[FS_HASH_SIZE];
             snprintf(hash, sizeof hash, "%.64s", d->d_name);
             if (!keep(aux, hash)) {
-                char *signature = fs_xasprintf("%s.sig", hash);
                 unlinkat(s->fd, d->d_name, 0);
-                unlinkat(s->fd, signature, 0);
-                free(signature);
             }
         }
     }

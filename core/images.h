@@ -12,7 +12,7 @@ enum { FS_LOADABLE_MAX = 64 << 20, FS_HASH_SIZE = 65 };
 
 struct fs_images;
 
-/* 'folder' is made if need be; NULL with *error (owned). */
+/* 'folder' is made if need be, and rid of what a process before us had begun to write; NULL with *error (owned). */
 struct fs_images *fs_images_open(const char *folder, char **error);
 void fs_images_close(struct fs_images *); /* accepts NULL */
 
@@ -27,7 +27,10 @@ int fs_images_read(const struct fs_images *, const char *hash, char **bytes, siz
 /* The signature that an image was accepted with: kept beside it, text as in NAME.so.sig; NULL (owned): none. */
 int fs_images_set_signature(struct fs_images *, const char *hash, const char *text);
 char *fs_images_signature(const struct fs_images *, const char *hash);
-/* Try many at once, in one child, and keep them when all are good; else none.  For the start. */
+/* May code be taken from a file of this owner and mode?  NULL, or why not (owned). */
+struct stat;
+char *fs_images_trust(const struct stat *);
+/* Try many at once, some in one child each, and keep those of a child that says all are good.  For the start. */
 void fs_images_add_all(struct fs_images *, char *const files[], size_t n);
 /* Remove all but those that keep() wants. */
 void fs_images_sweep(struct fs_images *, bool (*keep)(void *aux, const char *hash), void *aux);

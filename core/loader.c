@@ -13,21 +13,14 @@
 
 #include "core/crash.h"
 #include "core/elf.h"
+#include "core/place.h"
 #include "core/table.h"
 #include "core/util.h"
 #include <flowstream/log.h>
 
 FS_LOG_MODULE("loader");
 
-enum { DRAIN_MS = 10000, DRAIN_STEP_US = 500 };
-
-bool
-fs_method_name_ok(const char *name)
-{
-    size_t n = strlen(name);
-    return n > 0 && n <= 64 && name[0] != '.'
-           && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.") == n;
-}
+enum { DRAIN_MS = 10000, DRAIN_STEP_US = 500, LOOK_MS = 200 };
 
 /* --- Life --- */
 
@@ -84,6 +77,8 @@ fs_loader_new(const struct fs_loader_options *o, char **error)
     }
     l->versions = fs_versions_read(o->images);
     fs_crash_watch(o->images);
+    place_tidy(l->folders[0][0].path);
+    place_tidy(l->folders[1][0].path);
     versions_recover(l);
     try_all(l);
     pthread_mutex_lock(&l->loading);
@@ -132,6 +127,31 @@ must_look(struct fs_loader *l, const struct fs_table *t, enum fs_method_kind kin
     return __atomic_load_n(&l->dirty, __ATOMIC_RELAXED) || (again && again <= fs_now_ms()) || folders_changed(l) || file_changed(l, t, kind, name);
 }
 
+/* Get the lock for a look at the folders, or false: there is no need to wait for who has it.  That is so while a patch is applied (the folders are half done, and what was active goes on
+ * until all of it is), and where a look takes long, as when a dropped file hangs while it is tried: then only calls of the methods whose files have changed wait. */
+static bool
+lock_for_look(struct fs_loader *l, const struct fs_table *t, enum fs_method_kind kind, const char *name)
+{
+    while (pthread_mutex_trylock(&l->loading)) {
+        int64_t since = __atomic_load_n(&l->looking_since, __ATOMIC_RELAXED);
+        const struct binding *b = name ? table_serving(t, kind, name) : NULL;
+        bool unchanged = !name || (b && b->loaded && !file_changed(l, t, kind, name) && !is_shadowed(l, t, kind, name));
+        if (__atomic_load_n(&l->patching, __ATOMIC_ACQUIRE) || (since && fs_now_ms() - since > LOOK_MS && unchanged)) {
+            return false;
+        }
+        usleep(DRAIN_STEP_US);
+    }
+    __atomic_store_n(&l->looking_since, fs_now_ms(), __ATOMIC_RELAXED);
+    return true;
+}
+
+static void
+unlock(struct fs_loader *l)
+{
+    __atomic_store_n(&l->looking_since, 0, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&l->loading);
+}
+
 /* A thread that serves a socket asks whether a call is quick, and if so runs it: it has looked already. */
 static __thread bool looked __attribute__((tls_model("initial-exec")));
 
@@ -141,18 +161,19 @@ fs_loader_take(struct fs_loader *l, enum fs_method_kind kind, const char *name)
     struct fs_table *t = take(l);
     bool done = looked;
     looked = false;
-    /* While a patch is being applied the folders are half done: what was active goes on until all of it is. */
-    if (!done && !__atomic_load_n(&l->patching, __ATOMIC_ACQUIRE) && must_look(l, t, kind, name)) {
+    if (done || __atomic_load_n(&l->patching, __ATOMIC_ACQUIRE) || !must_look(l, t, kind, name)) {
+        return t;
+    }
+    bool locked = lock_for_look(l, t, kind, name);
+    fs_loader_give(l, t);
+    t = take(l); /* whoever held the lock before us may have done it */
+    if (locked && must_look(l, t, kind, name)) {
         fs_loader_give(l, t);
-        pthread_mutex_lock(&l->loading);
+        folders_read(l, "dropped");
         t = take(l);
-        bool still = must_look(l, t, kind, name); /* whoever held the lock before us may have done it */
-        fs_loader_give(l, t);
-        if (still) {
-            folders_read(l, "dropped");
-        }
-        t = take(l);
-        pthread_mutex_unlock(&l->loading);
+    }
+    if (locked) {
+        unlock(l);
     }
     return t;
 }
@@ -176,9 +197,8 @@ struct change {
     const struct fs_patch *patch;
     char hash[FS_HASH_SIZE];
     struct fs_loaded *fresh;  /* NULL: it is active already */
-    bool written;
-    char *before, *signature_before; /* the files that were there; NULL: none */
-    size_t size_before;
+    struct placing placing;
+    uint64_t counter;         /* of its signature */
 };
 
 static const char *
@@ -200,8 +220,7 @@ examine(struct fs_loader *l, struct change *c, bool known)
         fs_image_hash(p->bytes, p->size, c->hash);
         const char *refused = fs_versions_refused(l->versions, c->hash);
         why = refused ? fs_xasprintf("its hash %.12s is refused: %s (lift_refusal lifts that)", c->hash, refused)
-              : known ? NULL
-                      : check_signature(l, p->signature, p->kind, 0, p->name, c->hash);
+                      : check_signature(l, p->signature, p->kind, 0, p->name, c->hash, known, &c->counter);
     }
     char *said = why ? fs_xasprintf("%s %s is refused: %s", word(p->kind), p->name, why) : NULL;
     free(why);
@@ -233,6 +252,7 @@ prepare(struct fs_loader *l, struct change *c)
         return NULL;
     }
     char *why = fs_images_add(l->images, c->hash, p->bytes, p->size, p->kind, p->name);
+    why = why ? why : keep_signature(l, p->signature, c->hash);
     char *path = fs_xasprintf("%s/%s.so", l->folders[p->kind - 1][0].path, p->name);
     why = why ? why : wait_for_room(l, path);
     if (!why) {
@@ -247,30 +267,14 @@ prepare(struct fs_loader *l, struct change *c)
 }
 
 static char *
-write_files(struct fs_loader *l, struct change *changes, size_t n)
+stage_files(struct fs_loader *l, struct change *changes, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const struct fs_patch *p = changes[i].patch;
         const struct folder *f = &l->folders[p->kind - 1][0];
-        if (!changes[i].fresh) {
-            continue;
-        }
-        char *path = fs_xasprintf("%s/%s.so", f->path, p->name), *beside = fs_xasprintf("%s.sig", path);
-        size_t size;
-        if (fs_read_file(AT_FDCWD, path, FS_LOADABLE_MAX, true, &changes[i].before, &changes[i].size_before)) {
-            changes[i].before = NULL;
-        }
-        if (fs_read_file(AT_FDCWD, beside, FS_LOADABLE_MAX, true, &changes[i].signature_before, &size)) {
-            changes[i].signature_before = NULL;
-        }
-        fs_make_dirs(f->path); /* what goes wrong here, the writing says */
-        int e = put_file(f, p->name, p->bytes, p->size, p->signature);
-        char *why = e ? fs_xasprintf("%s: %s", path, strerror(e)) : NULL;
-        changes[i].written = !e;
-        free(beside);
-        free(path);
-        if (why) {
-            return why;
+        int e = changes[i].fresh ? place_stage(&changes[i].placing, f->path, p->name, p->bytes, p->size, p->signature) : 0;
+        if (e) {
+            return fs_xasprintf("%s: %s", changes[i].placing.path, strerror(e));
         }
     }
     return NULL;
@@ -278,20 +282,32 @@ write_files(struct fs_loader *l, struct change *changes, size_t n)
 
 /* The files as they were before. */
 static void
-take_back(struct fs_loader *l, struct change *changes, size_t n)
+take_back(struct change *changes, size_t n)
 {
     for (size_t i = n; i--;) {
-        const struct fs_patch *p = changes[i].patch;
-        const struct folder *f = &l->folders[p->kind - 1][0];
-        char *path = fs_xasprintf("%s/%s.so", f->path, p->name);
-        int e = !changes[i].written ? 0
-                : changes[i].before ? put_file(f, p->name, changes[i].before, changes[i].size_before, changes[i].signature_before)
-                                    : unlink(path) ? errno : 0;
+        int e = place_undo(&changes[i].placing);
         if (e) {
-            fs_log_warning("%s could not be put back: %s", path, strerror(e));
+            fs_log_error("%s could not be put back: %s", changes[i].placing.path, strerror(e));
         }
-        free(path);
     }
+}
+
+static char *
+switch_files(struct fs_loader *l, struct change *changes, size_t n)
+{
+    char *why = NULL;
+    for (size_t i = 0; i < n && !why; i++) {
+        int e = changes[i].fresh ? place_switch(&changes[i].placing) : 0;
+        why = e ? fs_xasprintf("%s: %s", changes[i].placing.path, strerror(e)) : NULL;
+    }
+    for (int kind = 0; kind < 2 && !why; kind++) {
+        int e = place_sync(l->folders[kind][0].path);
+        why = e && e != ENOENT ? fs_xasprintf("%s: %s", l->folders[kind][0].path, strerror(e)) : NULL;
+    }
+    if (why) {
+        take_back(changes, n);
+    }
+    return why;
 }
 
 /* The table with all the changes in it. */
@@ -314,7 +330,9 @@ publish(struct fs_loader *l, struct change *changes, size_t n)
             struct binding *b = &fresh->bindings[fresh->n++];
             *b = (struct binding) { .kind = changes[k].patch->kind, .loaded = changes[k].fresh };
             memcpy(b->name, changes[k].fresh->name, sizeof b->name);
-            identify(l, b->kind, 0, b->name, ".so", &b->seen);
+            if (identify(l, b->kind, 0, b->name, ".so", &b->seen) && b->seen.inode != changes[k].placing.inode) {
+                memset(&b->seen, 0, sizeof b->seen); /* somebody has put another there meanwhile: it is to be looked at */
+            }
             if (l->keys) {
                 identify(l, b->kind, 0, b->name, ".so.sig", &b->seen_signature);
             }
@@ -324,9 +342,16 @@ publish(struct fs_loader *l, struct change *changes, size_t n)
     table_publish(l, fresh);
 }
 
-/* Write down, write, publish, write down: in this order, so that a restart after a crash at any point finds all of it or nothing. */
-static char *
-commit(struct fs_loader *l, struct change *changes, size_t n, const char *source)
+static void
+count_signatures(struct fs_loader *l, const struct change *changes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        count_signature(l, changes[i].patch->kind, changes[i].patch->name, changes[i].hash, changes[i].counter);
+    }
+}
+
+static int
+write_intents(struct fs_loader *l, const struct change *changes, size_t n)
 {
     struct fs_intent *intents = fs_xcalloc(n, sizeof *intents);
     size_t n_intents = 0;
@@ -337,25 +362,40 @@ commit(struct fs_loader *l, struct change *changes, size_t n, const char *source
             memcpy(intents[n_intents++].hash, changes[i].hash, sizeof intents->hash);
         }
     }
-    char *why = NULL;
-    int e = n_intents ? fs_versions_begin(l->versions, intents, n_intents) : 0;
+    int e = fs_versions_begin(l->versions, intents, n_intents);
     free(intents);
-    if (e) {
-        return fs_xasprintf("the patch cannot be written down: %s", strerror(e));
+    return e;
+}
+
+/* Write, write down, switch, publish, write down: in this order, so that a restart after a crash at any point finds all of it or nothing. */
+static char *
+commit(struct fs_loader *l, struct change *changes, size_t n, const char *source)
+{
+    bool any = false;
+    for (size_t i = 0; i < n; i++) {
+        any = any || changes[i].fresh;
     }
-    if (n_intents && (why = write_files(l, changes, n))) {
-        take_back(l, changes, n);
-    } else if (n_intents) {
+    if (!any) {
+        count_signatures(l, changes, n);
+        fs_versions_write(l->versions);
+        return NULL;
+    }
+    char *why = stage_files(l, changes, n);
+    int e = why ? 0 : write_intents(l, changes, n);
+    if (why || e) {
+        return why ? why : fs_xasprintf("the patch cannot be written down: %s", strerror(e));
+    }
+    why = switch_files(l, changes, n);
+    if (!why) {
+        count_signatures(l, changes, n);
         publish(l, changes, n);
         versions_record(l, l->table, source);
     }
-    if (n_intents) {
-        fs_versions_end(l->versions);
-    }
+    fs_versions_end(l->versions);
     return why;
 }
 
-/* 'known': the bytes were accepted once before. */
+/* 'known': the bytes were accepted once before, so the counter of their signature may be old. */
 static char *
 apply(struct fs_loader *l, const struct fs_patch *patches, size_t n, bool known, const char *source)
 {
@@ -380,8 +420,7 @@ apply(struct fs_loader *l, const struct fs_patch *patches, size_t n, bool known,
         if (changes[i].fresh) {
             loaded_unref(l, changes[i].fresh);
         }
-        free(changes[i].before);
-        free(changes[i].signature_before);
+        place_end(&changes[i].placing);
     }
     free(changes);
     return why;
@@ -392,6 +431,7 @@ static void
 begin_change(struct fs_loader *l)
 {
     pthread_mutex_lock(&l->loading);
+    __atomic_store_n(&l->looking_since, fs_now_ms(), __ATOMIC_RELAXED);
     if (must_look(l, l->table, FS_KIND_COMMAND, NULL)) {
         folders_read(l, "dropped");
     }
@@ -402,7 +442,7 @@ static void
 end_change(struct fs_loader *l)
 {
     __atomic_store_n(&l->patching, false, __ATOMIC_RELEASE);
-    pthread_mutex_unlock(&l->loading);
+    unlock(l);
 }
 
 char *

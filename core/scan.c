@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/elf.h"
+#include "core/place.h"
 #include "core/util.h"
 #include <flowstream/log.h>
 
@@ -107,6 +108,14 @@ file_changed(struct fs_loader *l, const struct fs_table *t, enum fs_method_kind 
     return b ? (!identify(l, kind, b->folder, name, ".so", &id) || !same_identity(&b->seen, &id)) : changed;
 }
 
+bool
+is_shadowed(struct fs_loader *l, const struct fs_table *t, enum fs_method_kind kind, const char *name)
+{
+    const struct binding *b = table_serving(t, kind, name);
+    struct identity id;
+    return b && b->folder && identify(l, kind, 0, name, ".so", &id);
+}
+
 /* The folders are read again at a dispatch after 'when' (fs_now_ms(); 0: the next one). */
 static void
 set_unsettled(struct fs_loader *l, int64_t when)
@@ -132,18 +141,9 @@ static char *
 read_object(const struct folder *f, const char *name, char **bytes, size_t *size)
 {
     struct stat st;
-    char *file = fs_xasprintf("%s/%s.so", f->path, name), *why = NULL;
-    int e = lstat(file, &st) ? errno : 0;
-    if (!e && S_ISREG(st.st_mode) && st.st_uid != 0 && st.st_uid != geteuid()) {
-        why = fs_xasprintf("it belongs to user %u: only files of root and of the daemon's own user are loaded", (unsigned) st.st_uid);
-    } else if (!e && S_ISREG(st.st_mode) && st.st_mode & 022) {
-        why = fs_xasprintf("others may write it (mode %04o): chmod go-w", (unsigned) st.st_mode & 07777);
-    } else if (!e) {
-        e = fs_read_unwritten_file(file, FS_LOADABLE_MAX, bytes, size);
-    }
-    if (e) {
-        why = fs_xasprintf("%s", e == EBUSY ? BEING_WRITTEN : e == EINVAL ? "not a regular file" : e == ELOOP ? "it is a symbolic link" : strerror(e));
-    }
+    char *file = fs_xasprintf("%s/%s.so", f->path, name);
+    int e = fs_read_unwritten_file(file, FS_LOADABLE_MAX, &st, bytes, size);
+    char *why = e ? fs_xasprintf("%s", e == EBUSY ? BEING_WRITTEN : e == EINVAL ? "not a regular file" : e == ELOOP ? "it is a symbolic link" : strerror(e)) : fs_images_trust(&st);
     free(file);
     return why ? why : fs_elf_check(*bytes, *size);
 }
@@ -160,28 +160,71 @@ read_signature(const struct folder *f, const char *name)
     return text;
 }
 
-char *
-check_signature(struct fs_loader *l, const char *text, enum fs_method_kind kind, int folder, const char *name, const char *hash)
+/* By a key, as a method of the daemon or of all of them? */
+static char *
+check_key(struct fs_loader *l, const char *text, enum fs_method_kind kind, int folder, const char *name, const char *hash, uint64_t *counter)
 {
+    char *why = fs_signature_check(l->keys, text, folder ? "common" : l->own, kind, name, hash, counter);
+    char *common = why && !folder ? fs_signature_check(l->keys, text, "common", kind, name, hash, counter) : NULL;
+    if (why && !folder && !common) {
+        free(why);
+        why = NULL;
+    }
+    free(common);
+    return why;
+}
+
+char *
+check_signature(struct fs_loader *l, const char *text, enum fs_method_kind kind, int folder, const char *name, const char *hash, bool known, uint64_t *counter)
+{
+    *counter = 0;
     if (!l->keys) {
         return NULL;
     }
     if (!text) {
         return fs_xasprintf("it is not signed: keys are configured, so %s.so.sig is needed beside it (flowstream-sign sign)", name);
     }
-    uint64_t counter = 0;
     const char *counted;
-    char *why = fs_signature_check(l->keys, text, folder ? "common" : l->own, kind, name, hash, &counter);
+    char *why = check_key(l, text, kind, folder, name, hash, counter);
     uint64_t highest = fs_versions_counter(l->versions, kind, name, &counted);
-    if (!why && counter <= highest && strcmp(counted, hash) && !fs_versions_has(l->versions, hash)) {
-        return fs_xasprintf("its signature has counter %llu, but %llu has been seen: an old version is not taken for a new one", (unsigned long long) counter,
-                            (unsigned long long) highest);
+    if (!why && !known && *counter <= highest && strcmp(counted, hash) && !fs_versions_has(l->versions, hash)) {
+        why = fs_xasprintf("its signature has counter %llu, but %llu has been seen: an old version is not taken for a new one", (unsigned long long) *counter,
+                           (unsigned long long) highest);
     }
-    if (!why && counter > highest) {
+    return why;
+}
+
+char *
+keep_signature(struct fs_loader *l, const char *text, const char *hash)
+{
+    int e = l->keys && text ? fs_images_set_signature(l->images, hash, text) : 0;
+    return e ? fs_xasprintf("its signature could not be kept: %s", strerror(e)) : NULL;
+}
+
+void
+count_signature(struct fs_loader *l, enum fs_method_kind kind, const char *name, const char *hash, uint64_t counter)
+{
+    const char *counted;
+    if (l->keys && counter > fs_versions_counter(l->versions, kind, name, &counted)) {
         fs_versions_set_counter(l->versions, kind, name, counter, hash);
     }
-    int e = why ? 0 : fs_images_set_signature(l->images, hash, text);
-    return e ? fs_xasprintf("its signature could not be kept: %s", strerror(e)) : why;
+}
+
+/* A new version of bytes that have passed all gates, tried and opened; NULL with *why. */
+static struct fs_loaded *
+new_version(struct fs_loader *l, const struct binding *b, const char *bytes, size_t size, const char *hash, const struct fs_loaded *before, char **why)
+{
+    char *path = fs_xasprintf("%s/%s.so", l->folders[b->kind - 1][b->folder].path, b->name);
+    *why = loaded_in_use(l, path) >= FS_VERSIONS_AT_ONCE ? fs_xstrdup(IN_USE) : fs_images_add(l->images, hash, bytes, size, b->kind, b->name);
+    struct fs_loaded *v = *why ? NULL : loaded_new(l, b->kind, b->name, hash, path);
+    const char *problem = v && l->started ? loaded_open(l, v, before) : NULL; /* at the start each is opened at its first call */
+    if (problem) {
+        *why = fs_xstrdup(problem);
+        loaded_unref(l, v);
+        v = NULL;
+    }
+    free(path);
+    return v;
 }
 
 /* The version of bytes that have been read: a new one, or that of 'before' with a reference more; NULL with *why. */
@@ -189,34 +232,51 @@ static struct fs_loaded *
 version_of(struct fs_loader *l, const struct binding *b, const char *bytes, size_t size, struct fs_loaded *before, char **why)
 {
     char hash[FS_HASH_SIZE];
-    const struct folder *f = &l->folders[b->kind - 1][b->folder];
+    uint64_t counter = 0;
     fs_image_hash(bytes, size, hash);
     const char *refused = fs_versions_refused(l->versions, hash);
-    char *signature = l->keys ? read_signature(f, b->name) : NULL;
+    char *signature = l->keys ? read_signature(&l->folders[b->kind - 1][b->folder], b->name) : NULL;
+    struct fs_loaded *v = NULL;
     *why = refused ? fs_xasprintf("its hash %.12s is refused: %s (lift_refusal lifts that)", hash, refused)
-                   : check_signature(l, signature, b->kind, b->folder, b->name, hash);
-    free(signature);
-    if (*why) {
-        return NULL;
-    }
-    if (before && !strcmp(before->hash, hash)) { /* the same bytes written again: the same version goes on */
+                   : check_signature(l, signature, b->kind, b->folder, b->name, hash, false, &counter);
+    if (!*why && before && !strcmp(before->hash, hash)) { /* the same bytes written again: the same version goes on */
         loaded_ref(l, before);
-        return before;
+        v = before;
+    } else if (!*why) {
+        v = new_version(l, b, bytes, size, hash, before, why);
     }
-    char *path = fs_xasprintf("%s/%s.so", f->path, b->name);
-    *why = loaded_in_use(l, path) >= FS_VERSIONS_AT_ONCE ? fs_xstrdup(IN_USE) : fs_images_add(l->images, hash, bytes, size, b->kind, b->name);
-    if (*why) {
-        free(path);
-        return NULL;
-    }
-    struct fs_loaded *v = loaded_new(l, b->kind, b->name, hash, path);
-    const char *problem = l->started ? loaded_open(l, v, before) : NULL; /* at the start each is opened at its first call */
-    if (problem) {
-        *why = fs_xstrdup(problem);
+    if (v && (*why = keep_signature(l, signature, hash))) {
         loaded_unref(l, v);
         v = NULL;
+    } else if (v) {
+        count_signature(l, b->kind, b->name, hash, counter);
     }
-    free(path);
+    free(signature);
+    return v;
+}
+
+/* At the start a file is no good: the version that served before the daemon ended does so again, if its image is what it was and the keys of now would take it. */
+static struct fs_loaded *
+version_on_record(struct fs_loader *l, const struct binding *b)
+{
+    size_t n, size;
+    const struct fs_version **list = fs_versions_list(l->versions, b->kind, b->name, &n);
+    struct fs_loaded *v = NULL;
+    for (size_t i = 0; i < n && !v; i++) {
+        char *bytes = NULL, *signature = fs_images_signature(l->images, list[i]->hash);
+        uint64_t counter;
+        char *why = check_signature(l, signature, b->kind, 0, b->name, list[i]->hash, true, &counter);
+        if (!why && !fs_versions_refused(l->versions, list[i]->hash) && !fs_images_read(l->images, list[i]->hash, &bytes, &size)) {
+            char *path = fs_xasprintf("%s/%s.so", l->folders[b->kind - 1][b->folder].path, b->name);
+            v = loaded_new(l, b->kind, b->name, list[i]->hash, path);
+            fs_log_warning("%s: version %.12s serves, as before", path, v->hash);
+            free(path);
+            free(bytes);
+        }
+        free(signature);
+        free(why);
+    }
+    free(list);
     return v;
 }
 
@@ -241,6 +301,8 @@ look(struct fs_loader *l, struct binding *b, const struct binding *old)
     if (!b->loaded && before) {
         loaded_ref(l, before);
         b->loaded = before;
+    } else if (!b->loaded && !l->started) {
+        b->loaded = version_on_record(l, b);
     }
     free(bytes);
 }
@@ -267,6 +329,18 @@ read_file(struct fs_loader *l, struct fs_table *fresh, enum fs_method_kind kind,
     }
 }
 
+/* The descriptor that other threads look at becomes that of this folder, under the number that they know. */
+static void
+keep_folder(struct folder *f, int fd)
+{
+    struct stat a, b;
+    if (f->fd < 0) {
+        __atomic_store_n(&f->fd, fcntl(fd, F_DUPFD_CLOEXEC, 3), __ATOMIC_RELEASE);
+    } else if (fstat(f->fd, &a) || fstat(fd, &b) || a.st_ino != b.st_ino || a.st_dev != b.st_dev) {
+        dup3(fd, f->fd, O_CLOEXEC);
+    }
+}
+
 static void
 read_folder(struct fs_loader *l, struct fs_table **fresh, size_t *room, enum fs_method_kind kind, int folder)
 {
@@ -276,16 +350,9 @@ read_folder(struct fs_loader *l, struct fs_table **fresh, size_t *room, enum fs_
         set_unsettled(l, 0);
     }
     __atomic_store_n(&f->seen, nanoseconds(changed), __ATOMIC_RELAXED);
-    int fd = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), old = f->fd;
-    if (old >= 0 && fd >= 0) {
-        struct stat a, b;
-        if (!fstat(old, &a) && !fstat(fd, &b) && a.st_ino == b.st_ino && a.st_dev == b.st_dev) {
-            old = -1; /* the same folder: keep what other threads may be looking at */
-        } else {
-            __atomic_store_n(&f->fd, fcntl(fd, F_DUPFD_CLOEXEC, 3), __ATOMIC_RELEASE);
-        }
-    } else if (fd >= 0) {
-        __atomic_store_n(&f->fd, fcntl(fd, F_DUPFD_CLOEXEC, 3), __ATOMIC_RELEASE);
+    int fd = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        keep_folder(f, fd);
     }
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     for (struct dirent *d; dir && (d = readdir(dir));) {
@@ -357,17 +424,6 @@ versions_record(struct fs_loader *l, const struct fs_table *t, const char *sourc
     }
 }
 
-int
-put_file(const struct folder *f, const char *name, const void *bytes, size_t size, const char *signature)
-{
-    char *path = fs_xasprintf("%s/%s.so", f->path, name), *beside = fs_xasprintf("%s.sig", path);
-    int e = signature ? fs_write_file(AT_FDCWD, beside, signature, strlen(signature), 0644) : 0;
-    e = e ? e : fs_write_file(AT_FDCWD, path, bytes, size, 0644);
-    free(beside);
-    free(path);
-    return e;
-}
-
 /* Is the file that would serve this very image? */
 static bool
 is_file(struct fs_loader *l, const struct fs_version *v)
@@ -395,8 +451,14 @@ put_back(struct fs_loader *l, enum fs_method_kind kind, const char *name, const 
     int e = fs_images_read(l->images, hash, &bytes, &size);
     if (!e) {
         char *signature = fs_images_signature(l->images, hash);
-        fs_make_dirs(f->path);
-        e = put_file(f, name, bytes, size, signature);
+        struct placing p = { 0 };
+        e = place_stage(&p, f->path, name, bytes, size, signature);
+        e = e ? e : place_switch(&p);
+        if (e) {
+            place_undo(&p);
+        }
+        place_end(&p);
+        e = e ? e : place_sync(f->path);
         free(signature);
         free(bytes);
     }
@@ -431,15 +493,54 @@ leave_refused(struct fs_loader *l)
     free(all);
 }
 
+/* Can all of a patch be finished? */
+static bool
+can_finish(struct fs_loader *l, const struct fs_intent *begun, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char *bytes;
+        size_t size;
+        int e = fs_images_read(l->images, begun[i].hash, &bytes, &size);
+        if (e) {
+            fs_log_error("the patch of %s that was under way when the daemon died cannot be finished (image %.12s: %s): it is taken back", begun[i].name, begun[i].hash, strerror(e));
+            return false;
+        }
+        free(bytes);
+    }
+    return true;
+}
+
+/* One method of a patch: as the patch has it, or, where it is taken back, as the record has it. */
+static bool
+recover(struct fs_loader *l, const struct fs_intent *one, bool finish)
+{
+    if (finish) {
+        fs_log_warning("a patch of %s was under way when the daemon died: it is finished", one->name);
+        return put_back(l, one->kind, one->name, one->hash);
+    }
+    size_t n;
+    const struct fs_version **list = fs_versions_list(l->versions, one->kind, one->name, &n);
+    struct fs_version patched = { .kind = one->kind };
+    memcpy(patched.name, one->name, sizeof patched.name);
+    memcpy(patched.hash, one->hash, sizeof patched.hash);
+    char *path = fs_xasprintf("%s/%s.so", l->folders[one->kind - 1][0].path, one->name);
+    bool good = true;
+    if (is_file(l, &patched)) { /* it is in place already: else there is nothing to take back */
+        good = n ? put_back(l, one->kind, one->name, list[0]->hash) : !unlink(path);
+    }
+    free(path);
+    free(list);
+    return good;
+}
+
 void
 versions_recover(struct fs_loader *l)
 {
     size_t n;
     struct fs_intent *begun = fs_versions_pending(l->versions, &n);
-    bool all = true;
-    for (size_t i = 0; i < n && all; i++) {
-        fs_log_warning("a patch of %s was under way when the daemon died: it is finished", begun[i].name);
-        all = put_back(l, begun[i].kind, begun[i].name, begun[i].hash);
+    bool all = true, finish = can_finish(l, begun, n);
+    for (size_t i = 0; i < n; i++) {
+        all = recover(l, &begun[i], finish) && all;
     }
     if (all) {
         fs_versions_end(l->versions);

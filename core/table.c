@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/crash.h"
 #include "core/util.h"
 #include "core/vet.h"
 #include <flowstream/log.h>
@@ -48,12 +49,14 @@ loaded_ref(struct fs_loader *l, struct fs_loaded *v)
 static void
 discard(struct fs_loaded *v)
 {
+    const char *before = fs_crash_enter(v->who); /* whatever of it makes the daemon die counts for it */
     if (v->method && v->method->cool) {
         v->method->cool(v->state);
     }
     if (v->handle) {
         dlclose(v->handle);
     }
+    fs_crash_enter(before);
     free(v->problem);
     free(v->image);
     free(v->path);
@@ -121,7 +124,9 @@ loaded_open(struct fs_loader *l, struct fs_loaded *v, const struct fs_loaded *be
     }
     pthread_mutex_lock(&l->opening);
     if (!v->method && !v->problem) {
+        const char *who = fs_crash_enter(v->who);
         const struct fs_method *m = open_version(l, v, before);
+        fs_crash_enter(who);
         if (m) {
             fs_log_debug("loaded %s (%.12s)", v->path, v->hash);
             __atomic_store_n(&v->method, m, __ATOMIC_RELEASE);

@@ -51,6 +51,7 @@ struct fs_loader {
     pthread_mutex_t opening;  /* one dlopen() of an image at a time */
     pthread_mutex_t lives;    /* of 'live' and the refs of what is in it */
     struct fs_loaded *live;
+    int64_t looking_since;    /* atomic: fs_now_ms() when a look at the folders, or a patch, was begun that is still going on; 0: none is */
     bool patching, dirty;     /* atomic: a patch is being applied; the folders are to be read again */
     int64_t look_again;       /* atomic: fs_now_ms() from which on the folders are read again because a file was written just now, or still is; 0: never */
     bool started, look_at_bad; /* with 'loading': the start is over; files with a problem are looked at again */
@@ -88,12 +89,17 @@ void folders_close(struct fs_loader *);
 bool folders_changed(struct fs_loader *);
 /* Has the file that serves for a method (name NULL: for any) changed since it was looked at? */
 bool file_changed(struct fs_loader *, const struct fs_table *, enum fs_method_kind, const char *name);
+/* Is there a file in the own folder, though the common one serves? */
+bool is_shadowed(struct fs_loader *, const struct fs_table *, enum fs_method_kind, const char *name);
 bool identify(struct fs_loader *, enum fs_method_kind, int folder, const char *name, const char *suffix, struct identity *);
 void folders_read(struct fs_loader *, const char *source);
-/* Is the method's signature good, where one is needed?  NULL or why not (owned). 'text' NULL: none is there. */
-char *check_signature(struct fs_loader *, const char *text, enum fs_method_kind, int folder, const char *name, const char *hash);
-/* Write NAME.so, and NAME.so.sig before it where there is a signature, as a whole; 0 or errno. */
-int put_file(const struct folder *, const char *name, const void *bytes, size_t size, const char *signature);
+/* Is the method's signature good, where one is needed?  NULL, with its counter, or why not (owned). 'text' NULL: none is there; 'known': the version was accepted before, so
+ * its counter may be old.  In the daemon's own folder one for all daemons is good as well: that is where rollback puts methods of the common one. */
+char *check_signature(struct fs_loader *, const char *text, enum fs_method_kind, int folder, const char *name, const char *hash, bool known, uint64_t *counter);
+/* Keep the signature with the image, for rollback; NULL or why not (owned). */
+char *keep_signature(struct fs_loader *, const char *text, const char *hash);
+/* The version serves: from now on its counter is the least. */
+void count_signature(struct fs_loader *, enum fs_method_kind, const char *name, const char *hash, uint64_t counter);
 /* Write down which versions are active, and remove the images of those that nobody needs. */
 void versions_record(struct fs_loader *, const struct fs_table *, const char *source);
 /* Finish a patch that a crash interrupted, and put the versions before refused ones back. */

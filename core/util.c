@@ -144,7 +144,7 @@ fs_read_file(int dirfd, const char *path, size_t limit, bool nofollow, char **co
 }
 
 int
-fs_read_unwritten_file(const char *path, size_t limit, char **content, size_t *size)
+fs_read_unwritten_file(const char *path, size_t limit, struct stat *st, char **content, size_t *size)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
     if (fd < 0) {
@@ -155,6 +155,11 @@ fs_read_unwritten_file(const char *path, size_t limit, char **content, size_t *s
     if (fcntl(fd, F_SETLEASE, F_RDLCK) && (errno == EAGAIN || errno == EBUSY)) {
         close(fd);
         return EBUSY;
+    }
+    if (fstat(fd, st)) {
+        int e = errno;
+        close(fd);
+        return e;
     }
     return read_and_close(fd, limit, content, size);
 }

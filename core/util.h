@@ -32,8 +32,10 @@ FS_API int64_t fs_now_ms(void);
 /* Reads a whole regular file of at most 'limit' bytes; NUL-terminated for convenience.  Returns 0 or an errno (EFBIG: too large,
  * EINVAL: not a regular file); never follows a symbolic link in the last component when 'nofollow'. */
 FS_API int fs_read_file(int dirfd, const char *path, size_t limit, bool nofollow, char **content, size_t *size);
-/* The same for a file that is whole: EBUSY while somebody has it open for writing.  Never follows a symbolic link.  The process must ignore SIGIO. */
-FS_API int fs_read_unwritten_file(const char *path, size_t limit, char **content, size_t *size);
+/* The same for a file that is whole: EBUSY while somebody has it open for writing.  Never follows a symbolic link.  What is read is the file that
+ * the stat speaks of.  The process must ignore SIGIO. */
+struct stat;
+FS_API int fs_read_unwritten_file(const char *path, size_t limit, struct stat *, char **content, size_t *size);
 /* Writes a file so that readers see the old or the new content, never a mixture: temporary file, then rename. */
 FS_API int fs_write_file(int dirfd, const char *path, const void *content, size_t size, unsigned mode);
 /* mkdir -p with mode 0700 for what is made.  0 or errno. */

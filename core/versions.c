@@ -13,12 +13,15 @@
 #include <unistd.h>
 
 #include "core/crash.h"
+#include "core/loader.h"
 #include "core/util.h"
 #include <flowstream/log.h>
 
 FS_LOG_MODULE("versions");
 
-enum { RECORD_MAX = 4 << 20, CRASHES_ALLOWED = 3, CRASH_SECONDS = 60 };
+#define GENERATION_MAX ((uint64_t) 1 << 52) /* clients get it as a double */
+
+enum { RECORD_MAX = 64 << 20, CRASHES_ALLOWED = 3, CRASH_SECONDS = 60 };
 
 struct counter {
     enum fs_method_kind kind;
@@ -50,6 +53,14 @@ kind_of(char c)
     return c == 't' ? FS_KIND_TASK : FS_KIND_COMMAND;
 }
 
+bool
+fs_method_name_ok(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 0 && n <= 64 && name[0] != '.'
+           && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.") == n;
+}
+
 /* --- Reading --- */
 
 static struct fs_version *
@@ -78,6 +89,19 @@ add_refusal(struct fs_versions *v, const char *hash, int64_t when, const char *w
     r->why = fs_xstrdup(why);
 }
 
+/* What a record says is used in names of files and in answers, so a damaged one must not get that far. */
+static bool
+is_decent(char kind, const char *name, const char *hash)
+{
+    return (kind == 't' || kind == 'c') && fs_method_name_ok(name) && strlen(hash) == FS_HASH_SIZE - 1 && strspn(hash, "0123456789abcdef") == FS_HASH_SIZE - 1;
+}
+
+static void
+raise_generation(struct fs_versions *v, uint64_t number)
+{
+    v->generation = number > v->generation ? number : v->generation;
+}
+
 static bool
 read_line(struct fs_versions *v, const char *line)
 {
@@ -85,9 +109,15 @@ read_line(struct fs_versions *v, const char *line)
     uint64_t number;
     int64_t when;
     int at = 0;
-    if (sscanf(line, "generation %" SCNu64, &number) == 1) {
-        v->generation = number;
-    } else if (sscanf(line, "version %c %64s %64s %" SCNu64 " %" SCNd64 " %15s", &kind, name, hash, &number, &when, source) == 6) {
+    for (const char *p = line; *p; p++) {
+        if (*p < ' ' || *p > '~') {
+            return false;
+        }
+    }
+    if (sscanf(line, "generation %" SCNu64, &number) == 1 && number <= GENERATION_MAX) {
+        raise_generation(v, number);
+    } else if (sscanf(line, "version %c %64s %64s %" SCNu64 " %" SCNd64 " %15s", &kind, name, hash, &number, &when, source) == 6 && is_decent(kind, name, hash)
+               && number <= GENERATION_MAX) {
         struct fs_version *one = add_version(v);
         one->kind = kind_of(kind);
         memcpy(one->name, name, sizeof name);
@@ -95,10 +125,10 @@ read_line(struct fs_versions *v, const char *line)
         memcpy(one->source, source, sizeof source);
         one->generation = number;
         one->time = when;
-        v->generation = number > v->generation ? number : v->generation;
-    } else if (sscanf(line, "counter %c %64s %" SCNu64 " %64s", &kind, name, &number, hash) == 4) {
+        raise_generation(v, number);
+    } else if (sscanf(line, "counter %c %64s %" SCNu64 " %64s", &kind, name, &number, hash) == 4 && is_decent(kind, name, hash)) {
         fs_versions_set_counter(v, kind_of(kind), name, number, hash);
-    } else if (sscanf(line, "refused %64s %" SCNd64 " %n", hash, &when, &at) == 2 && at) {
+    } else if (sscanf(line, "refused %64s %" SCNd64 " %n", hash, &when, &at) == 2 && at && is_decent('t', "a", hash)) {
         add_refusal(v, hash, when, line + at);
     } else {
         return false;
@@ -150,6 +180,7 @@ fs_versions_read(const char *folder)
     struct fs_versions *v = fs_xcalloc(1, sizeof *v);
     v->folder = fs_xstrdup(folder);
     read_record(v);
+    fs_crash_trim(folder);
     count_crashes(v);
     return v;
 }
@@ -420,7 +451,7 @@ fs_versions_pending(struct fs_versions *v, size_t *n)
     for (char *line = whole ? strtok_r(text, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest)) {
         struct fs_intent one;
         char kind;
-        if (sscanf(line, "%c %64s %64s", &kind, one.name, one.hash) == 3) {
+        if (sscanf(line, "%c %64s %64s", &kind, one.name, one.hash) == 3 && is_decent(kind, one.name, one.hash)) {
             one.kind = kind_of(kind);
             list = fs_xrealloc(list, (*n + 1) * sizeof *list);
             list[(*n)++] = one;

@@ -18,7 +18,34 @@
 
 #include "core/util.h"
 
-enum { CPU_SECONDS = 2, LAST_CPU_SECONDS = 3, MEMORY_BYTES = 1 << 30, WHY_BYTES = 400 };
+enum { CPU_SECONDS = 2, LAST_CPU_SECONDS = 3, MEMORY_BYTES = 1 << 30, WHY_BYTES = 400, SAID_MAX = 1 << 20 };
+
+static bool
+is_type(const char *type)
+{
+    static const char *const types[] = { "int", "double", "boolean", "string", "struct", "array", "base64", "any" };
+    size_t n = strcspn(type, "?");
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        if (strlen(types[i]) == n && !strncmp(types[i], type, n)) {
+            return !type[n] || !type[n + 1];
+        }
+    }
+    return false;
+}
+
+/* Calls are checked against the parameters, so they must be there as they are said to be.  NULL, or what is wrong (owned). */
+static char *
+check_params(const struct fs_method *m)
+{
+    for (size_t i = 0; i < FS_MAX_PARAMS && m->params[i].name; i++) {
+        const char *type = m->params[i].type;
+        if (!type || !is_type(type)) {
+            return fs_xasprintf("its descriptor gives parameter %zu (%.64s) %s%.40s%s: the types are int, double, boolean, string, struct, array, base64 and any, with '?' behind where "
+                                "it may be left out", i + 1, m->params[i].name, type ? "the type '" : "no type", type ? type : "", type ? "'" : "");
+        }
+    }
+    return NULL;
+}
 
 const struct fs_method *
 fs_open_object(const char *path, void **handle, char **error)
@@ -38,7 +65,7 @@ fs_open_object(const char *path, void **handle, char **error)
                               (unsigned long long) FS_METHOD_ABI_HASH);
     } else if (!m->name || !m->run || (m->kind != FS_KIND_TASK && m->kind != FS_KIND_COMMAND)) {
         *error = fs_xasprintf("its descriptor has no name, no kind or no run function");
-    } else {
+    } else if (!(*error = check_params(m))) {
         return m;
     }
     dlclose(*handle);
@@ -106,11 +133,18 @@ listen_to(int fd, struct fs_text *said)
     for (;;) {
         int64_t left = until - fs_now_ms();
         struct pollfd p = { .fd = fd, .events = POLLIN };
-        if (left <= 0 || poll(&p, 1, (int) left) <= 0) {
+        int ready = left <= 0 ? 0 : poll(&p, 1, (int) left);
+        if (ready < 0 && errno == EINTR) {
+            continue;
+        }
+        if (ready <= 0 || said->length > SAID_MAX) { /* an object that found our pipe may write to it for ever */
             return false;
         }
         char buffer[512];
         ssize_t got = read(fd, buffer, sizeof buffer);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
         if (got <= 0) {
             return true;
         }
@@ -145,7 +179,10 @@ try_in_child(char *const files[], size_t n, struct fs_text *said, int *status)
         kill(pid, SIGKILL);
     }
     close(out[0]);
-    return e ? e : waitpid(pid, status, 0) != pid ? errno : 0;
+    while (!e && waitpid(pid, status, 0) != pid) {
+        e = errno == EINTR ? 0 : errno;
+    }
+    return e;
 }
 
 /* Does the verdict speak of this method?  NULL: yes, or it says nothing of it. */

@@ -27,6 +27,7 @@ run(struct fs_call *call)
     }
     bool task = *kind ? *kind == 't' : is_there(call, FS_KIND_TASK, name);
     char now[FS_HASH_SIZE];
+    fs_call_step_aside(call);
     char *why = fs_loader_rollback(fs_daemon_loader(fs_call_daemon(call)), task ? FS_KIND_TASK : FS_KIND_COMMAND, name, hash, now);
     if (why) {
         fs_call_fail(call, "%s", why);

@@ -61,6 +61,7 @@ run(struct fs_call *call)
     for (size_t i = 0; i < n && !why; i++) {
         why = read_patch(fs_item(list, i), &patches[i]);
     }
+    fs_call_step_aside(call);
     why = why ? why : fs_loader_patch(fs_daemon_loader(fs_call_daemon(call)), patches, n);
     if (why) {
         fs_call_fail(call, "%s", why);

@@ -2,9 +2,10 @@
 """The loader through a real daemon: what is dropped, replaced, overwritten, cut short, wrong or taken away."""
 import os
 import shutil
+import subprocess
 import xmlrpc.client
 
-from daemon import Daemon, ok, run_all, wait_for
+from daemon import SOURCE, Daemon, ok, run_all, wait_for
 
 D = Daemon()
 SAY = 'fs_call_return(call, fs_string("{}"));'
@@ -96,6 +97,10 @@ def test_refused():
     made = D.build("command", "link", SAY.format("x"))
     os.symlink(made, D.path("command", "link"))
     refused("link", "it is a symbolic link", "a symbolic link")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-xc", "/dev/null", "-o", os.path.join(D.dir, "other.so")], check=True)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-Wl,-z,noexecstack", "-Wl,--no-as-needed", "-I", os.path.join(SOURCE, "include"), "-o", D.path("command", "needs"),
+                    os.path.join(D.dir, "lies.c"), os.path.join(D.dir, "other.so")], check=True)
+    refused("needs", "it needs a library by its path", "a library by its path")
     D.drop("command", "undefined", "extern void nobody_has_it(void); nobody_has_it();")
     refused("undefined", "nobody_has_it", "an undefined symbol")
     with open(D.path("command", "text"), "w", encoding="utf-8") as out:

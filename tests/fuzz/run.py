@@ -20,8 +20,8 @@ RUNS = sys.argv[2] if len(sys.argv) > 2 else "20000"
 
 
 def runs_of(target):
-    """A target that goes through a socket, or searches for a placement, gets a tenth of the inputs: each takes a millisecond."""
-    return str(max(1, int(RUNS) // 10)) if target in ("fuzz_http", "fuzz_alloc") else RUNS
+    """A target that goes through a socket or files, searches for a placement or verifies signatures, gets a tenth of the inputs: each takes a millisecond."""
+    return str(max(1, int(RUNS) // 10)) if target in ("fuzz_alloc", "fuzz_http", "fuzz_signature", "fuzz_versions") else RUNS
 
 
 def run(target):

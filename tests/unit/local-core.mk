@@ -35,13 +35,20 @@ tests/fuzz/fuzz_encode: $(top_srcdir)/tests/fuzz/fuzz_encode.c $(FUZZ_CORE)
 	$(AM_V_CCLD)$(FUZZ_COMPILE) -o $@ $(top_srcdir)/tests/fuzz/fuzz_encode.c $(addprefix $(top_srcdir)/,$(FUZZ_CORE)) \
 	    $(EXPAT_LIBS) -lxmlrpc -lxmlrpc_util -lm
 
-FUZZ_DOOR = core/credentials.c core/door.c core/listen.c core/log.c core/server.c core/workers.c $(FUZZ_CORE)
+FUZZ_DOOR = core/credentials.c core/door.c core/inherit.c core/listen.c core/log.c core/server.c core/workers.c $(FUZZ_CORE)
 tests/fuzz/fuzz_http: $(top_srcdir)/tests/fuzz/fuzz_http.c $(FUZZ_DOOR)
 	$(AM_V_CCLD)$(FUZZ_COMPILE) $(MHD_CFLAGS) $(GNUTLS_CFLAGS) -o $@ $(top_srcdir)/tests/fuzz/fuzz_http.c \
 	    $(addprefix $(top_srcdir)/,$(FUZZ_DOOR)) $(MHD_LIBS) $(GNUTLS_LIBS) $(EXPAT_LIBS) -lxmlrpc -lxmlrpc_util -lcrypt -lpthread -lm
 
 tests/fuzz/fuzz_elf: $(top_srcdir)/tests/fuzz/fuzz_elf.c $(FUZZ_CORE)
 	$(AM_V_CCLD)$(FUZZ_COMPILE) -o $@ $(top_srcdir)/tests/fuzz/fuzz_elf.c $(top_srcdir)/core/elf.c $(top_srcdir)/core/util.c
+
+FUZZ_VERSIONS = core/crash.c core/log.c core/versions.c core/util.c core/value.c
+tests/fuzz/fuzz_versions: $(top_srcdir)/tests/fuzz/fuzz_versions.c $(FUZZ_VERSIONS)
+	$(AM_V_CCLD)$(FUZZ_COMPILE) -o $@ $(top_srcdir)/tests/fuzz/fuzz_versions.c $(addprefix $(top_srcdir)/,$(FUZZ_VERSIONS)) -lxmlrpc -lxmlrpc_util -lpthread -lm
+
+tests/fuzz/fuzz_signature: $(top_srcdir)/tests/fuzz/fuzz_signature.c core/signature.c core/util.c
+	$(AM_V_CCLD)$(FUZZ_COMPILE) $(SODIUM_CFLAGS) -o $@ $(top_srcdir)/tests/fuzz/fuzz_signature.c $(top_srcdir)/core/signature.c $(top_srcdir)/core/util.c $(SODIUM_LIBS)
 
 # The load generator of bench/rpc/run.py.
 check_PROGRAMS += bench/rpc/rpc-load

@@ -4,7 +4,9 @@ import time
 from pathlib import Path
 
 from .client import _upgrade_entry
-from .errors import Error
+from .errors import DaemonDown, Error
+
+_RETURN_SECONDS = 30  # a daemon that died is waited for so long: its supervisor starts it again
 
 
 def upgrade(client, kind_of_daemon, files, *, kind="task", seconds=10, report=lambda line: None):
@@ -22,14 +24,14 @@ def upgrade(client, kind_of_daemon, files, *, kind="task", seconds=10, report=la
         for number, daemon in enumerate(daemons):
             before = _figures(client, daemon, entries)
             was = _active(client, daemon, entries)
+            done.append((daemon, was))  # before the call: an answer that is lost says nothing about what was done
             client.call(daemon, "upgrade", entries)
-            done.append((daemon, was))
             report(f"{daemon}: upgraded")
             if number == 0 and len(daemons) > 1:
                 _watch(client, daemon, entries, before, seconds, report)
-    except Error as error:
+    except (Error, KeyboardInterrupt) as error:
         back = [_go_back(client, daemon, was, entries) for daemon, was in done]
-        raise Error(f"{error}; " + ("; ".join(back) if back else "nothing was changed")) from None
+        raise Error(f"{error or 'interrupted'}; " + ("; ".join(back) if back else "nothing was changed")) from None
     return daemons
 
 
@@ -72,13 +74,25 @@ def _watch(client, daemon, entries, before, seconds, report):
     report(f"{daemon}: {calls:.0f} calls in {seconds:g} s, it fares well")
 
 
+def _when_up(what):
+    """The value of what(), tried again while its daemon is down: the new version may just have made it die."""
+    end = time.monotonic() + _RETURN_SECONDS
+    while True:
+        try:
+            return what()
+        except DaemonDown:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+
+
 def _go_back(client, daemon, was, entries):
     """Have a daemon use what it used before; says how that went."""
     try:
-        now = _active(client, daemon, entries)
+        now = _when_up(lambda: _active(client, daemon, entries))
         for (kind, name), sha256 in was.items():
             if now.get((kind, name)) != sha256:
-                client.call(daemon, "rollback", name, {"kind": kind, "sha256": sha256})
+                _when_up(lambda name=name, options={"kind": kind, "sha256": sha256}: client.call(daemon, "rollback", name, options))
     except Error as error:
         return f"{daemon} could not be set back: {error}"
     new = [entry["name"] for entry in entries if (entry["kind"], entry["name"]) not in was]
