@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("FLOWSTREAM_BUILD", ROOT / "build"))
 # Smaller platforms than these have too few links in the middle: they are full before the servers are.
 # servers as a part of 10,000, services of each type, filled to, operations
-ROWS = [(0.3, 990, 0.85, 200000), (1, 3300, 0.10, 200000), (1, 3300, 0.50, 200000), (1, 3300, 0.85, 2000000), (1, 3300, 0.90, 100000)]
+ROWS = [(0.3, 990, 0.85, 200000), (1, 3300, 0.10, 200000), (1, 3300, 0.50, 200000), (1, 3300, 0.85, 2000000)]
 HUGE = [(10, 33000, 0.85, 200000)]
 
 
