@@ -416,11 +416,17 @@ def _start_daemon(record, key):
     record.add_process(processes.start(key, _daemon_command(entry), log=place / "log", pid_file=place / "pid", cwd=str(place)))
 
 
+def _failures(record, key):
+    """How often in a row the supervisor has seen this daemon end at once."""
+    return supervision.status(record).get(key, {"failures": 0})["failures"]
+
+
 def _await_daemons(record, keys, report):
     """Wait until each daemon answers ping.  Raises Error with the end of the log of the one that does not."""
     caller = client.Client(record.directory, deadline=5)
     end = time.monotonic() + _PATIENCE + len(record.data["daemons"]) * _PATIENCE_HOST
     waiting = list(keys)
+    before = {key: _failures(record, key) for key in waiting}
     while waiting:
         key = waiting[0]
         try:
@@ -431,8 +437,8 @@ def _await_daemons(record, keys, report):
         except _NOT_YET:
             pass  # Every other answer is one that a user must see.
         alive = any(process.name == key and process.alive() for process in record.processes())
-        # A supervisor starts it again: that is the end only when it has failed several times in a row.
-        alive = alive or (supervision.is_on(record) and supervision.status(record).get(key, {"failures": 0})["failures"] < _TRIES)
+        # A supervisor starts it again: that is the end only when it has failed several times in a row, and not only before we began to wait.
+        alive = alive or (supervision.is_on(record) and _failures(record, key) in (*range(_TRIES), before.get(key)))
         if not alive or time.monotonic() > end:
             log = Path(record.data["daemons"][key]["dir"]) / "log"
             raise Error(f"the {key} daemon {'does not answer' if alive else 'ended at once'}; the end of its log:\n{processes.tail(log)}")
