@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BACKLOG = 1024, FIRST_FD = 3, OUT_OF_THE_WAY = 100 };
+enum { BACKLOG = 4096, FIRST_FD = 3, OUT_OF_THE_WAY = 100 };
 
 int64_t
 now_ms(void)

@@ -92,7 +92,7 @@ def test_not_refused(p):
                         made[0] += 1
                     except OSError as error:
                         refused.append(f"{where}: {errno.errorcode.get(error.errno, error)}")
-            time.sleep(0.0005)
+            time.sleep(0.003)  # some hundred a second: more than one can wait would be turned away, as at any door
 
     thread = threading.Thread(target=connect)
     thread.start()
