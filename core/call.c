@@ -13,6 +13,7 @@
 #include "core/crash.h"
 #include "core/daemon.h"
 #include "core/engine.h"
+#include "core/fence.h"
 #include "core/table.h"
 #include "core/util.h"
 #include <flowstream/log.h>
@@ -131,6 +132,9 @@ void
 fs_daemon_run_task(struct fs_daemon *d, const char *name, xmlrpc_value *param, const struct fs_daemon_call *context,
                    struct fs_reply *reply)
 {
+    if (!fs_fence_admits(fs_daemon_fence(d), d, param, context, reply)) {
+        return;
+    }
     char *error = NULL;
     struct fs_loader *l = fs_daemon_loader(d);
     struct fs_daemon_call own = *context; /* a task that is no part of a call takes a table of its own */

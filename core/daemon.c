@@ -26,6 +26,7 @@
 
 #include "core/client.h"
 #include "core/engine.h"
+#include "core/fence.h"
 #include "core/front.h"
 #include "core/inherit.h"
 #include "core/loader.h"
@@ -48,6 +49,7 @@ struct fs_daemon {
     struct fs_loader *loader;
     struct fs_engine *engine;
     struct fs_server *server;
+    struct fs_fence *fence;
     struct fs_peer **peers;
     size_t n_peers;
     void *state;
@@ -73,6 +75,12 @@ struct fs_engine *
 fs_daemon_engine(const struct fs_daemon *d)
 {
     return d->engine;
+}
+
+struct fs_fence *
+fs_daemon_fence(const struct fs_daemon *d)
+{
+    return d->fence;
 }
 
 struct fs_loader *
@@ -365,6 +373,7 @@ finish(struct fs_daemon *d)
     if (d->credentials) {
         explicit_bzero(d->credentials, strlen(d->credentials));
     }
+    fs_fence_free(d->fence);
     free(d->credentials);
     free(d->dir);
     xmlCleanupParser();
@@ -499,6 +508,7 @@ fs_daemon_main(const struct fs_daemon_class *class, int argc, char **argv)
     prepare_process();
     struct fs_daemon d = { .class = class, .lock_fd = -1, .started = fs_now_ms() };
     random_hex(d.incarnation, 8);
+    d.fence = fs_fence_new();
     fs_log_open(class->name);
     char *error = begin(&d, config);
     if (error) {

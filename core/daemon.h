@@ -13,6 +13,7 @@
 #include "core/settings.h"
 
 struct fs_engine;
+struct fs_fence;
 struct fs_loader;
 struct fs_server;
 struct fs_table;
@@ -37,6 +38,8 @@ FS_API int fs_daemon_main(const struct fs_daemon_class *, int argc, char **argv)
 FS_API const char *fs_daemon_name(const struct fs_daemon *);
 FS_API void *fs_daemon_state(const struct fs_daemon *);
 FS_API struct fs_engine *fs_daemon_engine(const struct fs_daemon *);
+/* Which controller the daemon obeys: fence.h. */
+FS_API struct fs_fence *fs_daemon_fence(const struct fs_daemon *);
 FS_API struct fs_loader *fs_daemon_loader(const struct fs_daemon *);
 /* The folder that the daemon may write to. */
 FS_API const char *fs_daemon_dir(const struct fs_daemon *);

@@ -7,25 +7,30 @@ lib_libflowstream_resourced_so_SOURCES = daemons/resource/begin.c \
     daemons/resource/byhand.h \
     daemons/resource/claims.c \
     daemons/resource/delays.c \
+    daemons/resource/differences.c \
     daemons/resource/forwards.c \
+    daemons/resource/health.c \
     daemons/resource/hosts.c \
     daemons/resource/hostwork.c \
     daemons/resource/hostwork.h \
     daemons/resource/index.c \
     daemons/resource/instances.c \
     daemons/resource/loads.c \
+    daemons/resource/memory.c \
     daemons/resource/model.c \
     daemons/resource/options.c \
     daemons/resource/options.h \
+    daemons/resource/reconcile.h \
     daemons/resource/replatform.c \
     daemons/resource/resource.h \
     daemons/resource/show.c \
     daemons/resource/show.h \
     daemons/resource/state.c \
     daemons/resource/state.h \
+    daemons/resource/wanted.c \
     daemons/resource/watched.c
 lib_libflowstream_resourced_so_LDFLAGS = $(SHARED_LDFLAGS) -Wl,-soname,libflowstream-resourced.so
-lib_libflowstream_resourced_so_LDADD = -lflowstream-core -lflowstream-alloc -lflowstream-openflow -lxmlrpc
+lib_libflowstream_resourced_so_LDADD = -lflowstream-core -lflowstream-alloc -lflowstream-openflow -lxmlrpc -lm
 lib_libflowstream_resourced_so_DEPENDENCIES = lib/libflowstream-core.so lib/libflowstream-alloc.so lib/libflowstream-openflow.so
 bin_PROGRAMS += bin/flowstream-resource
 bin_flowstream_resource_SOURCES = daemons/resource/main.c
@@ -47,7 +52,7 @@ bin_flowstream_openflow_DEPENDENCIES = lib/libflowstream-openflowd.so lib/libflo
 
 noinst_PROGRAMS += lib/libflowstream-modulehostd.so
 FLOWSTREAM_SHARED += lib/libflowstream-modulehostd.so
-lib_libflowstream_modulehostd_so_SOURCES = daemons/modulehost/counters.c daemons/modulehost/counters.h daemons/modulehost/modulehost.c daemons/modulehost/modulehost.h
+lib_libflowstream_modulehostd_so_SOURCES = daemons/modulehost/counters.c daemons/modulehost/counters.h daemons/modulehost/modulehost.c daemons/modulehost/modulehost.h daemons/modulehost/watch.c
 lib_libflowstream_modulehostd_so_LDFLAGS = $(SHARED_LDFLAGS) -Wl,-soname,libflowstream-modulehostd.so
 lib_libflowstream_modulehostd_so_LDADD = -lflowstream-core -lflowstream-pm -lxmlrpc
 lib_libflowstream_modulehostd_so_DEPENDENCIES = lib/libflowstream-core.so lib/libflowstream-pm.so

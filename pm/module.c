@@ -364,5 +364,5 @@ main(int argc, char *argv[])
     if (child == 0) {
         run_inside(&s, &m);
     }
-    return stay_outside(&s, &m, child);
+    _exit(stay_outside(&s, &m, child)); /* what it holds ends with it, also where the module was killed while it was being started */
 }

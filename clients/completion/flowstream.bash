@@ -15,7 +15,7 @@ PYTHON
 _flowstream()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command="" position=0 sub="" i
-    local commands="up down start status install plan delete list show flows pm-info tasks hosts host call url backup restore upgrade versions rollback replay capture"
+    local commands="up down start status install plan delete drift gc list show flows pm-info tasks hosts host call url backup restore upgrade versions rollback replay capture"
     local options="--dir --json --debug --help" words=""
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
@@ -49,6 +49,8 @@ _flowstream()
         ;;
     install) options+=" -D --request --name --key --wait" ;;
     plan) options+=" -D --request" ;;
+    delete) options+=" --force" ;;
+    gc) options+=" --dry-run" ;;
     show) options+=" --text --rules --dot --watch" ;;
     flows) options+=" --seconds --most --stop" ;;
     host)

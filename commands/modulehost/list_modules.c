@@ -6,6 +6,31 @@
 
 #include "daemons/modulehost/modulehost.h"
 
+static xmlrpc_value *
+ports(const struct fs_port_spi *p, size_t n)
+{
+    xmlrpc_value *all = fs_array();
+    for (size_t i = 0; i < n; i++) {
+        fs_append(all, fs_set(fs_set(fs_struct(), "port", fs_int((int) p[i].port)), "spi", fs_int((int) p[i].spi)));
+    }
+    return all;
+}
+
+/* What it was made as, where that can still be read. */
+static void
+add_spec(const struct modulehost *m, const char *name, xmlrpc_value *v)
+{
+    struct fs_module_spec *spec = NULL;
+    if (!fs_module_read(&m->env, name, &spec)) {
+        fs_set(v, "args", fs_string(spec->args));
+        fs_set(v, "cpu", fs_double(spec->cpu));
+        fs_set(v, "mem", fs_double(spec->mem));
+        fs_set(v, "inputs", ports(spec->inputs, spec->n_inputs));
+        fs_set(v, "outputs", ports(spec->outputs, spec->n_outputs));
+    }
+    fs_module_spec_free(spec);
+}
+
 static void
 run(struct fs_call *call)
 {
@@ -28,6 +53,7 @@ run(struct fs_call *call)
         fs_set(v, "pid", fs_int(list[i].pid));
         fs_set(v, "running", fs_bool(list[i].running));
         fs_set(v, "isolation", fs_string(list[i].isolation));
+        add_spec(m, list[i].name, v);
         fs_append(all, fs_set(v, "limits", fs_string(list[i].limits)));
     }
     fs_module_list_free(list, n);
@@ -37,7 +63,8 @@ run(struct fs_call *call)
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "list_modules",
-    .help = "Lists the modules of this host: name, process (modules that share one end together), type, base system, owner (id of the allocation), process, whether it runs, and what isolation and limits it has.",
+    .help = "Lists the modules of this host: name, process (modules that share one end together), type, base system, owner (id of the allocation), process, whether it runs, what isolation and limits it has, and "
+            "what it was made as: args, cpu, mem, inputs and outputs (arrays of {port, spi}).",
     .returns = "array",
     .idempotent = true,
     .run = run,

@@ -26,7 +26,7 @@ run(struct fs_call *call)
         int id = resource_connections(r, node, table, reply.value);
         fs_reply_clear(&reply);
         if (id) {
-            resource_begin_delete(call, id);
+            resource_begin_delete(call, id, false);
         } else {
             fs_call_fail(call, "delete_connections: there are no connections that say this at switch %s, table %d (list_allocations lists those of kind "
                                "\"connections\"; delete_allocation deletes by id)", name, table);

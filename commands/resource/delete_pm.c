@@ -13,7 +13,7 @@ run(struct fs_call *call)
     const char *name = fs_get_string(fs_call_param(call, 0), "name", "");
     xmlrpc_value *doc = resource_module_by_hand(r, name);
     if (doc) {
-        resource_begin_delete(call, fs_get_int(doc, "id", 0));
+        resource_begin_delete(call, fs_get_int(doc, "id", 0), false);
     } else {
         char *names = resource_modules_by_hand(r);
         fs_call_fail(call, "delete_pm: parameter 1 (pm): there is no module '%.64s' made by create_pm%s%s", name, *names ? "; there are " : "", names);

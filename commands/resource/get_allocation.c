@@ -17,7 +17,7 @@ run(struct fs_call *call)
     }
     xmlrpc_value *counters = resource_counters(call, id, doc, true);
     struct resource_counts *counts = resource_sort_counters(fs_get(counters, "modules"));
-    xmlrpc_value *v = resource_show(doc, counts);
+    xmlrpc_value *v = resource_show_health(fs_call_state(call), resource_show(doc, counts));
     free(counts);
     fs_set(v, "text", fs_string(fs_get_string(doc, "text", "")));
     fs_set(v, "warnings", fs_string(fs_get_string(fs_get(doc, "request"), "warnings", "")));

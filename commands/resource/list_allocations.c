@@ -17,7 +17,7 @@ run(struct fs_call *call)
     for (size_t i = 0; i < n; i++) {
         xmlrpc_value *doc = resource_allocation(r, ids[i]);
         if (doc) {
-            fs_append(all, resource_show(doc, counts));
+            fs_append(all, resource_show_health(r, resource_show(doc, counts)));
         }
         fs_free(doc);
     }

@@ -1,9 +1,21 @@
 /* register_host: a module host says that it is there; again every few seconds.  The bridge of one that is new is prepared at once. */
 #include <stdlib.h>
+#include <string.h>
 
 #include <flowstream/method.h>
 
-#include "daemons/resource/resource.h"
+#include "daemons/resource/reconcile.h"
+
+/* Does the host tell another state of its modules than the one that was right? */
+static bool
+has_changed(struct fs_call *call)
+{
+    const xmlrpc_value *host = fs_call_param(call, 0);
+    char *right = resource_memory_right(fs_call_state(call), fs_get_string(host, "name", ""));
+    bool changed = fs_get(host, "modules") && strcmp(right, fs_get_string(host, "modules", ""));
+    free(right);
+    return changed;
+}
 
 static void
 run(struct fs_call *call)
@@ -20,6 +32,11 @@ run(struct fs_call *call)
         fs_call_submit(call, "prepare_platform", fs_set(fs_struct(), "switches", fs_append(fs_array(), one)), false, &reply);
         fs_reply_clear(&reply);
     }
+    if (!error && has_changed(call)) {
+        struct fs_reply reply; /* a module came, went or died: what fails is done by the regular run of the same task */
+        fs_call_submit(call, "reconcile_hosts", fs_struct(), false, &reply);
+        fs_reply_clear(&reply);
+    }
     free(error);
 }
 
@@ -29,7 +46,8 @@ FS_COMMAND = {
     .help = "Registers a module host, or tells that it is still there. It must be a server of the platform file.",
     .params = { { "host", "struct",
                   "name; address (url of its module host daemon); cpu (cores); mem (MB); bridge; switch (where its bridge is reached, as Open vSwitch writes it); trunk (port "
-                  "of the bridge towards the multiplexer); basesys (array of what it offers); incarnation (another text after each start)" } },
+                  "of the bridge towards the multiplexer); basesys (array of what it offers); incarnation (another text after each start); modules (a digest of what runs there: when it changes they "
+                  "are compared with what is wanted)" } },
     .returns = "nil",
     .idempotent = true,
     .run = run,

@@ -93,6 +93,7 @@ modulehost_start(struct fs_daemon *daemon, const struct fs_settings *s, char **e
     m->mem = strtod(fs_setting(s, "host", 0, "mem"), NULL);
     m->mtu = (int) fs_setting_number(s, "host", "mtu", 1600);
     m->programs = own_folder();
+    m->watch = modulehost_watch_new();
     m->env = (struct fs_host_env) {
         .dir = copy(s, "dir"),
         .programs = m->programs,
@@ -132,6 +133,7 @@ modulehost_stop(void *state)
     free(m->mux);
     free(m->netns);
     free(m->basesys);
+    modulehost_watch_free(m->watch);
     free(m->programs);
     free(m);
 }

@@ -15,6 +15,7 @@ struct modulehost {
     double cpu, mem;
     int mtu;
     bool ready; /* setup_host has done its work; atomic */
+    struct modulehost_watch *watch;
 };
 
 FS_API void *modulehost_start(struct fs_daemon *, const struct fs_settings *, char **error);
@@ -29,5 +30,13 @@ FS_API void modulehost_change_ports(struct fs_call *,
                                     int (*change)(const struct fs_host_env *, const char *name, const struct fs_module_ports *, int ms, char **error));
 /* The member 'key' of a module, inputs or outputs: [{port, spi}] as an array of its own that the caller frees, with fs_size() elements. */
 FS_API struct fs_port_spi *modulehost_ports(const xmlrpc_value *pm, const char *key);
+
+/* watch.c: notices what ends.  Whoever looks sees what has happened since the last look: a look at nothing new is two system calls. */
+struct modulehost_watch *modulehost_watch_new(void);
+void modulehost_watch_free(struct modulehost_watch *); /* accepts NULL */
+/* Look: has a module come, gone or died since the last look?  *mux_ended: the multiplexer has ended since. */
+FS_API bool modulehost_watch_look(struct modulehost *, bool *mux_ended);
+/* "9f3e...": the same as long as the same processes run in the same modules (owned). */
+FS_API char *modulehost_watch_digest(struct modulehost *);
 
 #endif

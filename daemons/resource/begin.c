@@ -2,12 +2,13 @@
 #include "config.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "core/util.h"
 #include "daemons/resource/byhand.h"
 #include "daemons/resource/resource.h"
 
-enum { DELETE_MS = 50000 };
+enum { DELETE_MS = 50000, FORCE_MS = 90000, MOMENT_MS = 5000, STEP_US = 10000 };
 
 static void
 answer_installed(struct fs_call *call, int id, bool with_id)
@@ -40,12 +41,32 @@ resource_begin_install(struct fs_call *call, int id, double wait, bool with_id)
     }
 }
 
+/* Claim an installed allocation, waiting a moment for the reconciler, which works on it for some milliseconds; by force, also for whoever installs or deletes it: all of
+ * their steps have deadlines. */
+static bool
+claim_soon(struct resource *r, int id, bool force)
+{
+    int64_t until = fs_now_ms() + (force ? FORCE_MS : MOMENT_MS);
+    for (;;) {
+        xmlrpc_value *doc = resource_allocation(r, id);
+        bool waits = doc && (force || !strcmp(fs_get_string(doc, "state", ""), "installed"));
+        fs_free(doc);
+        if (resource_claim(r, id)) {
+            return true;
+        }
+        if (!waits || fs_now_ms() > until) {
+            return false;
+        }
+        usleep(STEP_US);
+    }
+}
+
 /* Claim it for deletion, or answer why not. */
 static bool
-claim(struct fs_call *call, int id)
+claim(struct fs_call *call, int id, bool force)
 {
     struct resource *r = fs_call_state(call);
-    bool mine = resource_claim(r, id);
+    bool mine = claim_soon(r, id, force);
     xmlrpc_value *doc = resource_allocation(r, id);
     const xmlrpc_value *module = fs_item(fs_get(fs_get(doc, "plan"), "modules"), 0);
     int user = 0;
@@ -64,25 +85,28 @@ claim(struct fs_call *call, int id)
 }
 
 void
-resource_begin_delete(struct fs_call *call, int id)
+resource_begin_delete(struct fs_call *call, int id, bool force)
 {
-    if (!claim(call, id)) {
+    if (!claim(call, id, force)) {
         return;
     }
     struct fs_reply reply;
-    int handle = fs_call_submit(call, "undo_allocation", fs_set(fs_struct(), "id", fs_int(id)), true, &reply);
+    int handle = fs_call_submit(call, "undo_allocation", fs_set(fs_set(fs_struct(), "id", fs_int(id)), "force", fs_bool(force)), true, &reply);
     if (!handle) {
         resource_release(fs_call_state(call), id);
         fs_call_reply(call, &reply);
         return;
     }
     resource_claimed_by(fs_call_state(call), id, handle);
-    if (!fs_call_wait(call, handle, DELETE_MS, &reply)) {
+    if (!fs_call_wait(call, handle, force ? FORCE_MS : DELETE_MS, &reply)) {
         fs_call_not_ready(call, fs_nil(), "allocation %d is being deleted", id);
     } else if (reply.code) {
-        fs_call_not_ready(call, fs_nil(), "allocation %d is marked as deleted, but not all could be taken away yet (it is tried again): %s", id, reply.message);
+        fs_call_not_ready(call, fs_nil(), "allocation %d is marked as deleted, but not all could be taken away yet (it is tried again; delete by force forgets it): %s", id, reply.message);
         fs_reply_clear(&reply);
     } else {
-        fs_call_reply(call, &reply);
+        const char *unreached = fs_text(reply.value, "");
+        struct fs_reply answer = { .message = *unreached ? fs_xasprintf("not reached, and swept when it comes back: %s", unreached) : NULL, .value = fs_nil() };
+        fs_call_reply(call, &answer);
+        fs_reply_clear(&reply);
     }
 }

@@ -112,6 +112,10 @@ enter(struct resource *r, const char *name, const xmlrpc_value *doc, bool *chang
     }
     h->removed = h->removed && e;
     h->last_seen = fs_now_ms();
+    if (fs_get(doc, "modules")) {
+        free(h->digest);
+        h->digest = fs_xstrdup(fs_get_string(doc, "modules", ""));
+    }
     return e;
 }
 
@@ -219,6 +223,31 @@ resource_hosts(struct resource *r)
     }
     pthread_mutex_unlock(&r->lock);
     return all;
+}
+
+xmlrpc_value *
+resource_host_states(struct resource *r)
+{
+    xmlrpc_value *all = fs_array();
+    pthread_mutex_lock(&r->lock);
+    for (struct host *h = r->hosts; h; h = h->next) {
+        if (!h->removed) {
+            fs_append(all, fs_set(fs_set(fs_struct(), "name", fs_string(h->name)), "state", fs_string(host_state(h))));
+        }
+    }
+    pthread_mutex_unlock(&r->lock);
+    return all;
+}
+
+bool
+resource_host_is_lost(struct resource *r, const char *name)
+{
+    pthread_mutex_lock(&r->lock);
+    struct host *h = find_host(r, name);
+    int64_t since = h && h->last_seen ? h->last_seen : r->started; /* one that was not heard yet has as long as others */
+    bool lost = fs_now_ms() - since > SILENT_AFTER_MS;
+    pthread_mutex_unlock(&r->lock);
+    return lost;
 }
 
 xmlrpc_value *

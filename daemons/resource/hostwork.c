@@ -32,6 +32,13 @@ one_host(void *aux, size_t i)
         fs_reply_fail(&w->hosts[i].reply, "is not registered");
         return;
     }
+    if (resource_host_is_lost(fs_call_state(w->call), w->hosts[i].host)) { /* known to be away: nobody waits for it */
+        fs_reply_fail(&w->hosts[i].reply, "has not been heard of for more than ten seconds");
+        return;
+    }
+    for (size_t k = 0; k < fs_size(w->hosts[i].steps); k++) {
+        resource_order(fs_call_state(w->call), fs_get(fs_item(w->hosts[i].steps, k), "parameter"));
+    }
     xmlrpc_value *options = fs_struct();
     fs_set(options, "priority", fs_string("high"));
     fs_set(options, "wait", fs_double(HOST_MS / 1e3 - 2));

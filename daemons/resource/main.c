@@ -12,7 +12,8 @@
 static const struct fs_regular_task regular[] = {
     { "prepare_platform", 1000 }, /* the rules that every switch needs */
     { "settle", 5000 },           /* finish what was begun and not ended */
-    { "sweep", 10000 },           /* take away what belongs to nobody */
+    { "reconcile_hosts", 1000 },  /* what is there is what is wanted */
+    { "reconcile_switches", 1000 },
     { NULL, 0 },
 };
 

@@ -38,6 +38,11 @@ struct resource;
 FS_API void *resource_start(struct fs_daemon *, const struct fs_settings *, char **error);
 FS_API void resource_stop(void *);
 
+/* A number in the store that grows with each start. */
+FS_API long long resource_epoch(struct resource *);
+/* The same parameter of a task of another daemon (taken), with the member "controller": whose order it is (core/fence.h). */
+FS_API xmlrpc_value *resource_order(struct resource *, xmlrpc_value *param);
+
 /* --- Hosts --- */
 
 /* Enter or refresh a host that registers itself; *changed: it is new or was started again.  0 or errno with *error. */
@@ -52,6 +57,10 @@ FS_API int resource_drain_host(struct resource *, const char *name, bool drain, 
 FS_API xmlrpc_value *resource_hosts(struct resource *);
 /* A copy of the registration of a host that is up or silent, or NULL. */
 FS_API xmlrpc_value *resource_host(struct resource *, const char *name);
+/* Names and states of all: [{name, state}]. */
+FS_API xmlrpc_value *resource_host_states(struct resource *);
+/* Has nothing been heard of the host for as long as makes it silent? */
+FS_API bool resource_host_is_lost(struct resource *, const char *name);
 /* The peer for calls to that host's daemon; NULL: unknown host.  Lives as long as the daemon. */
 FS_API struct fs_peer *resource_host_peer(struct resource *, const char *name);
 

@@ -10,6 +10,7 @@
 #include "core/daemon.h"
 #include "core/util.h"
 #include "daemons/resource/byhand.h"
+#include "daemons/resource/reconcile.h"
 
 enum { MONITORING_MS = 4000 };
 
@@ -91,6 +92,33 @@ resource_show(const xmlrpc_value *doc, const struct resource_counts *counters)
     fs_set(v, "modules", modules);
     fs_set(v, "ports", fs_get(plan, "ports") ? fs_copy(fs_get(plan, "ports")) : fs_struct());
     return fs_set(v, "paths", fs_get(plan, "flows") ? fs_copy(fs_get(plan, "flows")) : fs_array());
+}
+
+/* A host of one of the modules that is silent, or NULL. */
+static const char *
+lost_host(struct resource *r, const xmlrpc_value *modules)
+{
+    for (size_t i = 0; i < fs_size(modules); i++) {
+        const char *host = fs_get_string(fs_item(modules, i), "host", "");
+        if (resource_host_is_lost(r, host)) {
+            return host;
+        }
+    }
+    return NULL;
+}
+
+xmlrpc_value *
+resource_show_health(struct resource *r, xmlrpc_value *shown)
+{
+    if (!strcmp(fs_get_string(shown, "state", ""), "installed")) {
+        const char *host = lost_host(r, fs_get(shown, "modules"));
+        char *why = host ? fs_xasprintf("host %s is silent", host) : resource_degraded(r, fs_get_int(shown, "id", 0));
+        if (why) {
+            fs_set(fs_set(shown, "state", fs_string("degraded")), "message", fs_string(why));
+        }
+        free(why);
+    }
+    return shown;
 }
 
 /* Name and address of each host that the plan uses. */

@@ -11,6 +11,7 @@
 #include "core/engine.h"
 #include "core/util.h"
 #include "core/xmlrpc.h"
+#include "daemons/resource/reconcile.h"
 #include "daemons/resource/state.h"
 #include <flowstream/failpoint.h>
 #include <flowstream/log.h>
@@ -50,6 +51,8 @@ load_counter(void *aux, const char *name, xmlrpc_value *v)
         r->last_id = (int) fs_number(v, 0);
     } else if (!strcmp(name, "last_spi")) {
         r->last_spi = (int) fs_number(v, 0);
+    } else if (!strcmp(name, "epoch")) {
+        r->epoch = (long long) fs_number(v, 0);
     }
     fs_free(v);
 }
@@ -75,6 +78,35 @@ load_drained(void *aux, const char *name, xmlrpc_value *doc)
         h->draining = h->draining || !strcmp(h->name, name);
     }
     fs_free(doc);
+}
+
+/* Each start is an epoch of its own, higher than all before it: the time, so that a backup which takes the place of a damaged store is no older controller; where the clock went
+ * back, one more than the last.  Where the disk is full that cannot be noted: then the incarnation alone tells us from others. */
+static void
+begin_epoch(struct resource *r)
+{
+    char *error = NULL;
+    long long now = (long long) time(NULL);
+    r->epoch = now > r->epoch ? now : r->epoch + 1;
+    xmlrpc_value *epoch = fs_double((double) r->epoch);
+    struct fs_record change = { "counter", "epoch", epoch };
+    if (fs_store_write(r->store, &change, 1, &error)) {
+        fs_log_warning("epoch %lld cannot be noted: %s", r->epoch, error);
+    }
+    fs_free(epoch);
+    free(error);
+}
+
+long long
+resource_epoch(struct resource *r)
+{
+    return r->epoch;
+}
+
+xmlrpc_value *
+resource_order(struct resource *r, xmlrpc_value *param)
+{
+    return fs_set(param, "controller", fs_stringf("%lld.%s", r->epoch, fs_daemon_incarnation(r->daemon)));
 }
 
 static bool
@@ -105,11 +137,14 @@ resource_start(struct fs_daemon *daemon, const struct fs_settings *settings, cha
     r->claims = fs_match_set_create();
     pthread_mutex_init(&r->lock, NULL);
     pthread_mutex_init(&r->placing, NULL);
+    r->memory = resource_memory_new();
+    r->started = fs_now_ms();
     FS_FAILPOINT("recover.begun");
     if (!load_store(r, error) || (*error = resource_reload_platform(r))) {
         resource_stop(r);
         return NULL;
     }
+    begin_epoch(r);
     size_t n = 0;
     for (struct allocation *a = r->allocations; a; a = a->next) {
         n++;
@@ -132,12 +167,15 @@ resource_stop(void *state)
         fs_free(h->doc);
         free(h->name);
         free(h->peer_url);
+        free(h->digest);
         free(h);
     }
     while (r->n_old_peers) {
         fs_peer_destroy(r->old_peers[--r->n_old_peers]);
     }
     free(r->old_peers);
+    resource_memory_free(r->memory);
+    resource_patients_free(r);
     fs_free(r->base_rules);
     fs_free(r->watched);
     fs_match_set_destroy(r->claims);

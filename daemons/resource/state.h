@@ -16,6 +16,7 @@ struct host {
     bool prepared; /* its bridge has the base rules */
     bool removed;         /* by remove_host; the incarnation that was removed does not come back by itself */
     bool draining;        /* gets no more modules */
+    char *digest;         /* of its modules, as it told last; or NULL */
     struct host *next;
 };
 
@@ -33,6 +34,9 @@ struct allocation {
     struct allocation *next, *previous;                   /* ascending ids */
     struct allocation *same_id_bucket, *same_key_bucket;  /* index.c */
 };
+
+struct resource_memory;
+struct resource_patient;
 
 struct resource {
     struct fs_daemon *daemon;
@@ -53,6 +57,10 @@ struct resource {
     int last_id;
     int last_spi;
     bool prepared;           /* atomic */
+    struct resource_memory *memory;    /* memory.c, with a lock of its own */
+    struct resource_patient *patients; /* health.c */
+    int64_t started;
+    long long epoch;
 };
 
 /* index.c: enter or strike out an allocation; find it by id or key (NULL: none, also for the key ""); count the modules of a plan, or no longer ('by' is 1 or -1).  With the

@@ -148,6 +148,39 @@ FS_API int fs_switch_rules(struct fs_switch *sw, uint64_t cookie, uint64_t mask,
                            int deadline_ms, char **error);
 FS_API void fs_rules_free(struct fs_rule *rules, size_t n);
 
+/* What a switch has against what it should have. */
+
+/* A sum over what is ours of one allocation: places, actions, cookies and timeouts of its rules, not their counters.  It means something to the process that made it
+ * alone, and only in comparison with another one. */
+struct fs_digest {
+    uint32_t allocation;
+    uint32_t n;          /* rules */
+    uint64_t digest;
+};
+
+/* Stores in '*digests' one for each of the '*n' allocations that have rules in the switch, ascending; the caller frees '*digests' with free().  It costs the switch as much as
+ * fs_switch_rules(), and us a small part of it. */
+FS_API int fs_switch_digests(struct fs_switch *sw, struct fs_digest **digests, size_t *n, int deadline_ms, char **error);
+
+enum fs_difference_kind {
+    FS_RULE_MISSING, /* 'text' is the rule as it is wanted. */
+    FS_RULE_CHANGED, /* Something of ours is in its place, with other actions, cookie or timeouts; 'text' is the rule as it is wanted. */
+    FS_RULE_EXTRA    /* Ours by its cookie, and not wanted; 'text' is its table, priority and match. */
+};
+
+struct fs_difference {
+    enum fs_difference_kind kind;
+    uint64_t cookie; /* As it is wanted; of an extra one, as it is. */
+    char *text;
+    char *why;       /* NULL, or why the switch cannot have the rule: a port that it has not got. */
+};
+
+/* Stores in '*differences' how the rules that these allocations have in the switch differ from the 'n' adds in 'wanted': those that are missing or changed in their order, then
+ * the extra ones.  Rules of other allocations and of others than us are not looked at.  Changes nothing.  The caller frees them with fs_differences_free(). */
+FS_API int fs_switch_compare(struct fs_switch *sw, const uint32_t *allocations, size_t n_allocations, const struct fs_change *wanted, size_t n,
+                             struct fs_difference **differences, size_t *n_differences, int deadline_ms, char **error);
+FS_API void fs_differences_free(struct fs_difference *differences, size_t n);
+
 struct fs_port {
     char name[16];
     uint16_t number; /* 65534 is the switch's own port, "LOCAL". */

@@ -144,6 +144,11 @@ struct fs_module_info {
 FS_API int fs_module_list(const struct fs_host_env *, struct fs_module_info **, size_t *n);
 FS_API void fs_module_list_free(struct fs_module_info *, size_t n); /* accepts NULL */
 
+/* What a module was made as, with the service paths that it has now, by its folder.  *spec points into one block, which the caller frees with fs_module_spec_free().  An errno where
+ * there is no such module, or its folder holds no specification. */
+FS_API int fs_module_read(const struct fs_host_env *, const char *name, struct fs_module_spec **spec);
+FS_API void fs_module_spec_free(struct fs_module_spec *); /* accepts NULL */
+
 /* What a module has handled.  What crosses the multiplexer is counted there, outside the module; 'dropped', and what went from module to module
  * within a process, is that process's own claim.  They survive a restart of the multiplexer. */
 struct fs_module_counters {

@@ -1,4 +1,6 @@
 /* register_host: tells the resource daemon that this host is here, every few seconds; that is also its sign of life. */
+#include <stdlib.h>
+
 #include <flowstream/method.h>
 
 #include "core/daemon.h"
@@ -20,6 +22,9 @@ run(struct fs_call *call)
     fs_set(host, "switch", fs_string(m->target));
     fs_set(host, "trunk", fs_string(m->trunk));
     fs_set(host, "incarnation", fs_string(fs_daemon_incarnation(m->daemon)));
+    char *digest = modulehost_watch_digest(m);
+    fs_set(host, "modules", fs_string(digest));
+    free(digest);
     for (const char *const *name = fs_basesys_names(); *name; name++) {
         fs_append(basesys, fs_string(*name));
     }

@@ -5,6 +5,7 @@
 #include <flowstream/method.h>
 
 #include "core/daemon.h"
+#include "daemons/resource/resource.h"
 
 /* What is under way crosses each switch, and the hosts behind them, before the rules that carry it go; and a switch that caches decisions, as Open vSwitch
  * does, takes a moment to notice that those of a rule which is gone no longer hold.  The longer the path the longer that takes. */
@@ -20,7 +21,7 @@ drain_us(size_t switches)
 static int
 remove_rules(struct fs_call *call, int table, struct fs_reply *reply)
 {
-    xmlrpc_value *param = fs_copy(fs_call_param(call, 0));
+    xmlrpc_value *param = resource_order(fs_call_state(call), fs_copy(fs_call_param(call, 0)));
     fs_set(param, "table", fs_int(table));
     xmlrpc_value *options = fs_set(fs_set(fs_struct(), "priority", fs_string("high")), "wait", fs_int(25));
     xmlrpc_value *params = fs_append(fs_append(fs_append(fs_array(), fs_string("remove_rules")), param), options);

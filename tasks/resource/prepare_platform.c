@@ -38,7 +38,7 @@ ask_openflow(struct fs_call *call, const char *method, xmlrpc_value *params, str
 static char *
 put(struct fs_call *call, int id, const xmlrpc_value *one, bool other)
 {
-    xmlrpc_value *param = fs_struct();
+    xmlrpc_value *param = resource_order(fs_call_state(call), fs_struct());
     fs_set(param, "allocation", fs_int(id));
     fs_set(param, "only_missing", fs_bool(true));
     fs_set(param, "other", fs_bool(other));
@@ -110,14 +110,14 @@ note_trouble(struct fs_call *call, int id, const xmlrpc_value *doc, const char *
 
 /* The rules of one allocation back into a switch; false when they are not there. */
 static bool
-restore_one(struct fs_call *call, int id, const char *name, bool moved)
+restore_one(struct fs_call *call, int id, const char *name)
 {
     xmlrpc_value *doc = resource_allocation(fs_call_state(call), id);
     const xmlrpc_value *rules = fs_get(fs_get(doc, "plan"), "rules");
     bool done = true;
     for (size_t k = 0; done && k < fs_size(rules) && !strcmp(fs_get_string(doc, "state", ""), "installed"); k++) {
         if (!strcmp(fs_get_string(fs_item(rules, k), "switch", ""), name)) {
-            char *why = put(call, id, fs_item(rules, k), moved);
+            char *why = put(call, id, fs_item(rules, k), true);
             note_trouble(call, id, doc, why);
             done = !why;
             free(why);
@@ -127,20 +127,29 @@ restore_one(struct fs_call *call, int id, const char *name, bool moved)
     return done;
 }
 
-/* The rules of all installed allocations back into a switch that has lost them, or whose ports have moved; 'own' is the one that the caller is installing, or
- * 0.  One that cannot be does not keep the others waiting. */
+/* The rules of all installed allocations back into a switch that has lost them, some thousands at a time. */
+static void
+restore_all(struct fs_call *call, const char *name)
+{
+    FS_FAILPOINT("recover.rules");
+    struct fs_reply reply; /* what fails is tried again by its regular run */
+    fs_call_task(call, "reconcile_switches", fs_set(fs_struct(), "switch", fs_string(name)), &reply);
+    fs_reply_clear(&reply);
+}
+
+/* Those of a switch whose ports have moved: the switch says that it has the same rules, but their numbers mean other ports.  'own' is the allocation that the caller is
+ * installing, or 0.  One that cannot be does not keep the others waiting. */
 static bool
-restore(struct fs_call *call, const char *name, int own, bool moved)
+restore(struct fs_call *call, const char *name, int own)
 {
     struct resource *r = fs_call_state(call);
     int64_t until = fs_now_ms() + BUSY_MS;
-    FS_FAILPOINT("recover.rules");
     bool done = true;
     size_t n;
     int *ids = resource_allocation_ids(r, &n);
-    for (size_t i = 0; (done || moved) && i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         if (ids[i] != own && claim(call, ids[i], until)) {
-            done = restore_one(call, ids[i], name, moved) && done;
+            done = restore_one(call, ids[i], name) && done;
             resource_release(r, ids[i]);
         }
     }
@@ -172,7 +181,10 @@ prepare(struct fs_call *call, const xmlrpc_value *one, int own, const xmlrpc_val
         fs_log_info("ports of switch %s were added, removed, renamed or renumbered: its rules are put there again", name);
     }
     enum found found = look(call, one, own > 0);
-    bool done = (found == WHOLE && !moved) || (found != AWAY && restore(call, name, own, moved));
+    if (found == LOST && !moved) {
+        restore_all(call, name);
+    }
+    bool done = found != AWAY && (!moved || restore(call, name, own));
     done = done && ((found == WHOLE && !other && !moved) || put_base(call, one, other || moved));
     if (done) {
         resource_note_base_rules(r, name, fs_get(one, "rules"));

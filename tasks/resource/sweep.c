@@ -1,5 +1,5 @@
 /* sweep: take away what belongs to no allocation: modules and rules that came to be after their allocation was undone, because a daemon was stopped or
- * killed in the middle and went on later.
+ * killed in the middle and went on later, or because a host was away when it was deleted.
  *
  * An allocation is in the store before anything of it exists and its id is never used again, so what has an owner that is not in the store now will never
  * have one.  What does not carry our cookie, or does not lie in a module host's folder, is not looked at. */
@@ -14,16 +14,23 @@
 #include "core/daemon.h"
 #include "core/util.h"
 #include "daemons/resource/hostwork.h"
-#include "daemons/resource/resource.h"
+#include "daemons/resource/reconcile.h"
 
 FS_LOG_MODULE("sweep");
 
-enum { HOST_MS = 3000, OPENFLOW_MS = 10000 };
+enum { OPENFLOW_MS = 10000 };
 
-static bool
-is_known(struct fs_call *call, int id)
+struct sweeping {
+    struct fs_call *call;
+    bool dry_run;
+    xmlrpc_value *items, *problems;
+};
+
+static void
+note_problem(struct sweeping *s, const char *why)
 {
-    return resource_exists(fs_call_state(call), id);
+    fs_append(s->problems, fs_string(why));
+    fs_log_limited(FS_LOG_WARNING, "%s (it is tried again)", why);
 }
 
 /* --- Modules --- */
@@ -33,8 +40,7 @@ static void
 add_orphan(xmlrpc_value *orphans, const char *host, const char *process)
 {
     for (size_t i = 0; i < fs_size(orphans); i++) {
-        const xmlrpc_value *o = fs_item(orphans, i);
-        if (!strcmp(fs_get_string(o, "name", ""), process) && !strcmp(fs_get_string(o, "host", ""), host)) {
+        if (!strcmp(fs_get_string(fs_item(orphans, i), "name", ""), process)) {
             return;
         }
     }
@@ -42,96 +48,117 @@ add_orphan(xmlrpc_value *orphans, const char *host, const char *process)
 }
 
 static void
-find_orphans(struct fs_call *call, const char *host, const xmlrpc_value *modules, xmlrpc_value *orphans)
+sweep_host(struct sweeping *s, const char *host)
 {
-    for (size_t i = 0; i < fs_size(modules); i++) {
-        const xmlrpc_value *m = fs_item(modules, i);
-        int owner = fs_get_int(m, "owner", 0);
-        if (owner > 0 && !is_known(call, owner)) { /* 0: the record of a module that is being made */
-            fs_log_warning("module %s on host %s belongs to allocation %d, which is no more: it is removed", fs_get_string(m, "name", ""), host, owner);
-            add_orphan(orphans, host, fs_get_string(m, "process", fs_get_string(m, "name", "")));
-        }
-    }
-}
-
-static void
-sweep_hosts(struct fs_call *call)
-{
-    struct resource *r = fs_call_state(call);
-    resource_placing_begin(r);
-    xmlrpc_value *hosts = resource_hosts(r), *orphans = fs_array();
-    resource_placing_end(r);
-    for (size_t i = 0; i < fs_size(hosts) && !fs_call_cancelled(call); i++) {
-        const char *name = fs_get_string(fs_item(hosts, i), "name", "");
-        struct fs_peer *peer = resource_host_peer(r, name);
-        if (peer && !strcmp(fs_get_string(fs_item(hosts, i), "state", ""), "up")) {
-            struct fs_reply reply;
-            if (!fs_peer_call(peer, "get_module_counters", fs_array(), HOST_MS, fs_call_request_id(call), &reply)) {
-                find_orphans(call, name, reply.value, orphans);
+    xmlrpc_value *differences = fs_array(), *orphans = fs_array();
+    char *why = resource_compare_host(s->call, host, NULL, differences, NULL);
+    for (size_t i = 0; i < fs_size(differences) && !why; i++) {
+        const xmlrpc_value *d = fs_item(differences, i);
+        if (!strcmp(fs_get_string(d, "problem", ""), "owned by nobody")) {
+            add_orphan(orphans, host, fs_get_string(d, "process", fs_get_string(d, "name", "")));
+            fs_append(s->items, fs_copy(d));
+            if (!s->dry_run) {
+                fs_log_warning("module %s on host %s belongs to allocation %d, which is no more: it is removed", fs_get_string(d, "name", ""), host,
+                               fs_get_int(d, "allocation", 0));
             }
-            fs_reply_clear(&reply);
         }
     }
-    char *failed = fs_size(orphans) ? resource_on_hosts(call, "delete_pm", orphans) : NULL;
-    if (failed) {
-        fs_log_limited(FS_LOG_WARNING, "%s (it is tried again)", failed);
+    if (!why && !s->dry_run && fs_size(orphans)) {
+        why = resource_on_hosts(s->call, "delete_pm", orphans);
     }
-    free(failed);
+    if (why) {
+        note_problem(s, why);
+    }
+    free(why);
     fs_free(orphans);
-    fs_free(hosts);
+    fs_free(differences);
 }
 
 /* --- Rules --- */
 
 static void
-clear(struct fs_call *call, int id, const xmlrpc_value *where)
+clear(struct sweeping *s, int id, const xmlrpc_value *where)
 {
     FS_FAILPOINT("recover.sweep");
     fs_log_warning("rules of allocation %d, which is no more, are in switch %s: they are removed", id, fs_get_string(where, "switch", ""));
     xmlrpc_value *param = fs_set(fs_set(fs_struct(), "allocation", fs_int(id)), "switches", fs_append(fs_array(), fs_copy(where)));
     struct fs_reply reply;
-    if (fs_call_task(call, "clear_switches", param, &reply)) {
-        fs_log_limited(FS_LOG_WARNING, "%s (it is tried again)", reply.message);
+    if (fs_call_task(s->call, "clear_switches", param, &reply)) {
+        note_problem(s, reply.message);
     }
     fs_reply_clear(&reply);
 }
 
 static void
-sweep_switch(struct fs_call *call, struct fs_peer *openflow, const xmlrpc_value *sw)
+sweep_switch(struct sweeping *s, const xmlrpc_value *sw)
 {
-    xmlrpc_value *where = fs_set(fs_struct(), "switch", fs_string(fs_get_string(sw, "name", "")));
+    struct fs_peer *openflow = fs_daemon_peer(fs_call_daemon(s->call), "openflow");
+    const char *name = fs_get_string(sw, "name", "");
+    xmlrpc_value *where = fs_set(fs_struct(), "switch", fs_string(name));
     fs_set(where, "target", fs_string(fs_get_string(sw, "target", "")));
     struct fs_reply reply;
-    if (!fs_peer_call(openflow, "list_owners", fs_append(fs_array(), fs_copy(where)), OPENFLOW_MS, fs_call_request_id(call), &reply)) {
-        for (size_t i = 0; i < fs_size(reply.value); i++) {
-            int id = (int) fs_number(fs_item(reply.value, i), 0);
-            if (id && !is_known(call, id)) {
-                clear(call, id, where);
+    if (!openflow || fs_peer_call(openflow, "get_digests", fs_append(fs_array(), fs_copy(where)), OPENFLOW_MS, fs_call_request_id(s->call), &reply)) {
+        note_problem(s, openflow ? reply.message : "no openflow daemon is in the configuration");
+    } else {
+        const xmlrpc_value *owners = fs_get(reply.value, "owners");
+        for (size_t i = 0; i < fs_size(owners); i++) {
+            int id = (int) fs_number(fs_item(fs_item(owners, i), 0), 0);
+            if (id && !resource_knows(fs_call_state(s->call), id)) {
+                const char *digest = fs_text(fs_item(fs_item(owners, i), 1), "");
+                char *rules = fs_xasprintf("%.*s rules", (int) strcspn(digest, "-"), digest);
+                fs_append(s->items, resource_difference("rule", "owned by nobody", id, name, rules));
+                free(rules);
+                if (!s->dry_run) {
+                    clear(s, id, where);
+                }
             }
         }
     }
-    fs_reply_clear(&reply);
+    if (openflow) {
+        fs_reply_clear(&reply);
+    }
     fs_free(where);
+}
+
+static bool
+is_asked_for(const xmlrpc_value *param, const char *kind, const char *name)
+{
+    const char *host = fs_get_string(param, "host", NULL), *sw = fs_get_string(param, "switch", NULL), *only = *kind == 'h' ? host : sw;
+    return (!host && !sw) || (only && !strcmp(only, name));
 }
 
 static void
 run(struct fs_call *call)
 {
-    struct fs_peer *openflow = fs_daemon_peer(fs_call_daemon(call), "openflow");
-    xmlrpc_value *switches = resource_switches(fs_call_state(call));
-    sweep_hosts(call);
-    for (size_t i = 0; openflow && i < fs_size(switches) && !fs_call_cancelled(call); i++) {
-        sweep_switch(call, openflow, fs_item(switches, i));
+    const xmlrpc_value *param = fs_call_param(call, 0);
+    struct sweeping s = { call, fs_get_bool(param, "dry_run", false), fs_array(), fs_array() };
+    xmlrpc_value *hosts = resource_host_states(fs_call_state(call)), *switches = resource_switches(fs_call_state(call));
+    for (size_t i = 0; i < fs_size(hosts) && !fs_call_cancelled(call); i++) {
+        const char *name = fs_get_string(fs_item(hosts, i), "name", ""), *state = fs_get_string(fs_item(hosts, i), "state", "");
+        if (is_asked_for(param, "host", name) && (!strcmp(state, "up") || !strcmp(state, "preparing"))) {
+            sweep_host(&s, name);
+        } else if (is_asked_for(param, "host", name)) {
+            char *why = fs_xasprintf("host %s is %s: what is there is not known, and is looked at when it comes back", name, state);
+            note_problem(&s, why);
+            free(why);
+        }
     }
+    for (size_t i = 0; i < fs_size(switches) && !fs_call_cancelled(call); i++) {
+        if (is_asked_for(param, "switch", fs_get_string(fs_item(switches, i), "name", ""))) {
+            sweep_switch(&s, fs_item(switches, i));
+        }
+    }
+    fs_free(hosts);
     fs_free(switches);
+    fs_call_return(call, fs_set(fs_set(fs_struct(), "items", s.items), "problems", s.problems));
 }
 
 FS_TASK = {
     FS_IS_TASK,
     .name = "sweep",
-    .help = "Removes modules and rules whose allocation is no more.",
-    .params = { { "parameter", "any?", "not used" } },
-    .returns = "nil",
+    .help = "Removes modules and rules whose allocation is no more; answers items, what they were, and problems, what could not be looked at or removed.",
+    .params = { { "parameter", "any?", "dry_run (boolean): only tell; host or switch: only this one" } },
+    .returns = "struct",
     .idempotent = true,
     .run = run,
 };

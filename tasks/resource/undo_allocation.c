@@ -11,6 +11,7 @@
 
 #include "core/util.h"
 #include "daemons/resource/byhand.h"
+#include "daemons/resource/reconcile.h"
 
 FS_LOG_MODULE("delete");
 
@@ -22,6 +23,15 @@ step(struct fs_call *call, const char *task, xmlrpc_value *param, struct fs_text
         fs_text_addf(failed, "%s%s", failed->length ? "; " : "", reply.message);
     }
     fs_reply_clear(&reply);
+}
+
+/* What was right with the allocation is not right without it: these places are compared again, when they can be reached. */
+static void
+doubt(struct resource *r, const xmlrpc_value *list, const char *member)
+{
+    for (size_t i = 0; i < fs_size(list); i++) {
+        resource_memory_set_right(r, fs_get_string(fs_item(list, i), member, ""), "");
+    }
 }
 
 static void
@@ -36,6 +46,7 @@ run(struct fs_call *call)
     char *error = NULL;
     const char *later = fs_get_string(fs_call_param(call, 0), "restore", NULL);
     struct fs_text failed = { 0 };
+    bool force = fs_get_bool(fs_call_param(call, 0), "force", false);
     if (!later && resource_update(r, id, fs_set(fs_struct(), "state", fs_string("deleting")), &error)
         && !strcmp(fs_get_string(doc, "state", ""), "installed")) {
         fs_text_addf(&failed, "%s", error); /* the intent is not on disk: nothing may be taken away yet */
@@ -51,10 +62,17 @@ run(struct fs_call *call)
             step(call, "clear_switches", fs_set(which, "entry", fs_int(resource_entry_table(fs_get(doc, "request")))), &failed);
         }
         FS_FAILPOINT("delete.rules_gone");
-        if (!failed.length && fs_size(modules)) { /* never take the modules from under traffic that still comes in */
+        if ((!failed.length || force) && fs_size(modules)) { /* never take the modules from under traffic that still comes in */
             step(call, "delete_modules", fs_set(fs_struct(), "modules", fs_copy(modules)), &failed);
         }
         FS_FAILPOINT("delete.modules_gone");
+        if (force && failed.length) {
+            fs_log_warning("allocation %d is forgotten by force; what could not be reached is swept when it comes back: %s", id, failed.text);
+            fs_call_return(call, fs_string(failed.text));
+            failed.length = 0;
+            doubt(r, modules, "host");
+            doubt(r, rules, "switch");
+        }
         if (!failed.length && (later ? resource_restore_later(r, id, later, &error) : resource_forget(r, id, &error))) {
             fs_text_addf(&failed, "%s", error);
         }
@@ -80,8 +98,10 @@ FS_TASK = {
     FS_IS_TASK,
     .name = "undo_allocation",
     .help = "Takes away all that there may be of an allocation: rules that let traffic in, other rules, modules, account, record.",
-    .params = { { "parameter", "struct", "id (claimed by the caller); restore (optional): why it could not be installed from a backup; it is kept, to be installed later" } },
-    .returns = "nil",
+    .params = { { "parameter", "struct",
+                  "id (claimed by the caller); restore (optional): why it could not be installed from a backup; it is kept, to be installed later; force (boolean): forget it "
+                  "also where something cannot be reached, and answer what" } },
+    .returns = "string",
     .idempotent = true,
     .run = run,
 };

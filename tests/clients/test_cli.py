@@ -13,7 +13,7 @@ from pathlib import Path
 import support
 from flowstream import cli, words
 
-COMMANDS = ("up", "down", "start", "status", "install", "plan", "delete", "list", "show", "flows", "pm-info", "tasks", "hosts", "host", "call", "url",
+COMMANDS = ("up", "down", "start", "status", "install", "plan", "delete", "drift", "gc", "list", "show", "flows", "pm-info", "tasks", "hosts", "host", "call", "url",
             "backup", "restore", "upgrade", "versions", "rollback", "replay", "capture")
 COMPLETION = Path(__file__).resolve().parents[2] / "clients/completion/flowstream.bash"
 

@@ -100,6 +100,12 @@ def parser():
 
     delete = add("delete", run_delete, "delete an installed request")
     delete.add_argument("id", metavar="ID", type=_id)
+    delete.add_argument("--force", action="store_true", help="end also where a host or switch cannot be reached, and say what; it is swept when it comes back")
+
+    add("drift", run_drift, "show how what is there differs from what is wanted; exit 0 when it does not")
+
+    gc = add("gc", run_gc, "remove modules and rules that belong to no request; the platform does so by itself, too")
+    gc.add_argument("--dry-run", action="store_true", help="only say what would go")
 
     add("list", run_list, "list the installed requests")
 
@@ -302,8 +308,34 @@ def run_plan(arguments):
 
 def run_delete(arguments):
     with Client(arguments.dir) as client:
-        client.delete_allocation(arguments.id)
-    _print(arguments, {"id": arguments.id, "deleted": True}, "")
+        client.delete_allocation(arguments.id, force=arguments.force)
+        unreached = client.message if arguments.force else ""
+    if unreached:
+        print(f"flowstream: {words.text(unreached)}", file=sys.stderr)
+    _print(arguments, {"id": arguments.id, "deleted": True, **({"unreached": unreached} if unreached else {})}, "")
+
+
+_DIFFERENCES = [("kind", "KIND"), ("problem", "PROBLEM"), ("allocation", "ID"), ("where", "WHERE"), ("name", "WHAT"), ("why", "WHY")]
+
+
+def run_drift(arguments):
+    with Client(arguments.dir) as client:
+        drift = client.get_drift()
+    found = drift["differences"]
+    columns = _DIFFERENCES if any("why" in one for one in found) else _DIFFERENCES[:-1]
+    rows = [{"why": "", **one, "allocation": one["allocation"] or "-"} for one in found]
+    _print(arguments, drift, words.table(rows, columns) if found else "all that is wanted is there, and nothing else")
+    return DONE if drift["in_step"] else FAILED
+
+
+def run_gc(arguments):
+    with Client(arguments.dir) as client:
+        done = client.collect_garbage(dry_run=arguments.dry_run)
+    rows = [{**one, "allocation": one["allocation"] or "-"} for one in done["items"]]
+    _print(arguments, done, words.table(rows, _DIFFERENCES[:-1]) if rows else "nothing belongs to nobody")
+    for problem in done["problems"]:
+        print(f"flowstream: {words.text(problem)}", file=sys.stderr)
+    return FAILED if done["problems"] else DONE
 
 
 def run_list(arguments):

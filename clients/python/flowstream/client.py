@@ -102,9 +102,19 @@ class Client:
         options = _about_text(parameters, files, request, file)
         return self.call("resource", "plan_allocation", alloc, *([options] if options else []))
 
-    def delete_allocation(self, alloc_id):
-        """Delete an installed request."""
-        return self.call("resource", "delete_allocation", int(alloc_id))
+    def delete_allocation(self, alloc_id, force=False):
+        """Delete an installed request.  By force also where a host or switch cannot be reached; 'message' then says what."""
+        if not force:
+            return self.call("resource", "delete_allocation", int(alloc_id))
+        return self.call("resource", "delete_allocation", int(alloc_id), {"force": True}, deadline=max(self.deadline, 200))
+
+    def get_drift(self):
+        """How what is there differs from what is wanted: a dictionary with in_step and differences, a list."""
+        return self.call("resource", "get_drift")
+
+    def collect_garbage(self, dry_run=False):
+        """Remove what belongs to no request, or only say what would go: a dictionary with items and problems."""
+        return self.call("resource", "collect_garbage", {"dry_run": dry_run})
 
     def list_allocations(self):
         """All installed requests, a list of dictionaries."""

@@ -22,7 +22,7 @@ from .fabric import Fabric, remains
 from .topology import Topology
 
 # Who calls whom, in the order in which they are started; module hosts come last, one of each server.
-PEERS = {"pm": (), "openflow": (), "resource": ("openflow", "pm", "monitoring"), "monitoring": ("resource", "openflow", "pm")}
+PEERS = {"pm": (), "openflow": ("resource",), "resource": ("openflow", "pm", "monitoring"), "monitoring": ("resource", "openflow", "pm")}
 _USES_TYPES = ("pm",)
 _USER = "operator"
 _CGROUPS = [Path("/sys/fs/cgroup", controller, "flowstream") for controller in ("cpu", "memory", "pids")]

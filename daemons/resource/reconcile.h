@@ -1,0 +1,91 @@
+/* Comparing what is wanted (the plans of installed allocations) with what is there (module hosts and switches).
+ *
+ * A *difference* (value) is {kind "module", "rule", "host" or "switch"; problem "missing", "dead", "changed", "extra", "owned by nobody" or "unreachable"; allocation (0: the platform's
+ * own, or none); where (host or switch); name (of the module, or the rule); why (optional)}.
+ *
+ * An allocation that somebody works on, or that is not installed, is left out: whoever works on it is who makes it right.  What is remembered between runs is in memory only and
+ * may be forgotten at any time; it then costs one full comparison. */
+#ifndef DAEMONS_RESOURCE_RECONCILE_H
+#define DAEMONS_RESOURCE_RECONCILE_H 1
+
+#include <flowstream/method.h>
+
+#include "daemons/resource/resource.h"
+
+/* --- What is wanted: wanted.c --- */
+
+/* Allocations that the caller has claimed: they count as if nobody worked on them. */
+struct resource_claims {
+    int *ids;
+    size_t n;
+};
+
+/* Claim these of the allocations in 'ids' that can be had now. */
+FS_API void resource_claims_take(struct resource *, const int *ids, size_t n, struct resource_claims *);
+FS_API void resource_claims_give(struct resource *, struct resource_claims *);
+FS_API bool resource_claims_has(const struct resource_claims *, int id);
+
+/* The modules that should run on a host: [{name, owner, type, args, ...}] as create_pm takes them, the ports that connections made by hand have added included; 'unsure' gets
+ * the names {name: nil} of those about which that cannot be said now, since somebody works on their connections. */
+FS_API xmlrpc_value *resource_wanted_modules(struct resource *, const char *host, const struct resource_claims *, xmlrpc_value *unsure);
+/* {"ID": nil} of the allocations that somebody works on or that are not installed, and that the caller has not claimed. */
+FS_API xmlrpc_value *resource_unsure(struct resource *, const struct resource_claims *);
+/* The rules of an installed allocation in a switch: an array, empty where it has none there; NULL where it is not installed. */
+FS_API xmlrpc_value *resource_wanted_rules(struct resource *, int id, const char *name);
+/* The ids of installed allocations, also of those that somebody works on, that have rules in a switch (owned). */
+FS_API int *resource_ids_in(struct resource *, const char *name, size_t *n);
+FS_API int resource_by_id(const void *, const void *); /* for qsort() of ids */
+/* Is there an allocation of this id, in whatever state? */
+FS_API bool resource_knows(struct resource *, int id);
+
+/* --- Differences: differences.c --- */
+
+FS_API xmlrpc_value *resource_difference(const char *kind, const char *problem, int allocation, const char *where, const char *name);
+/* Append how the modules of a host differ from what is wanted; *complete (may be NULL): none had to be left out, because somebody works on it.  NULL, or why the host cannot be asked (owned); then nothing is known. */
+FS_API char *resource_compare_host(struct fs_call *, const char *host, const struct resource_claims *, xmlrpc_value *differences, bool *complete);
+/* Compare, and unless 'dry_run' put right, the rules of these allocations (0: the platform's own) in a switch, given as {switch, target}.  Appends the differences that there
+ * were.  NULL, or why the switch cannot be asked. */
+FS_API char *resource_compare_switch(struct fs_call *, const xmlrpc_value *where, const int *ids, size_t n, bool dry_run, xmlrpc_value *differences);
+
+/* Is one of the differences about this allocation? */
+FS_API bool resource_differs(const xmlrpc_value *differences, int id);
+FS_API void resource_log_difference(const xmlrpc_value *);
+
+/* --- What the reconciler remembers: memory.c --- */
+
+struct resource_memory;
+struct resource_memory *resource_memory_new(void);
+void resource_memory_free(struct resource_memory *);
+
+/* One thread at a time works on a host or switch: false when another does. */
+FS_API bool resource_memory_begin(struct resource *, const char *name);
+FS_API void resource_memory_end(struct resource *, const char *name);
+/* The state in which 'name' was last found to be right (owned; "" for none). */
+FS_API char *resource_memory_right(struct resource *, const char *name);
+/* It was found right in that state, or ("") not. */
+FS_API void resource_memory_set_right(struct resource *, const char *name, const char *state);
+/* When it is to be looked at again, whatever it says: fs_now_ms(). */
+FS_API int64_t resource_memory_due(struct resource *, const char *name);
+FS_API void resource_memory_set_due(struct resource *, const char *name, int64_t at);
+/* The state in which the rules of one allocation in switch 'name' were last found right (compared only), and setting it. */
+FS_API bool resource_memory_is_right(struct resource *, const char *name, int id, const char *state);
+FS_API void resource_memory_note(struct resource *, const char *name, int id, const char *state);
+
+/* --- The health of allocations: health.c --- */
+
+enum resource_part { RESOURCE_MODULES, RESOURCE_RULES };
+/* May something be done about the allocation now?  False while it waits after repairs that did not hold. */
+FS_API bool resource_may_mend(struct resource *, int id, enum resource_part);
+/* It was repaired, or that failed ('failed': why); the next repair waits longer, up to a minute, when it comes soon. */
+FS_API void resource_note_mended(struct resource *, int id, enum resource_part, const char *what, const char *failed);
+/* It was found right. */
+FS_API void resource_note_healthy(struct resource *, int id, enum resource_part);
+/* Those that are not among these differences were found right. */
+FS_API void resource_note_others_healthy(struct resource *, enum resource_part, const xmlrpc_value *differences);
+void resource_patients_free(struct resource *);
+/* Why it is degraded, NULL when it is not (owned). */
+FS_API char *resource_degraded(struct resource *, int id);
+/* The digest of its modules that a host has told with its last registration (owned; "" for none). */
+FS_API char *resource_host_digest(struct resource *, const char *host);
+
+#endif

@@ -1,0 +1,220 @@
+/* reconcile_switches: the rules in switches are those that are wanted, by nothing but the difference.
+ *
+ * Level-triggered: each switch is asked for a digest of our rules in it.  Where that is the one with which it was last found right nothing is compared; else it tells the digest of
+ * each allocation, and those that changed are compared rule by rule and mended in one bundle.  Traffic of the others is not touched.  How often a switch is asked follows what the
+ * asking costs it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <flowstream/log.h>
+#include <flowstream/method.h>
+
+#include "core/client.h"
+#include "core/daemon.h"
+#include "core/parallel.h"
+#include "core/util.h"
+#include "daemons/resource/reconcile.h"
+
+FS_LOG_MODULE("reconcile");
+
+enum { SWITCH_MS = 2000, AGAIN_MS = 900, COST_SHARE = 50, OPENFLOW_MS = 10000, TELL = 4 };
+
+/* The digest of an allocation in a list of [id, digest], ascending; "" where it has no rules. */
+static const char *
+digest_of(const xmlrpc_value *list, int id)
+{
+    size_t low = 0, high = fs_size(list);
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        const xmlrpc_value *one = fs_item(list, middle);
+        int its = (int) fs_number(fs_item(one, 0), 0);
+        if (its == id) {
+            return fs_text(fs_item(one, 1), "");
+        }
+        low = its < id ? middle + 1 : low;
+        high = its < id ? high : middle;
+    }
+    return "";
+}
+
+/* Which allocations have to be compared: those whose rules are not as they were when they were last found right.  *orphans: somebody has rules whom nobody knows. */
+static int *
+changed_owners(struct resource *r, const char *name, const char *process, const xmlrpc_value *digests, size_t *n, bool *orphans)
+{
+    size_t n_wanted;
+    int *ids = resource_ids_in(r, name, &n_wanted);
+    ids = fs_xrealloc(ids, (n_wanted + fs_size(digests) + 1) * sizeof *ids);
+    for (size_t i = 0; i < fs_size(digests); i++) {
+        int id = (int) fs_number(fs_item(fs_item(digests, i), 0), 0);
+        *orphans = *orphans || (id && !resource_knows(r, id));
+        ids[n_wanted++] = id; /* also those that should have none here */
+    }
+    ids[n_wanted++] = 0;
+    size_t all = n_wanted;
+    *n = 0;
+    qsort(ids, all, sizeof *ids, resource_by_id);
+    for (size_t i = 0; i < all; i++) {
+        char *state = fs_xasprintf("%s/%s", process, digest_of(digests, ids[i]));
+        bool again = *n && ids[*n - 1] == ids[i];
+        bool known = !ids[i] || resource_knows(r, ids[i]);
+        if (!again && known && !resource_memory_is_right(r, name, ids[i], state)) {
+            ids[(*n)++] = ids[i];
+        }
+        free(state);
+    }
+    return ids;
+}
+
+/* An allocation that the switch cannot have is degraded, and tried again ever more rarely.  Rules that were only lost are put back as often as that happens. */
+static void
+note_refusal(struct resource *r, int id, const xmlrpc_value *differences)
+{
+    for (size_t i = 0; i < fs_size(differences); i++) {
+        const xmlrpc_value *d = fs_item(differences, i);
+        if (fs_get_int(d, "allocation", 0) == id && fs_get(d, "why")) {
+            resource_note_mended(r, id, RESOURCE_RULES, "its rules are not in a switch", fs_get_string(d, "why", ""));
+            return;
+        }
+    }
+}
+
+/* Compare and mend the rules of these allocations; true when all of them were right. */
+static bool
+mend_rules(struct fs_call *call, const xmlrpc_value *where, const char *process, const xmlrpc_value *digests, int *ids, size_t n)
+{
+    struct resource *r = fs_call_state(call);
+    const char *name = fs_get_string(where, "switch", "");
+    struct resource_claims claims;
+    xmlrpc_value *differences = fs_array();
+    size_t n_may = 0, n_all = n;
+    for (size_t i = 0; i < n; i++) {
+        if (!ids[i] || resource_may_mend(r, ids[i], RESOURCE_RULES)) {
+            ids[n_may++] = ids[i];
+        }
+    }
+    resource_claims_take(r, ids, n_may, &claims);
+    bool base = n_may && !ids[0];
+    if (base) {
+        claims.ids[claims.n] = 0; /* the platform's own need no claim; there is room for one more */
+    }
+    char *why = resource_compare_switch(call, where, claims.ids, claims.n + base, false, differences);
+    for (size_t i = 0; i < fs_size(differences) && i < TELL; i++) {
+        if (fs_get_int(fs_item(differences, i), "allocation", 0)) { /* a new switch has no base rules */
+            resource_log_difference(fs_item(differences, i));
+        }
+    }
+    if (fs_size(differences) > TELL) {
+        fs_log_warning("switch %s: %zu rules in all were not as they should be", name, fs_size(differences));
+    }
+    for (size_t i = 0; i < claims.n + base && !why; i++) {
+        int id = claims.ids[i];
+        if (!resource_differs(differences, id)) {
+            char *state = fs_xasprintf("%s/%s", process, digest_of(digests, id));
+            resource_memory_note(r, name, id, state);
+            free(state);
+        } else if (id) {
+            note_refusal(r, id, differences);
+        }
+    }
+    bool right = !why && !fs_size(differences) && claims.n + base == n_all;
+    if (why) {
+        fs_log_limited(FS_LOG_WARNING, "switch %s: %s", name, why);
+    }
+    resource_note_others_healthy(r, RESOURCE_RULES, differences);
+    resource_claims_give(r, &claims);
+    fs_free(differences);
+    free(why);
+    return right;
+}
+
+static void
+sweep(struct fs_call *call, const char *name)
+{
+    struct fs_reply reply;
+    fs_call_task(call, "sweep", fs_set(fs_struct(), "switch", fs_string(name)), &reply);
+    fs_reply_clear(&reply);
+}
+
+/* The switch is in another state than the one that was right. */
+static bool
+compare(struct fs_call *call, const xmlrpc_value *where, const xmlrpc_value *answer)
+{
+    const char *name = fs_get_string(where, "switch", ""), *digest = fs_get_string(answer, "digest", "");
+    char *process = fs_xasprintf("%.*s", (int) strcspn(digest, "-"), digest); /* digests of another process of the daemon mean nothing */
+    size_t n = 0;
+    bool orphans = false;
+    int *ids = changed_owners(fs_call_state(call), name, process, fs_get(answer, "owners"), &n, &orphans);
+    bool right = !n || mend_rules(call, where, process, fs_get(answer, "owners"), ids, n);
+    if (orphans) {
+        sweep(call, name);
+    }
+    free(ids);
+    free(process);
+    return right && !orphans;
+}
+
+static void
+look_at_switch(struct fs_call *call, const xmlrpc_value *where)
+{
+    struct resource *r = fs_call_state(call);
+    const char *name = fs_get_string(where, "switch", "");
+    char *right = resource_memory_right(r, name);
+    int64_t begin = fs_now_ms(), cost;
+    bool good = true;
+    struct fs_reply reply = { 0 };
+    struct fs_peer *openflow = fs_daemon_peer(fs_call_daemon(call), "openflow");
+    xmlrpc_value *which = fs_set(fs_copy(where), "known", fs_string(right));
+    if (!openflow || fs_peer_call(openflow, "get_digests", fs_append(fs_array(), which), OPENFLOW_MS, fs_call_request_id(call), &reply)) {
+        fs_log_limited(FS_LOG_WARNING, "switch %s: %s", name, openflow ? reply.message : "no openflow daemon is in the configuration");
+    } else if (cost = fs_now_ms() - begin, fs_get(reply.value, "owners")) {
+        good = compare(call, where, reply.value);
+        resource_memory_set_right(r, name, good ? fs_get_string(reply.value, "digest", "") : "");
+        resource_memory_set_due(r, name, fs_now_ms() + (!good ? AGAIN_MS : cost * COST_SHARE > SWITCH_MS ? cost * COST_SHARE : SWITCH_MS));
+    } else {
+        resource_memory_set_due(r, name, fs_now_ms() + (cost * COST_SHARE > SWITCH_MS ? cost * COST_SHARE : SWITCH_MS));
+    }
+    fs_reply_clear(&reply);
+    free(right);
+}
+
+struct work {
+    struct fs_call *call;
+    const xmlrpc_value *switches;
+    const char *only; /* or NULL: all that are due */
+};
+
+static void
+one_switch(void *aux, size_t i)
+{
+    const struct work *w = aux;
+    struct resource *r = fs_call_state(w->call);
+    const xmlrpc_value *sw = fs_item(w->switches, i);
+    const char *name = fs_get_string(sw, "name", "");
+    bool due = w->only ? !strcmp(w->only, name) : fs_now_ms() >= resource_memory_due(r, name);
+    if (due && !fs_call_cancelled(w->call) && resource_memory_begin(r, name)) {
+        xmlrpc_value *where = fs_set(fs_struct(), "switch", fs_string(name));
+        fs_set(where, "target", fs_string(fs_get_string(sw, "target", "")));
+        look_at_switch(w->call, where);
+        resource_memory_end(r, name);
+        fs_free(where);
+    }
+}
+
+static void
+run(struct fs_call *call)
+{
+    xmlrpc_value *switches = resource_switches(fs_call_state(call));
+    struct work w = { call, switches, fs_get_string(fs_call_param(call, 0), "switch", NULL) };
+    fs_parallel(fs_size(switches), one_switch, &w); /* one that is away does not keep the others waiting */
+    fs_free(switches);
+}
+
+FS_TASK = {
+    FS_IS_TASK,
+    .name = "reconcile_switches",
+    .help = "Compares the rules in switches whose digest has changed with what is wanted, and puts the difference right, one bundle a switch. Rules of others are never touched.",
+    .params = { { "parameter", "any?", "switch: only this one, and now" } },
+    .returns = "nil",
+    .idempotent = true,
+    .run = run,
+};
