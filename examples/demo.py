@@ -88,7 +88,7 @@ def run(arguments, client, traffic):
     try:
         numbers = [install(client, name) for name in REQUESTS]
         if arguments.broken:
-            remove_rule(client, numbers, *arguments.broken.split(","))
+            cover_rule(client, numbers, *arguments.broken.split(","))
         title(f"Traffic between net0 and net1: web pages, UDP echo, ping, and someone who knocks at TCP port {BLOCKED_PORT}")
         traffic.start(arguments.seconds)
         watch(client, numbers, traffic)
@@ -129,16 +129,16 @@ def kind_of(frame):
     return {1: "icmp", 6: "tcp", 17: "udp"}.get(frame[23], "other IP")
 
 
-def remove_rule(client, numbers, start, port):
-    """Take a rule out of a switch by hand, as a careless operator could."""
+def cover_rule(client, numbers, start, port):
+    """Put a rule of our own above one of a request, as a careless operator could; one that is only removed is back at once."""
     for allocation in map(client.get_allocation, numbers):
         targets = {entry["switch"]: entry["target"] for entry in allocation["rules"]}
         for one in trail.follow(client, allocation):
             if one.start == start and port in (one.port_in, one.port_out):
                 switch = one.counts[-1].switch
-                subprocess.run(["ovs-ofctl", "-O", "OpenFlow15", "del-flows", targets[switch],
-                                f"table=20,dl_type=0x894f,nsh_spi={one.number}"], check=True)
-                print(f"removed by hand: the rule of {switch} for path {one.number}", flush=True)
+                subprocess.run(["ovs-ofctl", "-O", "OpenFlow15", "add-flow", targets[switch],
+                                f"table=20,priority=30000,dl_type=0x894f,nsh_spi={one.number},actions=drop"], check=True)
+                print(f"covered by hand: the rule of {switch} for path {one.number}", flush=True)
                 return
     raise flowstream.Error(f"there is no path from {start} with port {port}")
 

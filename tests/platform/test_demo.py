@@ -44,7 +44,7 @@ def test_good(tests, directory):
 
 def test_broken(tests, directory, path, place):
     done = demo(directory, "--seconds", "3", "--break", path)
-    tests.same(done.returncode, 1, f"a rule removed by hand on the way {path} makes it fail")
+    tests.same(done.returncode, 1, f"a rule covered by hand with one that drops on the way {path} makes it fail")
     lost = [line for line in done.stdout.splitlines() if line.startswith("NOT ACCOUNTED FOR") and "were lost between" in line]
     tests.check(len(lost) == 1 and re.search(place, lost[0]), "it names the one place where packets are lost", done.stdout[-2000:] + done.stderr)
     removed = re.search(r"rule of ([\w-]+) for path (\d+)", done.stdout)

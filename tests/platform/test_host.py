@@ -206,11 +206,15 @@ def check_hostile(p):
     with open(rings, "r+b", buffering=0) as memory:
         os.pwrite(memory.fileno(), struct.pack("<I", 0x12345678), 128)  # how far it has emptied the ring to it
         flood(p, 6006, 8e6, 0.5)
-    dead = until(30, lambda: not any(m["running"] for m in on_host(p, "h1", allocation).values()))
-    tests.same([m["state"] for m in p.modules(allocation).values()], ["dead"] * 3, "a process that lies about its ring is dead")
-    tests.check(dead and "ring indexes" in on_host(p, "h1", allocation)["a"]["limits"], "it was ended by its host within seconds, and the list says why",
+    other = until(30, lambda: all(m["running"] and m["pid"] != pid for m in on_host(p, "h1", allocation).values()))
+    def gone():
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+        except OSError:
+            return True
+    tests.check(other and until(10, gone), "a process that lies about its ring is ended by its host within seconds, and another takes its place",
                 json.dumps(on_host(p, "h1", allocation)))
-    tests.check(f"process a{allocation}.@1 was ended" in p.logs(), "and the log of its host")
+    tests.check(f"process a{allocation}.@1 was ended" in p.logs() and "ring indexes" in p.logs(), "the log of its host says why")
     p.client.delete_allocation(allocation)
 
 
