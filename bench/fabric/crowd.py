@@ -16,7 +16,6 @@ from measuring import TOP, Platform  # noqa: E402
 
 from flowstream import embedded  # noqa: E402  (after measuring, which knows where the package is)
 
-DAEMONS = ["resource", "modulehost:h1", "modulehost:h2", "openflow", "pm"]
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -57,17 +56,6 @@ def grow(platform, wanted, modules=2, at_once=4):
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         list(pool.map(one, range(there, wanted)))
     return time.monotonic() - begin
-
-
-def account(client):
-    """(calls, seconds) by daemon and task; the module hosts count as one."""
-    sums = {}
-    for daemon in DAEMONS:
-        for task in client.list_tasks(daemon):
-            key = (daemon.split(":")[0], task["name"])
-            calls, seconds = sums.get(key, (0, 0))
-            sums[key] = (calls + task["calls"], seconds + task["seconds"])
-    return sums
 
 
 def processes(platform):

@@ -12,8 +12,8 @@ import argparse
 import contextlib
 import time
 
-from crowd import RoomyPlatform, account, chain, cpu_of, grow, processes
-from measuring import machine, median, percentile, table
+from crowd import RoomyPlatform, chain, cpu_of, grow, processes
+from measuring import account, machine, median, percentile, table
 
 REGULAR = {"settle", "sweep", "prepare_platform", "setup_host", "register_host", "collect", "base_rules"}
 

@@ -16,21 +16,9 @@ import sys
 import time
 from pathlib import Path
 
-from measuring import OWN_BUILD, PlacedPlatform, chain, commit_of, machine, median, percentile, table
+from measuring import OWN_BUILD, PlacedPlatform, account, chain, commit_of, machine, median, percentile, table
 
 HOSTS = ["h1", "h2"]
-DAEMONS = ["resource", "modulehost:h1", "modulehost:h2", "openflow", "pm"]
-
-
-def account(client):
-    """(calls, seconds) by daemon and task; the module hosts count as one."""
-    sums = {}
-    for daemon in DAEMONS:
-        for task in client.list_tasks(daemon):
-            key = (daemon.split(":")[0], task["name"])
-            calls, seconds = sums.get(key, (0, 0))
-            sums[key] = (calls + task["calls"], seconds + task["seconds"])
-    return sums
 
 
 def measure(installs, pause):

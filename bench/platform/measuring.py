@@ -17,6 +17,8 @@ sys.path.insert(0, str(TOP / "tests" / "lib"))
 
 from flowtest import Platform, until  # noqa: E402
 
+DAEMONS = ["resource", "modulehost:h1", "modulehost:h2", "openflow", "pm"]
+
 
 class PlacedPlatform(Platform):
     """An embedded platform on which a request's NAME says on which hosts its modules run: place_allocation.c."""
@@ -28,6 +30,17 @@ class PlacedPlatform(Platform):
         shutil.copy(built, f"{target}.new")
         os.replace(f"{target}.new", target)
         return self
+
+
+def account(client):
+    """(calls, seconds) by daemon and task; the module hosts count as one."""
+    sums = {}
+    for daemon in DAEMONS:
+        for task in client.list_tasks(daemon):
+            key = (daemon.split(":")[0], task["name"])
+            calls, seconds = sums.get(key, (0, 0))
+            sums[key] = (calls + task["calls"], seconds + task["seconds"])
+    return sums
 
 
 def chain(hosts, modules):

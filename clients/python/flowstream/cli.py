@@ -7,6 +7,7 @@ Standard output has the result alone, in words or with --json as one document; p
 import argparse
 import base64
 import contextlib
+import difflib
 import json
 import os
 import re
@@ -623,9 +624,12 @@ def _answer(client, daemon):
 def _platform_file(given):
     """A name without a slash that is no file here is one of the installed platform files."""
     if given and "/" not in given and not os.path.exists(given):
-        installed = embedded.default_platform_file().parent / f"{given.removesuffix('.xml')}.xml"
-        if installed.exists():
-            return installed
+        installed = {path.stem: path for path in embedded.default_platform_file().parent.glob("*.xml")}
+        name = given.removesuffix(".xml")
+        if name in installed:
+            return installed[name]
+        near = difflib.get_close_matches(name, installed, 1)
+        raise BadFile(f"there is no platform file {given} here{f', do you mean {near[0]}?' if near else ''}; installed are: {', '.join(sorted(installed))}")
     return given
 
 
