@@ -87,4 +87,5 @@ def main():
         table(["daemon: task, mean ms a call", *(f"{n} others" for n in platforms)], [[f"{daemon}: {task}", *(ms(steps[n].get((daemon, task), 0)) for n in platforms)] for daemon, task in names])
 
 
-main()
+if __name__ == "__main__":
+    main()
