@@ -1,5 +1,4 @@
-/* The store over SQLite.  One table: kind, name, value as the text of an XML-RPC <value>, which the strict decoder reads back and a person
- * can read with sqlite3, and a sum.
+/* The store over SQLite.  One table: kind, name, value as a block of core/pack.h, and a sum.
  *
  * Writers queue up; the first becomes the leader, writes what all have brought in one transaction and has the disk synced once, while the
  * next ones queue up behind.  A writer whose own change cannot be written fails alone.  What a file must be before it is believed is in store_file.c. */
@@ -15,8 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/pack.h"
 #include "core/util.h"
-#include "core/xmlrpc.h"
 #include <flowstream/failpoint.h>
 #include <flowstream/log.h>
 
@@ -28,7 +27,7 @@ enum { MAX_GROUP = 256, CHECKPOINT_PAGES = 1000, BACKUP_PAGES = 256 };
 struct writer {
     const struct fs_record *changes;
     size_t n;
-    char **texts; /* NULL: delete */
+    const unsigned char **blocks; /* NULL: delete */
     size_t *sizes;
     int e;
     char *error;
@@ -209,9 +208,9 @@ sum_now(struct fs_store *s, const struct fs_record *c, uint64_t *sum)
 }
 
 static bool
-write_one(struct fs_store *s, const struct fs_record *c, const char *text, size_t size, struct store_sum *sum)
+write_one(struct fs_store *s, const struct fs_record *c, const unsigned char *block, size_t size, struct store_sum *sum)
 {
-    sqlite3_stmt *st = text ? s->put : s->delete;
+    sqlite3_stmt *st = block ? s->put : s->delete;
     uint64_t before;
     if (sum_now(s, c, &before)) {
         sum->all ^= before;
@@ -219,9 +218,9 @@ write_one(struct fs_store *s, const struct fs_record *c, const char *text, size_
     }
     sqlite3_bind_text(st, 1, c->kind, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, 2, c->name, -1, SQLITE_STATIC);
-    if (text) {
-        uint64_t one = store_sum_of(c->kind, c->name, text, size);
-        sqlite3_bind_blob64(st, 3, text, size, SQLITE_STATIC);
+    if (block) {
+        uint64_t one = store_sum_of(c->kind, c->name, block, size);
+        sqlite3_bind_blob64(st, 3, block, size, SQLITE_STATIC);
         sqlite3_bind_int64(st, 4, (int64_t) one);
         sum->all ^= one;
         sum->records++;
@@ -237,7 +236,7 @@ write_all(struct fs_store *s, const struct writer *w, struct store_sum *sum)
 {
     bool good = true;
     for (size_t i = 0; good && i < w->n; i++) {
-        good = write_one(s, &w->changes[i], w->texts[i], w->sizes[i], sum);
+        good = write_one(s, &w->changes[i], w->blocks[i], w->sizes[i], sum);
     }
     return good;
 }
@@ -351,10 +350,13 @@ int
 fs_store_write(struct fs_store *s, const struct fs_record *changes, size_t n, char **error)
 {
     struct writer me = { .changes = changes, .n = n };
-    me.texts = fs_xcalloc(n + 1, sizeof *me.texts);
+    unsigned char **made = fs_xcalloc(n + 1, sizeof *made);
+    me.blocks = fs_xcalloc(n + 1, sizeof *me.blocks);
     me.sizes = fs_xcalloc(n + 1, sizeof *me.sizes);
     for (size_t i = 0; i < n; i++) {
-        me.texts[i] = changes[i].value ? fs_xmlrpc_encode_value(changes[i].value, &me.sizes[i]) : NULL;
+        made[i] = changes[i].value && !changes[i].block ? fs_pack(changes[i].value, &me.sizes[i]) : NULL;
+        me.blocks[i] = changes[i].block ? changes[i].block : made[i];
+        me.sizes[i] = changes[i].block ? changes[i].size : me.sizes[i];
     }
     pthread_mutex_lock(&s->lock);
     *s->tail = &me;
@@ -368,9 +370,10 @@ fs_store_write(struct fs_store *s, const struct fs_record *changes, size_t n, ch
     }
     pthread_mutex_unlock(&s->lock);
     for (size_t i = 0; i < n; i++) {
-        free(me.texts[i]);
+        free(made[i]);
     }
-    free(me.texts);
+    free(made);
+    free(me.blocks);
     free(me.sizes);
     if (me.e) {
         *error = me.error;
@@ -380,38 +383,53 @@ fs_store_write(struct fs_store *s, const struct fs_record *changes, size_t n, ch
 
 /* --- Reading --- */
 
-/* The records of a kind as an array, name and value in turn, so that nothing of the store is held while they are handed out; NULL with *error. */
-static xmlrpc_value *
-read_all(struct fs_store *s, const char *kind, char **error)
+/* Goes through the records of a kind with the lock of the database held; 'take' tells whether a record is good. */
+static bool
+walk(struct fs_store *s, const char *kind, bool (*take)(void *aux, const char *name, const unsigned char *block, size_t size), void *aux, char **error)
 {
-    xmlrpc_value *all = fs_array();
+    sqlite3_stmt *st = s->list;
     bool good = true;
     int code;
-    sqlite3_bind_text(s->list, 1, kind, -1, SQLITE_STATIC);
-    while ((code = sqlite3_step(s->list)) == SQLITE_ROW && good) {
-        const char *name = (const char *) sqlite3_column_text(s->list, 0);
-        const char *bytes = sqlite3_column_blob(s->list, 1);
-        size_t size = (size_t) sqlite3_column_bytes(s->list, 1);
-        xmlrpc_value *v;
-        char *why = NULL;
-        if (store_sum_of(kind, name, bytes, size) != (uint64_t) sqlite3_column_int64(s->list, 2) || fs_xmlrpc_decode_value(bytes ? bytes : "", size, &v, &why)) {
-            *error = fs_xasprintf("store %s: %s '%s' is damaged: %s", s->path, kind, name, why ? why : "it is not what was written");
-            free(why);
-            good = false;
-        } else {
-            fs_append(fs_append(all, fs_string(name)), v);
+    sqlite3_bind_text(st, 1, kind, -1, SQLITE_STATIC);
+    while ((code = sqlite3_step(st)) == SQLITE_ROW && good) {
+        const char *name = (const char *) sqlite3_column_text(st, 0);
+        const unsigned char *block = sqlite3_column_blob(st, 1);
+        size_t size = (size_t) sqlite3_column_bytes(st, 1);
+        good = store_sum_of(kind, name, block, size) == (uint64_t) sqlite3_column_int64(st, 2) && take(aux, name, block, size);
+        if (!good) {
+            *error = fs_xasprintf("store %s: %s '%s' is damaged: it is not what was written", s->path, kind, name);
         }
     }
     if (good && code != SQLITE_DONE) {
         store_explain(s->db, s->path, "cannot be read", error);
         good = false;
     }
-    sqlite3_reset(s->list);
-    sqlite3_clear_bindings(s->list);
-    if (!good) {
-        fs_free(all);
+    sqlite3_reset(st);
+    sqlite3_clear_bindings(st);
+    return good;
+}
+
+static bool
+take_value(void *all, const char *name, const unsigned char *block, size_t size)
+{
+    xmlrpc_value *v;
+    if (fs_unpack(block, size, &v)) {
+        return false;
     }
-    return good ? all : NULL;
+    fs_append(fs_append(all, fs_string(name)), v);
+    return true;
+}
+
+/* The records of a kind as an array, name and value in turn, so that nothing of the store is held while they are handed out; NULL with *error. */
+static xmlrpc_value *
+read_all(struct fs_store *s, const char *kind, char **error)
+{
+    xmlrpc_value *all = fs_array();
+    if (!walk(s, kind, take_value, all, error)) {
+        fs_free(all);
+        return NULL;
+    }
+    return all;
 }
 
 int
@@ -428,6 +446,32 @@ fs_store_read(struct fs_store *s, const char *kind, void (*each)(void *, const c
     int e = all ? 0 : EIO;
     fs_free(all);
     return e;
+}
+
+struct receiver {
+    void (*each)(void *, const char *, const unsigned char *, size_t);
+    void *aux;
+};
+
+static bool
+take_block(void *aux, const char *name, const unsigned char *block, size_t size)
+{
+    const struct receiver *to = aux;
+    bool good = !fs_pack_check(block, size);
+    if (good) {
+        to->each(to->aux, name, block, size);
+    }
+    return good;
+}
+
+int
+fs_store_read_blocks(struct fs_store *s, const char *kind, void (*each)(void *, const char *, const unsigned char *, size_t), void *aux, char **error)
+{
+    struct receiver to = { each, aux };
+    pthread_mutex_lock(&s->db_lock);
+    bool good = walk(s, kind, take_block, &to, error);
+    pthread_mutex_unlock(&s->db_lock);
+    return good ? 0 : EIO;
 }
 
 /* --- Copies --- */

@@ -21,7 +21,9 @@ struct fs_store;
 
 struct fs_record {
     const char *kind, *name;
-    const xmlrpc_value *value; /* NULL: delete the record */
+    const xmlrpc_value *value; /* NULL: delete the record, unless there is a block */
+    const void *block;         /* or NULL: its value as fs_pack() has packed it, in place of 'value' */
+    size_t size;
 };
 
 /* What a store holds and has done since it was opened. */
@@ -41,6 +43,9 @@ FS_API int fs_store_write(struct fs_store *, const struct fs_record *, size_t n,
  * not been called. */
 FS_API int fs_store_read(struct fs_store *, const char *kind, void (*each)(void *aux, const char *name, xmlrpc_value *), void *aux,
                          char **error);
+/* The same for very many: blocks as fs_pack() makes them, in any order; a block is borrowed, and 'each' must not use the store.  Ends at the first damaged one: 'each' has been
+ * called for those before it. */
+FS_API int fs_store_read_blocks(struct fs_store *, const char *kind, void (*each)(void *aux, const char *name, const unsigned char *block, size_t size), void *aux, char **error);
 FS_API void fs_store_figures(struct fs_store *, struct fs_store_figures *);
 /* A copy of one moment into a new file, checked after it was written; writers go on meanwhile.  Works also where the store's own file was
  * deleted.  EEXIST where there is such a file already. */

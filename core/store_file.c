@@ -7,6 +7,7 @@
 
 #include "core/store_private.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,7 +16,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/pack.h"
 #include "core/util.h"
+#include "core/xmlrpc.h"
 #include <flowstream/log.h>
 
 FS_LOG_MODULE("store");
@@ -48,14 +51,35 @@ add(uint64_t h, const void *bytes, size_t n)
     return h;
 }
 
-uint64_t
-store_sum_of(const char *kind, const char *name, const void *value, size_t size)
+static uint64_t
+finish(uint64_t h)
 {
-    uint64_t h = add(0xcbf29ce484222325u, kind, strlen(kind) + 1);
-    h = add(add(h, name, strlen(name) + 1), value, size);
     h ^= h >> 33;
     h *= 0xff51afd7ed558ccdu;
     return h ^ h >> 29;
+}
+
+/* As schemas 1 and 2 had it. */
+static uint64_t
+old_sum_of(const char *kind, const char *name, const void *value, size_t size)
+{
+    uint64_t h = add(0xcbf29ce484222325u, kind, strlen(kind) + 1);
+    return finish(add(add(h, name, strlen(name) + 1), value, size));
+}
+
+/* The same by words of eight bytes for the value, which is most of it: also there each step can be undone. */
+uint64_t
+store_sum_of(const char *kind, const char *name, const void *value, size_t size)
+{
+    uint64_t h = add(0xcbf29ce484222325u, kind, strlen(kind) + 1), word;
+    const unsigned char *p = value;
+    h = add(h, name, strlen(name) + 1);
+    for (; size >= sizeof word; size -= sizeof word, p += sizeof word) {
+        memcpy(&word, p, sizeof word);
+        h = (h ^ le64toh(word)) * 0x9e3779b97f4a7c15u;
+        h ^= h >> 32;
+    }
+    return finish(add(h, p, size));
 }
 
 int
@@ -206,6 +230,8 @@ store_look(const char *path, bool *fresh, char **error)
     return e;
 }
 
+/* A record of up to a quarter of a page lies whole in the tree; with pages of 4,096 bytes most of each would be in a page of its own. */
+#define PAGES "PRAGMA page_size=16384;"
 #define TABLES \
     "CREATE TABLE record (kind TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, sum INTEGER NOT NULL," \
     " PRIMARY KEY (kind, name)) WITHOUT ROWID;" \
@@ -232,7 +258,7 @@ store_make(const char *path, char **error)
     sqlite3 *db = NULL;
     unlink(new);
     bool good = sqlite3_open_v2(new, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK
-                && sqlite3_exec(db, "PRAGMA synchronous=FULL; BEGIN;" TABLES "PRAGMA user_version=2; COMMIT; PRAGMA journal_mode=WAL", NULL, NULL, NULL) == SQLITE_OK;
+                && sqlite3_exec(db, PAGES "PRAGMA synchronous=FULL; BEGIN;" TABLES "PRAGMA user_version=3; COMMIT; PRAGMA journal_mode=WAL", NULL, NULL, NULL) == SQLITE_OK;
     int e = good ? 0 : store_explain(db, path, "cannot be made", error);
     sqlite3_close(db);
     if (!e && (rename(new, path) || (errno = store_sync_folder(path)))) {
@@ -289,53 +315,85 @@ store_put_sum(sqlite3 *db, const struct store_sum *sum)
     return good;
 }
 
-/* Schema 1 had no sums. */
+/* The record at hand of an older schema into the table of this one; what was damaged before is not made whole. */
 static bool
-to_schema_2(sqlite3 *db)
+convert(sqlite3_stmt *from, sqlite3_stmt *to, bool has_sums, struct store_sum *old, struct store_sum *sum, char **damage)
 {
-    struct store_sum sum = { 0, 0 };
+    const char *kind = (const char *) sqlite3_column_text(from, 0), *name = (const char *) sqlite3_column_text(from, 1), *text = sqlite3_column_blob(from, 2);
+    size_t size = (size_t) sqlite3_column_bytes(from, 2);
+    uint64_t before = old_sum_of(kind, name, text, size);
+    xmlrpc_value *v = NULL;
+    if ((has_sums && before != (uint64_t) sqlite3_column_int64(from, 3)) || fs_xmlrpc_decode_value(text ? text : "", size, &v, damage)) {
+        free(*damage);
+        *damage = fs_xasprintf("the record %s '%s' is not what was written", kind, name);
+        return false;
+    }
+    unsigned char *block = fs_pack(v, &size);
+    uint64_t one = store_sum_of(kind, name, block, size);
+    for (int i = 0; i < 2; i++) {
+        sqlite3_bind_value(to, i + 1, sqlite3_column_value(from, i));
+    }
+    sqlite3_bind_blob64(to, 3, block, size, SQLITE_STATIC);
+    sqlite3_bind_int64(to, 4, (int64_t) one);
+    bool good = sqlite3_step(to) == SQLITE_DONE;
+    sqlite3_reset(to);
+    sqlite3_clear_bindings(to);
+    old->all ^= before;
+    old->records++;
+    sum->all ^= one;
+    sum->records++;
+    free(block);
+    fs_free(v);
+    return good;
+}
+
+/* Schema 1 had no sums; schemas 1 and 2 kept values as XML. */
+static bool
+to_schema_3(sqlite3 *db, bool has_sums, char **damage)
+{
+    struct store_sum old = { 0, 0 }, sum = { 0, 0 };
+    int64_t all = 0, records = 0;
     sqlite3_stmt *from = NULL, *to = NULL;
-    bool good = sqlite3_exec(db, "ALTER TABLE record RENAME TO old;" TABLES, NULL, NULL, NULL) == SQLITE_OK
-                && sqlite3_prepare_v2(db, "SELECT kind, name, value FROM old", -1, &from, NULL) == SQLITE_OK
-                && sqlite3_prepare_v2(db, "INSERT INTO record VALUES (?, ?, ?, ?)", -1, &to, NULL) == SQLITE_OK;
+    bool good = !has_sums || (!number(db, "SELECT all_sums FROM meta WHERE id = 1", &all) && !number(db, "SELECT records FROM meta WHERE id = 1", &records));
+    good = good && sqlite3_exec(db, "DROP TABLE IF EXISTS meta; ALTER TABLE record RENAME TO old;" TABLES, NULL, NULL, NULL) == SQLITE_OK
+           && sqlite3_prepare_v2(db, "SELECT * FROM old", -1, &from, NULL) == SQLITE_OK
+           && sqlite3_prepare_v2(db, "INSERT INTO record VALUES (?, ?, ?, ?)", -1, &to, NULL) == SQLITE_OK;
     int code = SQLITE_DONE;
     while (good && (code = sqlite3_step(from)) == SQLITE_ROW) {
-        const char *kind = (const char *) sqlite3_column_text(from, 0), *name = (const char *) sqlite3_column_text(from, 1);
-        const void *value = sqlite3_column_blob(from, 2);
-        uint64_t one = store_sum_of(kind, name, value, (size_t) sqlite3_column_bytes(from, 2));
-        for (int i = 0; i < 3; i++) {
-            sqlite3_bind_value(to, i + 1, sqlite3_column_value(from, i));
-        }
-        sqlite3_bind_int64(to, 4, (int64_t) one);
-        good = sqlite3_step(to) == SQLITE_DONE;
-        sqlite3_reset(to);
-        sum.all ^= one;
-        sum.records++;
+        good = convert(from, to, has_sums, &old, &sum, damage);
     }
     sqlite3_finalize(from);
     sqlite3_finalize(to);
-    return good && code == SQLITE_DONE && store_put_sum(db, &sum) && sqlite3_exec(db, "DROP TABLE old; PRAGMA user_version=2", NULL, NULL, NULL) == SQLITE_OK;
+    if (good && has_sums && ((uint64_t) all != old.all || (uint64_t) records != old.records)) {
+        *damage = fs_xasprintf("it holds %llu records and should hold %lld, or others", (unsigned long long) old.records, (long long) records);
+        return false;
+    }
+    return good && code == SQLITE_DONE && store_put_sum(db, &sum) && sqlite3_exec(db, "DROP TABLE old; PRAGMA user_version=3", NULL, NULL, NULL) == SQLITE_OK;
 }
 
 int
 store_migrate(sqlite3 *db, const char *path, char **error)
 {
-    static bool (*const steps[])(sqlite3 *) = { to_schema_2 }; /* from schema 1, 2, ... */
-    int schema = store_schema(db, path, error);
-    if (schema < 0) {
-        return EINVAL;
-    }
-    for (; schema < STORE_SCHEMA; schema++) {
-        bool good = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK && steps[schema - 1](db) && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK;
+    int schema = store_schema(db, path, error), e = schema < 0 ? EINVAL : 0;
+    if (!e && schema < STORE_SCHEMA) {
+        char *damage = NULL;
+        bool good = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK && to_schema_3(db, schema > 1, &damage)
+                    && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK;
+        if (damage) {
+            *error = fs_xasprintf("store %s: %s (damaged: restore a copy, or move it away to begin with an empty store)", path, damage);
+            e = EIO;
+        } else if (!good) {
+            e = store_explain(db, path, "cannot be brought up to the schema of this version, it is left as it was", error);
+        }
         if (!good) {
-            int e = store_explain(db, path, "cannot be brought up to the schema of this version, it is left as it was", error);
             sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+            free(damage);
             return e;
         }
-        fs_log_info("store %s: schema %d is now %d", path, schema, schema + 1);
+        fs_log_info("store %s: schema %d is now %d", path, schema, STORE_SCHEMA);
     }
-    int e = make_mark(path);
-    if (e) {
+    if (!e && (errno = make_mark(path))) {
+        e = errno;
         *error = fs_xasprintf("store %s.made: %s (may this user write to the folder?)", path, strerror(e));
     }
     return e;

@@ -9,7 +9,7 @@
 
 #include "core/store.h"
 
-enum { STORE_SCHEMA = 2 };
+enum { STORE_SCHEMA = 3 };
 
 /* The content of a store as one number and a count; sums of records are joined by xor, so the order of changes is of no account. */
 struct store_sum {

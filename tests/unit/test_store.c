@@ -323,7 +323,7 @@ test_versions(const char *base)
     char *path = in_folder("version"), *old = in_folder("old");
     copy_store(base, path);
     sql(path, "PRAGMA user_version=9");
-    ok_refused(path, "written by a newer Flowstream (schema 9, this one knows 2)", "a store of a newer version");
+    ok_refused(path, "written by a newer Flowstream (schema 9, this one knows 3)", "a store of a newer version");
     copy_store(base, path);
     sql(path, "PRAGMA user_version=0");
     ok_refused(path, "it is no store of Flowstream", "a database of something else");
