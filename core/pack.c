@@ -197,7 +197,7 @@ put_value(struct writer *w, const xmlrpc_value *v)
             put_value(w, strct ? member : fs_item(v, i));
         }
         for (unsigned i = 0; n && i < 4; i++) {
-            w->bytes[begin + i] = (unsigned char) (w->size - begin - 4 >> i * 8);
+            w->bytes[begin + i] = (unsigned char) ((w->size - begin - 4) >> i * 8);
         }
     } else if (fs_is(v, XMLRPC_TYPE_STRING) && strlen(fs_text(v, "")) <= UINT32_MAX) {
         put_text(w, fs_text(v, ""));

@@ -23,16 +23,21 @@ FS_LOG_MODULE("store");
 
 enum { MAX_GROUP = 256, CHECKPOINT_PAGES = 1000, BACKUP_PAGES = 256 };
 
-/* A writer that waits, with its changes in the form in which they are written. */
-struct writer {
-    const struct fs_record *changes;
-    size_t n;
-    const unsigned char **blocks; /* NULL: delete */
-    size_t *sizes;
+struct change {
+    char *kind, *name;
+    unsigned char *block; /* NULL: delete */
+    size_t size;
+};
+
+/* A writer that waits, or will: what it promises. */
+struct fs_store_promise {
+    struct fs_store *store;
     int e;
     char *error;
     bool done;
-    struct writer *next;
+    struct fs_store_promise *next;
+    size_t n;
+    struct change changes[];
 };
 
 struct fs_store {
@@ -41,7 +46,7 @@ struct fs_store {
     ino_t ino;
     pthread_mutex_t lock; /* of the queue and the figures */
     pthread_cond_t change;
-    struct writer *head, **tail;
+    struct fs_store_promise *head, **tail;
     bool leading;
     uint64_t changes, commits;
     pthread_mutex_t db_lock; /* of the database and of all below; taken without 'lock' */
@@ -197,7 +202,7 @@ run(struct fs_store *s, const char *words)
 
 /* The sum of the record that is there now; false: there is none. */
 static bool
-sum_now(struct fs_store *s, const struct fs_record *c, uint64_t *sum)
+sum_now(struct fs_store *s, const struct change *c, uint64_t *sum)
 {
     sqlite3_bind_text(s->sum_of, 1, c->kind, -1, SQLITE_STATIC);
     sqlite3_bind_text(s->sum_of, 2, c->name, -1, SQLITE_STATIC);
@@ -208,9 +213,9 @@ sum_now(struct fs_store *s, const struct fs_record *c, uint64_t *sum)
 }
 
 static bool
-write_one(struct fs_store *s, const struct fs_record *c, const unsigned char *block, size_t size, struct store_sum *sum)
+write_one(struct fs_store *s, const struct change *c, struct store_sum *sum)
 {
-    sqlite3_stmt *st = block ? s->put : s->delete;
+    sqlite3_stmt *st = c->block ? s->put : s->delete;
     uint64_t before;
     if (sum_now(s, c, &before)) {
         sum->all ^= before;
@@ -218,9 +223,9 @@ write_one(struct fs_store *s, const struct fs_record *c, const unsigned char *bl
     }
     sqlite3_bind_text(st, 1, c->kind, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, 2, c->name, -1, SQLITE_STATIC);
-    if (block) {
-        uint64_t one = store_sum_of(c->kind, c->name, block, size);
-        sqlite3_bind_blob64(st, 3, block, size, SQLITE_STATIC);
+    if (c->block) {
+        uint64_t one = store_sum_of(c->kind, c->name, c->block, c->size);
+        sqlite3_bind_blob64(st, 3, c->block, c->size, SQLITE_STATIC);
         sqlite3_bind_int64(st, 4, (int64_t) one);
         sum->all ^= one;
         sum->records++;
@@ -232,23 +237,23 @@ write_one(struct fs_store *s, const struct fs_record *c, const unsigned char *bl
 }
 
 static bool
-write_all(struct fs_store *s, const struct writer *w, struct store_sum *sum)
+write_all(struct fs_store *s, const struct fs_store_promise *w, struct store_sum *sum)
 {
     bool good = true;
     for (size_t i = 0; good && i < w->n; i++) {
-        good = write_one(s, &w->changes[i], w->blocks[i], w->sizes[i], sum);
+        good = write_one(s, &w->changes[i], sum);
     }
     return good;
 }
 
 /* The changes of the writers from 'first' up to, not including, 'end' in one transaction: all or none.  The code of SQLite that they failed with, or SQLITE_OK. */
 static int
-commit(struct fs_store *s, struct writer *first, const struct writer *end)
+commit(struct fs_store *s, struct fs_store_promise *first, const struct fs_store_promise *end)
 {
     struct store_sum sum = s->sum;
     FS_FAILPOINT("store.before_write");
     bool good = run(s, "BEGIN IMMEDIATE");
-    for (struct writer *w = first; good && w != end; w = w->next) {
+    for (struct fs_store_promise *w = first; good && w != end; w = w->next) {
         good = write_all(s, w, &sum);
     }
     good = good && store_put_sum(s->db, &sum);
@@ -283,7 +288,7 @@ checkpoint(struct fs_store *s)
 }
 
 static void
-fail(struct writer *w, int e, char *error)
+fail(struct fs_store_promise *w, int e, char *error)
 {
     w->e = e;
     w->error = error;
@@ -291,14 +296,14 @@ fail(struct writer *w, int e, char *error)
 
 /* Serve a group; returns how many syncs it took. */
 static unsigned
-serve(struct fs_store *s, struct writer *group)
+serve(struct fs_store *s, struct fs_store_promise *group)
 {
     unsigned commits = 1;
     char *error = NULL;
     pthread_mutex_lock(&s->db_lock);
     int e = still_there(s, &error);
     if (e) {
-        for (struct writer *w = group; w; w = w->next) {
+        for (struct fs_store_promise *w = group; w; w = w->next) {
             fail(w, e, fs_xstrdup(error));
         }
         free(error);
@@ -307,7 +312,7 @@ serve(struct fs_store *s, struct writer *group)
         if (!group->next) {
             group->e = EIO;
         }
-        for (struct writer *w = group; w && group->next; w = w->next) { /* one may be at fault for all: each by itself */
+        for (struct fs_store_promise *w = group; w && group->next; w = w->next) { /* one may be at fault for all: each by itself */
             free(w->error);
             w->error = NULL;
             w->e = commit(s, w, w->next) == SQLITE_OK ? 0 : EIO;
@@ -323,7 +328,7 @@ serve(struct fs_store *s, struct writer *group)
 static void
 lead(struct fs_store *s)
 {
-    struct writer *group = s->head, *last = group;
+    struct fs_store_promise *group = s->head, *last = group;
     for (size_t n = 1; n < MAX_GROUP && last->next; n++) {
         last = last->next;
     }
@@ -338,30 +343,41 @@ lead(struct fs_store *s)
     pthread_mutex_lock(&s->lock);
     s->leading = false;
     s->commits += commits;
-    for (struct writer *w = group, *next; w; w = next) {
-        next = w->next; /* its owner may go as soon as it is done */
+    for (struct fs_store_promise *w = group, *next; w; w = next) {
+        next = w->next; /* it may go as soon as it is done */
         s->changes += !w->e;
         w->done = true;
     }
     pthread_cond_broadcast(&s->change);
 }
 
-int
-fs_store_write(struct fs_store *s, const struct fs_record *changes, size_t n, char **error)
+struct fs_store_promise *
+fs_store_post(struct fs_store *s, const struct fs_block_record *changes, size_t n)
 {
-    struct writer me = { .changes = changes, .n = n };
-    unsigned char **made = fs_xcalloc(n + 1, sizeof *made);
-    me.blocks = fs_xcalloc(n + 1, sizeof *me.blocks);
-    me.sizes = fs_xcalloc(n + 1, sizeof *me.sizes);
+    struct fs_store_promise *w = fs_xcalloc(1, sizeof *w + n * sizeof *w->changes);
+    w->store = s;
+    w->n = n;
     for (size_t i = 0; i < n; i++) {
-        made[i] = changes[i].value && !changes[i].block ? fs_pack(changes[i].value, &me.sizes[i]) : NULL;
-        me.blocks[i] = changes[i].block ? changes[i].block : made[i];
-        me.sizes[i] = changes[i].block ? changes[i].size : me.sizes[i];
+        struct change *c = &w->changes[i];
+        *c = (struct change) { fs_xstrdup(changes[i].kind), fs_xstrdup(changes[i].name), NULL, changes[i].size };
+        if (changes[i].block) {
+            c->block = fs_xmalloc(c->size + 1);
+            memcpy(c->block, changes[i].block, c->size);
+        }
     }
     pthread_mutex_lock(&s->lock);
-    *s->tail = &me;
-    s->tail = &me.next;
-    while (!me.done) {
+    *s->tail = w;
+    s->tail = &w->next;
+    pthread_mutex_unlock(&s->lock);
+    return w;
+}
+
+int
+fs_store_await(struct fs_store_promise *w, char **error)
+{
+    struct fs_store *s = w->store;
+    pthread_mutex_lock(&s->lock);
+    while (!w->done) {
         if (s->leading) {
             pthread_cond_wait(&s->change, &s->lock);
         } else {
@@ -369,16 +385,33 @@ fs_store_write(struct fs_store *s, const struct fs_record *changes, size_t n, ch
         }
     }
     pthread_mutex_unlock(&s->lock);
+    for (size_t i = 0; i < w->n; i++) {
+        free(w->changes[i].kind);
+        free(w->changes[i].name);
+        free(w->changes[i].block);
+    }
+    int e = w->e;
+    if (e) {
+        *error = w->error;
+    }
+    free(w);
+    return e;
+}
+
+int
+fs_store_write(struct fs_store *s, const struct fs_record *changes, size_t n, char **error)
+{
+    struct fs_block_record *packed = fs_xcalloc(n + 1, sizeof *packed);
     for (size_t i = 0; i < n; i++) {
-        free(made[i]);
+        packed[i] = (struct fs_block_record) { .kind = changes[i].kind, .name = changes[i].name };
+        packed[i].block = changes[i].value ? fs_pack(changes[i].value, &packed[i].size) : NULL;
     }
-    free(made);
-    free(me.blocks);
-    free(me.sizes);
-    if (me.e) {
-        *error = me.error;
+    struct fs_store_promise *w = fs_store_post(s, packed, n);
+    for (size_t i = 0; i < n; i++) {
+        free((void *) (uintptr_t) packed[i].block);
     }
-    return me.e;
+    free(packed);
+    return fs_store_await(w, error);
 }
 
 /* --- Reading --- */

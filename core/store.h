@@ -21,8 +21,13 @@ struct fs_store;
 
 struct fs_record {
     const char *kind, *name;
-    const xmlrpc_value *value; /* NULL: delete the record, unless there is a block */
-    const void *block;         /* or NULL: its value as fs_pack() has packed it, in place of 'value' */
+    const xmlrpc_value *value; /* NULL: delete the record */
+};
+
+/* The same with a value that fs_pack() has packed. */
+struct fs_block_record {
+    const char *kind, *name;
+    const void *block; /* NULL: delete the record */
     size_t size;
 };
 
@@ -39,6 +44,11 @@ FS_API int fs_store_open(const char *path, struct fs_store **, char **error);
 FS_API void fs_store_close(struct fs_store *);
 /* All of the changes, or none.  When it returns 0 they are on the disk. */
 FS_API int fs_store_write(struct fs_store *, const struct fs_record *, size_t n, char **error);
+/* The same in two steps, for those who hold a lock of their own and should not hold it while the disk is synced: the changes stand in line, in the order of the calls; nothing is
+ * promised before fs_store_await(), which gives back the promise, has returned 0.  What is posted is copied.  Each promise must be awaited. */
+struct fs_store_promise;
+FS_API struct fs_store_promise *fs_store_post(struct fs_store *, const struct fs_block_record *, size_t n);
+FS_API int fs_store_await(struct fs_store_promise *, char **error);
 /* All records of a kind, in order of their names; 'each' gets a value that it owns, and may use the store.  On an error it has
  * not been called. */
 FS_API int fs_store_read(struct fs_store *, const char *kind, void (*each)(void *aux, const char *name, xmlrpc_value *), void *aux,

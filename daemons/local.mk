@@ -2,7 +2,8 @@
 
 noinst_PROGRAMS += lib/libflowstream-resourced.so
 FLOWSTREAM_SHARED += lib/libflowstream-resourced.so
-lib_libflowstream_resourced_so_SOURCES = daemons/resource/begin.c \
+lib_libflowstream_resourced_so_SOURCES = daemons/resource/account.c \
+    daemons/resource/begin.c \
     daemons/resource/byhand.c \
     daemons/resource/byhand.h \
     daemons/resource/claims.c \
@@ -15,6 +16,7 @@ lib_libflowstream_resourced_so_SOURCES = daemons/resource/begin.c \
     daemons/resource/hostwork.h \
     daemons/resource/index.c \
     daemons/resource/instances.c \
+    daemons/resource/life.c \
     daemons/resource/loads.c \
     daemons/resource/memory.c \
     daemons/resource/model.c \

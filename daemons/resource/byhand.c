@@ -24,14 +24,19 @@ resource_entry_table(const xmlrpc_value *request)
 static bool
 is_kind(const struct allocation *a, const char *kind)
 {
-    return !strcmp(resource_kind(fs_get(a->doc, "request")), kind);
+    return !strcmp(fs_packed_get_string(fs_packed_get(resource_doc(a), "request"), "kind", "request"), kind) && !a->entering;
+}
+
+static const char *
+name_of(const struct allocation *a)
+{
+    return fs_packed_get_string(resource_doc(a), "name", "");
 }
 
 static bool
 is_module(const struct allocation *a, const char *name)
 {
-    return is_kind(a, "module") && strcmp(fs_get_string(a->doc, "state", ""), "deleting") != 0
-           && (!name || !strcmp(fs_get_string(a->doc, "name", ""), name));
+    return is_kind(a, "module") && strcmp(a->state, "deleting") != 0 && (!name || !strcmp(name_of(a), name));
 }
 
 xmlrpc_value *
@@ -39,8 +44,8 @@ resource_module_by_hand(struct resource *r, const char *name)
 {
     xmlrpc_value *doc = NULL;
     pthread_mutex_lock(&r->lock);
-    for (struct allocation *a = r->allocations; a && !doc; a = a->next) {
-        doc = is_module(a, name) ? fs_copy(a->doc) : NULL;
+    for (struct allocation *a = r->by_hand; a && !doc; a = a->next_by_hand) {
+        doc = is_module(a, name) ? fs_packed_value(resource_doc(a)) : NULL;
     }
     pthread_mutex_unlock(&r->lock);
     return doc;
@@ -51,9 +56,9 @@ resource_modules_by_hand(struct resource *r)
 {
     struct fs_text names = { 0 };
     pthread_mutex_lock(&r->lock);
-    for (struct allocation *a = r->allocations; a; a = a->next) {
+    for (struct allocation *a = r->by_hand; a; a = a->next_by_hand) {
         if (is_module(a, NULL)) {
-            fs_text_addf(&names, "%s%s", names.length ? ", " : "", fs_get_string(a->doc, "name", ""));
+            fs_text_addf(&names, "%s%s", names.length ? ", " : "", name_of(a));
         }
     }
     pthread_mutex_unlock(&r->lock);
@@ -63,10 +68,10 @@ resource_modules_by_hand(struct resource *r)
 static bool
 uses(const struct allocation *a, const char *process)
 {
-    const xmlrpc_value *nodes = is_kind(a, "connections") ? fs_get(fs_get(a->doc, "request"), "nodes") : NULL;
-    for (size_t i = 0; i < fs_size(nodes); i++) {
-        if (!strcmp(fs_get_string(fs_item(nodes, i), "process", ""), process)) {
-            return true;
+    struct fs_packed node = { 0 };
+    for (struct fs_packed_items i = fs_packed_items(fs_packed_get(fs_packed_get(resource_doc(a), "request"), "nodes")); fs_packed_next(&i, &node);) {
+        if (!strcmp(fs_packed_get_string(node, "process", ""), process)) {
+            return is_kind(a, "connections");
         }
     }
     return false;
@@ -77,7 +82,7 @@ resource_user_of(struct resource *r, const char *process)
 {
     int id = 0;
     pthread_mutex_lock(&r->lock);
-    for (struct allocation *a = r->allocations; a && !id; a = a->next) {
+    for (struct allocation *a = r->by_hand; a && !id; a = a->next_by_hand) {
         id = uses(a, process) ? a->id : 0;
     }
     pthread_mutex_unlock(&r->lock);
@@ -108,12 +113,15 @@ resource_connections(struct resource *r, const char *switch_node, int table, con
     char *wanted = form_of(request);
     int id = 0;
     pthread_mutex_lock(&r->lock);
-    for (struct allocation *a = r->allocations; a && !id; a = a->next) {
-        const xmlrpc_value *its = fs_get(a->doc, "request");
-        if (is_kind(a, "connections") && resource_entry_table(its) == table && !strcmp(fs_get_string(its, "switch", ""), switch_node)) {
-            char *form = form_of(its);
+    for (struct allocation *a = r->by_hand; a && !id; a = a->next_by_hand) {
+        struct fs_packed its = fs_packed_get(resource_doc(a), "request");
+        if (is_kind(a, "connections") && fs_packed_get_int(its, "table", RESOURCE_TABLE_CLASSIFY) == table
+            && !strcmp(fs_packed_get_string(its, "switch", ""), switch_node)) {
+            xmlrpc_value *tree = fs_packed_value(its);
+            char *form = form_of(tree);
             id = strcmp(form, wanted) ? 0 : a->id;
             free(form);
+            fs_free(tree);
         }
     }
     pthread_mutex_unlock(&r->lock);

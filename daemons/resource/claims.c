@@ -30,19 +30,29 @@ priority_of(const xmlrpc_value *request)
     return atoi(fs_get_string(fs_get(request, "headers"), "PRIORITY", "0"));
 }
 
+static bool
+is_packed_source(struct fs_packed node)
+{
+    return !strcmp(fs_packed_get_string(node, "kind", ""), "from");
+}
+
 /* Enter the FromNets of a request into a set; *claims is owned by the caller, who removes their members. */
 static size_t
-enter(struct fs_match_set *set, int id, const xmlrpc_value *request, struct claim **claims)
+enter(struct fs_match_set *set, int id, struct fs_packed request, struct claim **claims)
 {
-    const xmlrpc_value *nodes = fs_get(request, "nodes");
-    size_t n_nodes = fs_size(nodes), n = 0;
-    *claims = fs_xcalloc(n_nodes, sizeof **claims);
-    for (size_t i = 0; i < n_nodes; i++) {
-        const xmlrpc_value *node = fs_item(nodes, i);
-        if (is_source(node)) {
+    struct fs_packed nodes = fs_packed_get(request, "nodes"), node = { 0 };
+    int priority = atoi(fs_packed_get_string(fs_packed_get(request, "headers"), "PRIORITY", "0")), table = fs_packed_get_int(request, "table", RESOURCE_TABLE_CLASSIFY);
+    size_t n = 0, at = 0;
+    for (struct fs_packed_items i = fs_packed_items(nodes); fs_packed_next(&i, &node);) {
+        n += is_packed_source(node);
+    }
+    *claims = n ? fs_xcalloc(n, sizeof **claims) : NULL;
+    n = 0;
+    for (struct fs_packed_items i = fs_packed_items(nodes); fs_packed_next(&i, &node); at++) {
+        if (is_packed_source(node)) {
             struct claim *c = &(*claims)[n++];
-            *c = (struct claim) { .allocation = id, .priority = priority_of(request), .table = resource_entry_table(request), .node = i };
-            c->member = fs_match_set_add(set, fs_get_string(node, "match", ""), c, NULL);
+            *c = (struct claim) { .allocation = id, .priority = priority, .table = table, .node = at };
+            c->member = fs_match_set_add(set, fs_packed_get_string(node, "match", ""), c, NULL);
             c->member = c->member ? c->member : fs_match_set_add(set, "", c, NULL);
         }
     }
@@ -52,7 +62,7 @@ enter(struct fs_match_set *set, int id, const xmlrpc_value *request, struct clai
 void
 resource_claims_add(struct resource *r, struct allocation *a)
 {
-    a->n_claims = enter(r->claims, a->id, fs_get(a->doc, "request"), &a->claims);
+    a->n_claims = enter(r->claims, a->id, fs_packed_get(resource_doc(a), "request"), &a->claims);
 }
 
 void
@@ -104,7 +114,10 @@ conflict_inside(const xmlrpc_value *request)
 {
     struct fs_match_set *set = fs_match_set_create();
     struct claim *claims;
-    size_t n = enter(set, 0, request, &claims);
+    size_t size;
+    unsigned char *block = fs_pack(request, &size);
+    size_t n = enter(set, 0, fs_packed(block, size), &claims);
+    free(block);
     struct fs_text why = { 0 };
     for (size_t i = 0; i < n && !why.length; i++) {
         struct search s = { .after = claims[i].node };
@@ -136,14 +149,16 @@ resource_conflict_locked(struct resource *r, const xmlrpc_value *request, char *
         if (is_source(node)) {
             fs_match_set_overlaps(r->claims, fs_get_string(node, "match", ""), look_at, &s, NULL);
         }
-        const struct allocation *a = s.found ? resource_find(r, s.found->allocation) : NULL;
+        const struct allocation *a = s.found ? resource_find_entering(r, s.found->allocation) : NULL;
         if (a) {
+            xmlrpc_value *its = fs_packed_value(fs_packed_get(resource_doc(a), "request"));
             struct fs_text t = { 0 };
             name_source(&t, request, i);
             fs_text_addf(&t, " and ");
-            name_source(&t, fs_get(a->doc, "request"), s.found->node);
+            name_source(&t, its, s.found->node);
             fs_text_addf(&t, " of allocation %d (%s) can match the same packet: narrow one, or order the two requests by giving one of them a header "
-                         "PRIORITY=NUMBER (the higher goes first)", a->id, fs_get_string(a->doc, "name", ""));
+                         "PRIORITY=NUMBER (the higher goes first)", a->id, fs_packed_get_string(resource_doc(a), "name", ""));
+            fs_free(its);
             *why = t.text;
             return a->id;
         }

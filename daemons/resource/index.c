@@ -1,4 +1,5 @@
-/* How an allocation is found without looking at all: by id, by key, and how many modules each host has.  All with the lock of the daemon's state held.
+/* How allocations are found without looking at all: by id, by key, by the hosts and switches that they use; those that are made by hand, and those that are not at rest.  All
+ * with the lock of the daemon's state held.
  *
  * The allocations are also a list, in the order of their ids: new ones have the highest, so they are looked for from its end. */
 #include "config.h"
@@ -7,20 +8,23 @@
 #include <string.h>
 
 #include "core/util.h"
+#include "daemons/resource/byhand.h"
 #include "daemons/resource/state.h"
 
-enum { BUCKETS_MIN = 64, HOST_BUCKETS = 256 };
+enum { BUCKETS_MIN = 64, PLACE_BUCKETS = 4096 };
 
-struct host_count {
+/* A host or a switch. */
+struct place {
     char *name;
-    size_t n;
-    struct host_count *next;
+    size_t n_modules;
+    struct stay *stays;
+    struct place *next;
 };
 
 struct fs_index {
-    struct allocation **by_id, **by_key; /* n_buckets each, a power of two */
+    struct allocation **by_id, **by_key; /* n_buckets each, a power of two; without those whose key is "" */
     size_t n_buckets, n;
-    struct host_count *hosts[HOST_BUCKETS];
+    struct place *hosts[PLACE_BUCKETS], *switches[PLACE_BUCKETS];
 };
 
 static size_t
@@ -43,22 +47,31 @@ resource_index_create(void)
     return x;
 }
 
+static void
+destroy_places(struct place **buckets)
+{
+    for (size_t i = 0; i < PLACE_BUCKETS; i++) {
+        for (struct place *p = buckets[i], *next; p; p = next) {
+            next = p->next;
+            free(p->name);
+            free(p);
+        }
+    }
+}
+
 void
 resource_index_destroy(struct fs_index *x)
 {
-    for (size_t i = 0; x && i < HOST_BUCKETS; i++) {
-        for (struct host_count *h = x->hosts[i], *next; h; h = next) {
-            next = h->next;
-            free(h->name);
-            free(h);
-        }
-    }
     if (x) {
+        destroy_places(x->hosts);
+        destroy_places(x->switches);
         free(x->by_id);
         free(x->by_key);
         free(x);
     }
 }
+
+/* --- By id and key --- */
 
 static struct allocation **
 id_bucket(const struct fs_index *x, int id)
@@ -69,7 +82,7 @@ id_bucket(const struct fs_index *x, int id)
 static struct allocation **
 key_bucket(const struct fs_index *x, const struct allocation *a)
 {
-    return &x->by_key[hash(fs_get_string(a->doc, "key", "")) & (x->n_buckets - 1)];
+    return &x->by_key[hash(a->key) & (x->n_buckets - 1)];
 }
 
 static void
@@ -78,8 +91,10 @@ put_into_buckets(struct fs_index *x, struct allocation *a)
     struct allocation **id = id_bucket(x, a->id), **key = key_bucket(x, a);
     a->same_id_bucket = *id;
     *id = a;
-    a->same_key_bucket = *key;
-    *key = a;
+    if (*a->key) {
+        a->same_key_bucket = *key;
+        *key = a;
+    }
 }
 
 static void
@@ -96,6 +111,227 @@ grow(struct resource *r)
     }
 }
 
+static void
+take_from_buckets(struct fs_index *x, struct allocation *a)
+{
+    struct allocation **id = id_bucket(x, a->id), **key = key_bucket(x, a);
+    while (*id != a) {
+        id = &(*id)->same_id_bucket;
+    }
+    *id = a->same_id_bucket;
+    while (*a->key && *key != a) {
+        key = &(*key)->same_key_bucket;
+    }
+    if (*a->key) {
+        *key = a->same_key_bucket;
+    }
+}
+
+struct allocation *
+resource_find_entering(struct resource *r, int id)
+{
+    struct allocation *a = *id_bucket(r->index, id);
+    while (a && a->id != id) {
+        a = a->same_id_bucket;
+    }
+    return a;
+}
+
+struct allocation *
+resource_find(struct resource *r, int id)
+{
+    struct allocation *a = resource_find_entering(r, id);
+    return a && !a->entering ? a : NULL;
+}
+
+struct allocation *
+resource_find_key(struct resource *r, const char *key)
+{
+    struct allocation *a = *key ? r->index->by_key[hash(key) & (r->index->n_buckets - 1)] : NULL;
+    while (a && strcmp(a->key, key)) {
+        a = a->same_key_bucket;
+    }
+    return a;
+}
+
+/* --- By place --- */
+
+static struct place *
+place_named(struct place **buckets, const char *name, bool make)
+{
+    struct place **p = &buckets[hash(name) % PLACE_BUCKETS];
+    while (*p && strcmp((*p)->name, name)) {
+        p = &(*p)->next;
+    }
+    if (!*p && make) {
+        *p = fs_xcalloc(1, sizeof **p);
+        (*p)->name = fs_xstrdup(name);
+    }
+    return *p;
+}
+
+static void
+leave_places(struct allocation *a)
+{
+    for (size_t i = 0; i < a->n_stays; i++) {
+        struct stay *s = &a->stays[i];
+        s->place->n_modules -= s->modules;
+        *s->link = s->next;
+        if (s->next) {
+            s->next->link = s->link;
+        }
+    }
+    free(a->stays);
+    a->stays = NULL;
+    a->n_stays = 0;
+}
+
+/* One more place of 'a', or the same as before; 'stays' has room. */
+static void
+note_place(struct allocation *a, struct stay *stays, size_t *n, struct place *place, size_t modules)
+{
+    size_t i = 0;
+    while (i < *n && stays[i].place != place) {
+        i++;
+    }
+    if (i == *n) {
+        stays[(*n)++] = (struct stay) { .allocation = a, .place = place };
+    }
+    stays[i].modules += modules;
+    place->n_modules += modules;
+}
+
+static void
+enter_places(struct resource *r, struct allocation *a)
+{
+    struct fs_packed plan = fs_packed_get(resource_doc(a), "plan"), modules = fs_packed_get(plan, "modules"), rules = fs_packed_get(plan, "rules"), one;
+    size_t room = fs_packed_count(modules) + fs_packed_count(rules), n = 0;
+    struct stay *stays = room ? fs_xcalloc(room, sizeof *stays) : NULL;
+    for (struct fs_packed_items i = fs_packed_items(modules); fs_packed_next(&i, &one);) {
+        note_place(a, stays, &n, place_named(r->index->hosts, fs_packed_get_string(one, "host", ""), true), 1);
+    }
+    for (struct fs_packed_items i = fs_packed_items(rules); fs_packed_next(&i, &one);) {
+        note_place(a, stays, &n, place_named(r->index->switches, fs_packed_get_string(one, "switch", ""), true), 0);
+    }
+    a->stays = n ? fs_xrealloc(stays, n * sizeof *stays) : NULL;
+    a->n_stays = n;
+    for (size_t i = 0; i < n; i++) {
+        struct stay *s = &a->stays[i];
+        s->link = &s->place->stays;
+        s->next = *s->link;
+        *s->link = s;
+        if (s->next) {
+            s->next->link = &s->next;
+        }
+    }
+    if (!n) {
+        free(stays);
+    }
+}
+
+static struct stay *
+stays_of(struct place **buckets, const char *name)
+{
+    const struct place *p = place_named(buckets, name, false);
+    return p ? p->stays : NULL;
+}
+
+struct stay *
+resource_stays_on(struct resource *r, const char *host)
+{
+    return stays_of(r->index->hosts, host);
+}
+
+struct stay *
+resource_stays_in(struct resource *r, const char *name)
+{
+    return stays_of(r->index->switches, name);
+}
+
+size_t
+resource_modules_on(struct resource *r, const char *host)
+{
+    const struct place *p = place_named(r->index->hosts, host, false);
+    return p ? p->n_modules : 0;
+}
+
+/* --- By what they are, and by whether something is to be done about them --- */
+
+static void
+enter_by_hand(struct resource *r, struct allocation *a)
+{
+    if (strcmp(fs_packed_get_string(fs_packed_get(resource_doc(a), "request"), "kind", "request"), "request") != 0) {
+        a->by_hand_link = r->by_hand_end;
+        *r->by_hand_end = a;
+        r->by_hand_end = &a->next_by_hand;
+    }
+}
+
+static void
+leave_by_hand(struct resource *r, struct allocation *a)
+{
+    if (a->by_hand_link) {
+        *a->by_hand_link = a->next_by_hand;
+        *(a->next_by_hand ? &a->next_by_hand->by_hand_link : &r->by_hand_end) = a->by_hand_link;
+    }
+}
+
+bool
+resource_is_installed(const struct allocation *a)
+{
+    return !strcmp(a->state, "installed");
+}
+
+static void
+leave_restless(struct allocation *a)
+{
+    if (a->restless_link) {
+        *a->restless_link = a->next_restless;
+        if (a->next_restless) {
+            a->next_restless->restless_link = a->restless_link;
+        }
+        a->restless_link = NULL;
+    }
+}
+
+void
+resource_index_rest(struct resource *r, struct allocation *a)
+{
+    bool rests = resource_is_installed(a) && !a->busy && !a->entering;
+    if (rests) {
+        leave_restless(a);
+    } else if (!a->restless_link) {
+        a->restless_link = &r->restless;
+        a->next_restless = r->restless;
+        r->restless = a;
+        if (a->next_restless) {
+            a->next_restless->restless_link = &a->next_restless;
+        }
+    }
+}
+
+/* --- All of it --- */
+
+static void
+take_doc(struct allocation *a, unsigned char *block, size_t size)
+{
+    free(a->block);
+    a->block = block;
+    a->size = size;
+    a->key = fs_packed_get_string(resource_doc(a), "key", "");
+    a->state = fs_packed_get_string(resource_doc(a), "state", "");
+}
+
+/* The key and the kind of a request stay what they are. */
+void
+resource_set_doc(struct resource *r, struct allocation *a, unsigned char *block, size_t size)
+{
+    leave_places(a);
+    take_doc(a, block, size);
+    enter_places(r, a);
+    resource_index_rest(r, a);
+}
+
 void
 resource_index_add(struct resource *r, struct allocation *a)
 {
@@ -107,77 +343,25 @@ resource_index_add(struct resource *r, struct allocation *a)
     a->next = before ? before->next : r->allocations;
     *(before ? &before->next : &r->allocations) = a;
     *(a->next ? &a->next->previous : &r->last_allocation) = a;
+    a->key = fs_packed_get_string(resource_doc(a), "key", "");
+    a->state = fs_packed_get_string(resource_doc(a), "state", "");
     put_into_buckets(r->index, a);
     if (++r->index->n > r->index->n_buckets) {
         grow(r);
     }
-    resource_count_modules(r, a->doc, 1);
+    enter_places(r, a);
+    enter_by_hand(r, a);
+    resource_index_rest(r, a);
 }
 
 void
 resource_index_remove(struct resource *r, struct allocation *a)
 {
-    struct allocation **id = id_bucket(r->index, a->id), **key = key_bucket(r->index, a);
-    while (*id != a) {
-        id = &(*id)->same_id_bucket;
-    }
-    *id = a->same_id_bucket;
-    while (*key != a) {
-        key = &(*key)->same_key_bucket;
-    }
-    *key = a->same_key_bucket;
+    leave_places(a);
+    leave_by_hand(r, a);
+    leave_restless(a);
+    take_from_buckets(r->index, a);
     *(a->previous ? &a->previous->next : &r->allocations) = a->next;
     *(a->next ? &a->next->previous : &r->last_allocation) = a->previous;
     r->index->n--;
-    resource_count_modules(r, a->doc, -1);
-}
-
-struct allocation *
-resource_find(struct resource *r, int id)
-{
-    struct allocation *a = *id_bucket(r->index, id);
-    while (a && a->id != id) {
-        a = a->same_id_bucket;
-    }
-    return a;
-}
-
-struct allocation *
-resource_find_key(struct resource *r, const char *key)
-{
-    struct allocation *a = *key ? r->index->by_key[hash(key) & (r->index->n_buckets - 1)] : NULL;
-    while (a && strcmp(fs_get_string(a->doc, "key", ""), key)) {
-        a = a->same_key_bucket;
-    }
-    return a;
-}
-
-static struct host_count *
-count_of(struct fs_index *x, const char *host, bool make)
-{
-    struct host_count **p = &x->hosts[hash(host) % HOST_BUCKETS];
-    while (*p && strcmp((*p)->name, host)) {
-        p = &(*p)->next;
-    }
-    if (!*p && make) {
-        *p = fs_xcalloc(1, sizeof **p);
-        (*p)->name = fs_xstrdup(host);
-    }
-    return *p;
-}
-
-void
-resource_count_modules(struct resource *r, const xmlrpc_value *doc, int by)
-{
-    const xmlrpc_value *modules = fs_get(fs_get(doc, "plan"), "modules");
-    for (size_t i = 0, n = fs_size(modules); i < n; i++) {
-        count_of(r->index, fs_get_string(fs_item(modules, i), "host", ""), true)->n += (size_t) by;
-    }
-}
-
-size_t
-resource_modules_on(struct resource *r, const char *host)
-{
-    const struct host_count *h = count_of(r->index, host, false);
-    return h ? h->n : 0;
 }

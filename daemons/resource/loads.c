@@ -75,7 +75,10 @@ links_value(const struct fs_platform *p, const struct snapshot *before, const st
 xmlrpc_value *
 resource_loads(struct resource *r, const xmlrpc_value *request, const xmlrpc_value *plan)
 {
-    struct allocation planned = { .doc = fs_set(fs_set(fs_struct(), "request", fs_copy(request)), "plan", fs_copy(plan)) };
+    struct allocation planned = { 0 };
+    xmlrpc_value *both = fs_set(fs_set(fs_struct(), "request", fs_copy(request)), "plan", fs_copy(plan));
+    planned.block = fs_pack(both, &planned.size);
+    fs_free(both);
     pthread_mutex_lock(&r->lock);
     struct snapshot before = take(r);
     char *why = resource_account(r, &planned);
@@ -87,7 +90,7 @@ resource_loads(struct resource *r, const xmlrpc_value *request, const xmlrpc_val
     pthread_mutex_unlock(&r->lock);
     drop(&before);
     drop(&after);
-    fs_free(planned.doc);
+    free(planned.block);
     free(why); /* a plan that was just made fits the platform that it was made for */
     return v;
 }

@@ -12,8 +12,8 @@
 
 FS_LOG_MODULE("model");
 
-static fs_amount
-amount(double d)
+fs_amount
+resource_amount(double d)
 {
     return (fs_amount) (d * (double) FS_UNIT + 0.5);
 }
@@ -54,14 +54,12 @@ is_own_exit(const xmlrpc_value *request, const char *port)
     return false;
 }
 
-static int arc_between(const struct fs_platform *, int from, int to);
-
 /* Connections made by hand take from the ports of one switch only. */
 static bool
 may_come_in(const struct fs_platform *p, const xmlrpc_value *request, int io)
 {
     const char *at = fs_get_string(request, "switch", "");
-    return !*at || arc_between(p, io, fs_platform_find(p, at)) >= 0;
+    return !*at || resource_arc_between(p, io, fs_platform_find(p, at)) >= 0;
 }
 
 static void
@@ -115,8 +113,8 @@ add_node(struct fs_services_builder *b, const xmlrpc_value *node, char **error)
 {
     const char *name = fs_get_string(node, "name", "");
     if (is_kind(node, "module")) {
-        return fs_services_add_pm(b, name, amount(fs_get_double(node, "cpu", RESOURCE_MODULE_CPU)),
-                                  amount(fs_get_double(node, "mem", RESOURCE_MODULE_MEM)), error);
+        return fs_services_add_pm(b, name, resource_amount(fs_get_double(node, "cpu", RESOURCE_MODULE_CPU)),
+                                  resource_amount(fs_get_double(node, "mem", RESOURCE_MODULE_MEM)), error);
     }
     if (!is_kind(node, "to")) {
         return 0; /* sources come with their flows */
@@ -138,7 +136,7 @@ add_flow_to_service(struct fs_services_builder *b, const xmlrpc_value *flow, cha
     const char *io = fs_get_string(flow, "io", "");
     int e = *io && fs_get_int(flow, "choice", 1) == 1 ? fs_services_add_source(b, from, io, error) : 0; /* several choices, one source */
     e = e ? e : fs_services_add_link(b, from, fs_get_string(flow, "to", ""),
-                                     amount(fs_get_double(flow, "rate", RESOURCE_FLOW_RATE)), error);
+                                     resource_amount(fs_get_double(flow, "rate", RESOURCE_FLOW_RATE)), error);
     free(from);
     return e;
 }
@@ -285,9 +283,9 @@ static bool
 spi_in_use(struct resource *r, int spi)
 {
     for (struct allocation *a = r->allocations; a; a = a->next) {
-        const xmlrpc_value *flows = fs_get(fs_get(a->doc, "plan"), "flows");
-        for (size_t i = 0; i < fs_size(flows); i++) {
-            if (fs_get_int(fs_item(flows, i), "spi", 0) == spi) {
+        struct fs_packed flow = { 0 }, flows = fs_packed_get(fs_packed_get(resource_doc(a), "plan"), "flows");
+        for (struct fs_packed_items i = fs_packed_items(flows); fs_packed_next(&i, &flow);) {
+            if (fs_packed_get_int(flow, "spi", 0) == spi) {
                 return true;
             }
         }
@@ -399,6 +397,21 @@ fill_plan(struct resource *r, int id, const xmlrpc_value *request, const xmlrpc_
     return why;
 }
 
+static char *
+account_plan(struct resource *r, int id, const xmlrpc_value *plan)
+{
+    char *why = NULL;
+    pthread_mutex_lock(&r->lock);
+    struct allocation *a = resource_find(r, id);
+    if (a) {
+        free(a->planned);
+        a->planned = fs_pack(plan, &a->planned_size);
+        why = resource_account(r, a);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return why;
+}
+
 xmlrpc_value *
 resource_make_plan(struct resource *r, int id, const xmlrpc_value *request, const xmlrpc_value *placement, bool account, char **error)
 {
@@ -409,19 +422,7 @@ resource_make_plan(struct resource *r, int id, const xmlrpc_value *request, cons
     fs_set(plan, "flows", flows);
     fs_set(plan, "ports", fs_get(placement, "ports") ? fs_copy(fs_get(placement, "ports")) : fs_struct());
     if (!*error && account) {
-        xmlrpc_value *last = fs_int(r->last_spi);
-        struct fs_record change = { "counter", "last_spi", last };
-        fs_store_write(r->store, &change, 1, error);
-        fs_free(last);
-    }
-    if (!*error && account) {
-        /* The plan and its account become visible together. */
-        xmlrpc_value *members = fs_set(fs_struct(), "plan", fs_copy(plan));
-        if (!resource_update(r, id, members, error)) {
-            pthread_mutex_lock(&r->lock);
-            *error = resource_account(r, resource_find(r, id));
-            pthread_mutex_unlock(&r->lock);
-        }
+        *error = account_plan(r, id, plan);
     }
     if (!account) {
         r->last_spi = spi_before;
@@ -433,26 +434,10 @@ resource_make_plan(struct resource *r, int id, const xmlrpc_value *request, cons
     return plan;
 }
 
-/* --- The account --- */
+/* --- The platform --- */
 
-static int
-set_place(struct resource *r, struct allocation *a, const struct fs_services *s, int n, char **error)
-{
-    const xmlrpc_value *plan = fs_get(a->doc, "plan");
-    const struct fs_service_node *node = &s->nodes[n];
-    const char *where = node->kind == FS_SERVICE_SOURCE ? strrchr(node->id, '@') + 1
-                        : node->kind == FS_SERVICE_SINK ? fs_get_string(fs_get(plan, "ports"), node->id, "")
-                                                        : fs_get_string(module_of(fs_get(plan, "modules"), node->id), "host", "");
-    int at = fs_platform_find(r->platform, where);
-    if (at < 0) {
-        *error = fs_xasprintf("'%s' is not part of the platform any more", where);
-        return ENOENT;
-    }
-    return fs_solution_set_place(a->solution, n, at, error);
-}
-
-static int
-arc_between(const struct fs_platform *p, int from, int to)
+int
+resource_arc_between(const struct fs_platform *p, int from, int to)
 {
     for (int i = p->out_start[from]; i < p->out_start[from + 1]; i++) {
         if (p->arcs[p->out[i]].to == to) {
@@ -476,77 +461,6 @@ resource_link_of(const struct fs_services *s, const xmlrpc_value *flow)
     return found;
 }
 
-static int
-set_route(struct resource *r, struct allocation *a, const struct fs_services *s, const xmlrpc_value *flow, char **error)
-{
-    const xmlrpc_value *path = fs_get(flow, "path");
-    size_t n = fs_size(path);
-    int link = resource_link_of(s, flow);
-    if (n < 2 || link < 0) {
-        return 0; /* inside one host */
-    }
-    int *arcs = fs_xcalloc(n, sizeof *arcs), e = 0;
-    for (size_t i = 0; i + 1 < n && !e; i++) {
-        int from = fs_platform_find(r->platform, fs_text(fs_item(path, i), ""));
-        int to = fs_platform_find(r->platform, fs_text(fs_item(path, i + 1), ""));
-        arcs[i] = from < 0 || to < 0 ? -1 : arc_between(r->platform, from, to);
-        if (arcs[i] < 0) {
-            *error = fs_xasprintf("the link from %s to %s is not part of the platform any more", fs_text(fs_item(path, i), ""),
-                                  fs_text(fs_item(path, i + 1), ""));
-            e = ENOENT;
-        }
-    }
-    e = e ? e : fs_solution_set_route(a->solution, link, arcs, (int) n - 1, error);
-    free(arcs);
-    return e;
-}
-
-char *
-resource_account(struct resource *r, struct allocation *a)
-{
-    char *error = NULL;
-    const xmlrpc_value *plan = a ? fs_get(a->doc, "plan") : NULL;
-    if (!plan) {
-        return NULL;
-    }
-    const xmlrpc_value *flows = fs_get(plan, "flows");
-    a->services = resource_services(r, fs_get(a->doc, "request"), flows, &error);
-    if (!a->services) {
-        return error;
-    }
-    a->solution = fs_solution_create(r->platform, a->services);
-    int e = 0;
-    for (int i = 0; i < a->services->n_nodes && !e; i++) {
-        e = set_place(r, a, a->services, i, &error);
-    }
-    for (size_t i = 0; i < fs_size(flows) && !e; i++) {
-        e = set_route(r, a, a->services, fs_item(flows, i), &error);
-    }
-    if (e) {
-        fs_solution_destroy(a->solution);
-        fs_services_destroy(a->services);
-        a->solution = NULL;
-        a->services = NULL;
-        return error;
-    }
-    fs_load_add(r->load, a->solution, 0);
-    return NULL;
-}
-
-void
-resource_unaccount(struct resource *r, struct allocation *a)
-{
-    if (a->solution) {
-        if (r->load) {
-            fs_load_remove(r->load, a->solution, 0);
-        }
-        fs_solution_destroy(a->solution);
-        fs_services_destroy(a->services);
-        a->solution = NULL;
-        a->services = NULL;
-    }
-}
-
 char *
 resource_reload_platform(struct resource *r)
 {
@@ -563,7 +477,7 @@ resource_reload_platform(struct resource *r)
         fs_log_warning("%s", platform->warnings);
     }
     for (struct allocation *a = r->allocations; a; a = a->next) {
-        resource_unaccount(r, a);
+        resource_forget_taken(a);
     }
     fs_load_destroy(r->load);
     fs_platform_destroy(r->platform);
@@ -587,7 +501,7 @@ resource_port(struct resource *r, const char *from, const char *to)
     char *name = NULL;
     pthread_mutex_lock(&r->lock);
     int a = fs_platform_find(r->platform, from), b = fs_platform_find(r->platform, to);
-    int arc = a >= 0 && b >= 0 ? arc_between(r->platform, a, b) : -1;
+    int arc = a >= 0 && b >= 0 ? resource_arc_between(r->platform, a, b) : -1;
     if (arc >= 0) {
         name = fs_xstrdup(r->platform->arcs[arc].port);
     }
@@ -628,7 +542,7 @@ describe_switch(const struct resource *r, int n)
             continue;
         }
         fs_append(to->kind == FS_NODE_IO ? outer : inner, fs_string(arc->port));
-        int back = to->kind == FS_NODE_IO && to->forward >= 0 ? arc_between(p, n, to->forward) : -1;
+        int back = to->kind == FS_NODE_IO && to->forward >= 0 ? resource_arc_between(p, n, to->forward) : -1;
         if (back >= 0) {
             fs_append(forward, fs_set(fs_set(fs_struct(), "in", fs_string(arc->port)), "out", fs_string(p->arcs[back].port)));
         }

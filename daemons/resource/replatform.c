@@ -95,42 +95,51 @@ cut(xmlrpc_value *cuts, const struct allocation *a, char *why /* taken */)
         known = known || fs_get_int(fs_item(cuts, i), "id", 0) == a->id;
     }
     if (!known) {
-        xmlrpc_value *v = fs_set(fs_set(fs_struct(), "id", fs_int(a->id)), "name", fs_string(fs_get_string(a->doc, "name", "")));
+        xmlrpc_value *v = fs_set(fs_set(fs_struct(), "id", fs_int(a->id)), "name", fs_string(fs_packed_get_string(resource_doc(a), "name", "")));
         fs_append(cuts, fs_set(v, "why", fs_string(why)));
     }
     free(why);
+}
+
+/* Where two neighbours on a path are called otherwise; owned, or NULL. */
+static char *
+step_renamed(const struct fs_platform *before, const struct fs_platform *now, const char *from, const char *to)
+{
+    int x = find_arc(before, from, to), y = find_arc(now, from, to);
+    for (int way = 0; way < 2 && x >= 0 && y >= 0; way++) {
+        const struct fs_arc *old = &before->arcs[x ^ way], *new = &now->arcs[y ^ way];
+        const struct fs_node *here = &before->nodes[old->from], *there = &now->nodes[new->from];
+        if (here->kind != FS_NODE_IO && strcmp(old->port, new->port)) {
+            return fs_xasprintf("port %s of %s is called %s", old->port, here->id, new->port);
+        } else if (strcmp(word(here->target), word(there->target))) {
+            return fs_xasprintf("switch %s is at %s", here->id, word(there->target));
+        }
+    }
+    return NULL;
 }
 
 /* A port or address that the allocation's rules name and that the new platform calls otherwise; owned, or NULL. */
 static char *
 renamed(const struct fs_platform *before, const struct fs_platform *now, const struct allocation *a)
 {
-    const xmlrpc_value *flows = fs_get(fs_get(a->doc, "plan"), "flows");
-    for (size_t i = 0; i < fs_size(flows); i++) {
-        const xmlrpc_value *path = fs_get(fs_item(flows, i), "path");
-        for (size_t k = 0; k + 1 < fs_size(path); k++) {
-            const char *from = fs_text(fs_item(path, k), ""), *to = fs_text(fs_item(path, k + 1), "");
-            int x = find_arc(before, from, to), y = find_arc(now, from, to);
-            for (int way = 0; way < 2 && x >= 0 && y >= 0; way++) {
-                const struct fs_arc *old = &before->arcs[x ^ way], *new = &now->arcs[y ^ way];
-                const struct fs_node *here = &before->nodes[old->from], *there = &now->nodes[new->from];
-                if (here->kind != FS_NODE_IO && strcmp(old->port, new->port)) {
-                    return fs_xasprintf("port %s of %s is called %s", old->port, here->id, new->port);
-                } else if (strcmp(word(here->target), word(there->target))) {
-                    return fs_xasprintf("switch %s is at %s", here->id, word(there->target));
-                }
-            }
+    struct fs_packed flow = { 0 }, step = { 0 };
+    char *why = NULL;
+    for (struct fs_packed_items i = fs_packed_items(fs_packed_get(fs_packed_get(resource_doc(a), "plan"), "flows")); !why && fs_packed_next(&i, &flow);) {
+        const char *from = NULL;
+        for (struct fs_packed_items k = fs_packed_items(fs_packed_get(flow, "path")); !why && fs_packed_next(&k, &step);) {
+            why = from ? step_renamed(before, now, from, fs_packed_text(step, "")) : NULL;
+            from = fs_packed_text(step, "");
         }
     }
-    return NULL;
+    return why;
 }
 
 static bool
 uses_server(const struct allocation *a, const char *host)
 {
-    const xmlrpc_value *modules = fs_get(fs_get(a->doc, "plan"), "modules");
-    for (size_t i = 0; i < fs_size(modules); i++) {
-        if (!strcmp(fs_get_string(fs_item(modules, i), "host", ""), host)) {
+    struct fs_packed m = { 0 };
+    for (struct fs_packed_items i = fs_packed_items(fs_packed_get(fs_packed_get(resource_doc(a), "plan"), "modules")); fs_packed_next(&i, &m);) {
+        if (!strcmp(fs_packed_get_string(m, "host", ""), host)) {
             return true;
         }
     }
@@ -140,13 +149,14 @@ uses_server(const struct allocation *a, const char *host)
 static bool
 uses_arc(const struct allocation *a, const char *from, const char *to)
 {
-    const xmlrpc_value *flows = fs_get(fs_get(a->doc, "plan"), "flows");
-    for (size_t i = 0; i < fs_size(flows); i++) {
-        const xmlrpc_value *path = fs_get(fs_item(flows, i), "path");
-        for (size_t k = 0; k + 1 < fs_size(path); k++) {
-            if (!strcmp(fs_text(fs_item(path, k), ""), from) && !strcmp(fs_text(fs_item(path, k + 1), ""), to)) {
+    struct fs_packed flow = { 0 }, step = { 0 };
+    for (struct fs_packed_items i = fs_packed_items(fs_packed_get(fs_packed_get(resource_doc(a), "plan"), "flows")); fs_packed_next(&i, &flow);) {
+        const char *before = NULL;
+        for (struct fs_packed_items k = fs_packed_items(fs_packed_get(flow, "path")); fs_packed_next(&k, &step);) {
+            if (before && !strcmp(before, from) && !strcmp(fs_packed_text(step, ""), to)) {
                 return true;
             }
+            before = fs_packed_text(step, "");
         }
     }
     return false;
@@ -166,7 +176,7 @@ cut_overload(struct resource *r, const struct fs_platform *before, xmlrpc_value 
             const struct fs_server_load *load = fs_load_server(r->load, s);
             struct allocation *youngest = NULL;
             for (struct allocation *a = r->allocations; a && less && (load->cpu > server->cpu || load->mem > server->mem); a = a->next) {
-                youngest = a->solution && uses_server(a, id) ? a : youngest;
+                youngest = a->n_taken && uses_server(a, id) ? a : youngest;
             }
             if (!youngest) {
                 break;
@@ -182,7 +192,7 @@ cut_overload(struct resource *r, const struct fs_platform *before, xmlrpc_value 
         for (;;) {
             struct allocation *youngest = NULL;
             for (struct allocation *a = r->allocations; a && less && fs_load_arc(r->load, i) > p->arcs[i].bandwidth; a = a->next) {
-                youngest = a->solution && uses_arc(a, from, to) ? a : youngest;
+                youngest = a->n_taken && uses_arc(a, from, to) ? a : youngest;
             }
             if (!youngest) {
                 break;
@@ -199,7 +209,7 @@ settle_on(struct resource *r, struct fs_platform *platform, xmlrpc_value *cuts)
 {
     const struct fs_platform *before = r->platform;
     for (struct allocation *a = r->allocations; a; a = a->next) {
-        resource_unaccount(r, a);
+        resource_forget_taken(a);
     }
     fs_load_destroy(r->load);
     r->platform = platform;

@@ -140,10 +140,12 @@ FS_API struct fs_load *resource_load(struct resource *);
 FS_API struct fs_services *resource_services(struct resource *, const xmlrpc_value *request, const xmlrpc_value *flows, char **error);
 /* The index in the service of the link that a flow became (links between the same two nodes are one there), or -1.  Needs no lock. */
 FS_API int resource_link_of(const struct fs_services *, const xmlrpc_value *flow);
-/* Check a placement, number its flows with service paths, and account for it: the plan without rules, or NULL with *error.  Only between begin and
- * end. */
+/* Check a placement, number its flows with service paths, and (account) account for it: the plan without rules, or NULL with *error.  Only between begin and
+ * end.  It is in the store, and known to others, after resource_keep_plan(), which is to be called after the end, so that nobody waits for the disk with the account in his hands. */
 FS_API xmlrpc_value *resource_make_plan(struct resource *, int id, const xmlrpc_value *request, const xmlrpc_value *placement, bool account,
                                         char **error);
+/* The plan, and that its service paths are taken, into the store; 0 or an errno with *error. */
+FS_API int resource_keep_plan(struct resource *, int id, const xmlrpc_value *plan, char **error);
 /* What a plan that is not accounted for would change, before and after: {hosts: [{host, cpu, cpu_before, cpu_after, mem (MB), mem_before, mem_after, modules_before, modules_after}],
  * links: [{from, to, bandwidth (Mbit/s), before, after}]}, all of the platform, each direction of a link by itself.  Only between begin and end. */
 FS_API xmlrpc_value *resource_loads(struct resource *, const xmlrpc_value *request, const xmlrpc_value *plan);

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "core/pack.h"
 #include "core/store.h"
 #include "daemons/resource/resource.h"
 
@@ -21,18 +22,39 @@ struct host {
 };
 
 struct claim;
+struct place;
+struct taken;
 
+/* That an allocation has modules on a host, or rules in a switch. */
+struct stay {
+    struct allocation *allocation;
+    struct place *place;
+    size_t modules;
+    struct stay *next, **link; /* of those at the same place */
+};
+
+/* There may be very many, so the document is held as a block (core/pack.h), and only what is looked for is held beside it. */
 struct allocation {
     int id;
-    xmlrpc_value *doc;
+    unsigned char *block;
+    size_t size;
+    const char *key, *state;      /* in the block */
     bool busy;                    /* somebody installs or deletes it */
-    int handle;                   /* of the task that does; 0: none was told */
+    bool writing;                 /* a change of it is on its way to the disk: resource_write() */
+    bool entering;                /* it is not on the disk yet, and unknown to all but those who would do the same */
+    int handle;                   /* of the task that works on it; 0: none was told */
     struct claim *claims;         /* the packets that its FromNets take: claims.c */
     size_t n_claims;
-    struct fs_services *services; /* what it takes of the platform, while it is accounted for */
-    struct fs_solution *solution;
+    struct taken *taken;          /* of the platform, while it is accounted for: account.c */
+    size_t n_taken;
+    unsigned char *planned;       /* its plan, accounted for and not on the disk yet; else NULL */
+    size_t planned_size;
+    struct stay *stays;           /* index.c */
+    size_t n_stays;
     struct allocation *next, *previous;                   /* ascending ids */
-    struct allocation *same_id_bucket, *same_key_bucket;  /* index.c */
+    struct allocation *same_id_bucket, *same_key_bucket;
+    struct allocation *next_by_hand, **by_hand_link;      /* of those that are no ordinary request; oldest first, but for what a backup brings back */
+    struct allocation *next_restless, **restless_link;    /* of those that are not just installed */
 };
 
 struct resource_memory;
@@ -43,13 +65,14 @@ struct resource {
     struct fs_store *store;
     char *platform_path;
     pthread_mutex_t lock;    /* of everything below */
+    pthread_cond_t written;  /* a change that was on its way has arrived, or failed */
     pthread_mutex_t placing; /* taken before 'lock' */
     struct fs_platform *platform;
     struct fs_load *load;
     struct host *hosts;
     struct fs_peer **old_peers; /* replaced by a new address, maybe still in use */
     size_t n_old_peers;
-    struct allocation *allocations, *last_allocation;
+    struct allocation *allocations, *last_allocation, *by_hand, **by_hand_end, *restless;
     struct fs_index *index;
     struct fs_match_set *claims;
     xmlrpc_value *base_rules;   /* switch -> its base rules when they were last put there, as one string; those not looked at yet are missing */
@@ -63,25 +86,57 @@ struct resource {
     long long epoch;
 };
 
-/* index.c: enter or strike out an allocation; find it by id or key (NULL: none, also for the key ""); count the modules of a plan, or no longer ('by' is 1 or -1).  With the
- * lock held. */
+/* The document of an allocation, to be read in place while the lock is held and the document not changed. */
+static inline struct fs_packed
+resource_doc(const struct allocation *a)
+{
+    return fs_packed(a->block, a->size);
+}
+
+/* life.c: an allocation of a document (taken) into memory; out of it. */
+struct allocation *resource_enter(struct resource *, int id, unsigned char *block, size_t size, bool entering);
+void resource_strike(struct resource *, struct allocation *);
+
+/* Is it in the state to stay in? */
+bool resource_is_installed(const struct allocation *);
+
+/* With the lock held: write to the store, and have the lock given back while the disk is synced.  Whoever changes a thing marks it first ('writing'), for it stays as it was until
+ * the change is on the disk, and wakes those who wait for that (resource_written()); so changes of different things share a sync. */
+int resource_write(struct resource *, const struct fs_block_record *, size_t n, char **error);
+void resource_written(struct resource *);
+
+/* index.c: enter or strike out an allocation; find it by id or key (NULL: none, also for the key "").  With the lock held. */
 struct fs_index *resource_index_create(void);
 void resource_index_destroy(struct fs_index *); /* accepts NULL */
 void resource_index_add(struct resource *, struct allocation *);
 void resource_index_remove(struct resource *, struct allocation *);
+/* It has got another document (taken). */
+void resource_set_doc(struct resource *, struct allocation *, unsigned char *block, size_t size);
+/* It was claimed or released. */
+void resource_index_rest(struct resource *, struct allocation *);
 struct allocation *resource_find(struct resource *, int id);
-struct allocation *resource_find_key(struct resource *, const char *key);
-void resource_count_modules(struct resource *, const xmlrpc_value *doc, int by);
+struct allocation *resource_find_key(struct resource *, const char *key); /* also one that is entering */
+struct allocation *resource_find_entering(struct resource *, int id);     /* likewise */
+/* The stays of all that has modules on a host, or rules in a switch, in no order. */
+struct stay *resource_stays_on(struct resource *, const char *host);
+struct stay *resource_stays_in(struct resource *, const char *name);
 size_t resource_modules_on(struct resource *, const char *host);
 /* claims.c: the packets that an allocation takes; resource_conflict() with the lock held. */
 void resource_claims_add(struct resource *, struct allocation *);
 void resource_claims_remove(struct allocation *);
 int resource_conflict_locked(struct resource *, const xmlrpc_value *request, char **why);
-/* Enter or strike out an allocation's plan in the account of the platform; called with the lock held. */
+/* account.c: enter the plan that was made for the allocation, or that its document has, into the account of the platform, or strike out what was entered; with both locks held.
+ * NULL, or why it cannot be; an allocation without a plan takes nothing. */
 char *resource_account(struct resource *, struct allocation *);
 void resource_unaccount(struct resource *, struct allocation *);
+/* What is taken is not of this account any more: the account is about to go. */
+void resource_forget_taken(struct allocation *);
 /* Read the platform file again and account for all plans anew; NULL or what is wrong, then nothing has changed.  With the lock held. */
 char *resource_reload_platform(struct resource *);
+
+/* model.c: cores, MB or Mbit/s as the allocator counts them; the arc between two nodes of a platform, or -1. */
+fs_amount resource_amount(double);
+int resource_arc_between(const struct fs_platform *, int from, int to);
 
 /* forwards.c: add to the switches, as resource_switches() answers, the hops of what the platform file has pass between ports on two of them.  With the lock held. */
 void resource_add_carries(struct resource *, xmlrpc_value *switches);

@@ -52,7 +52,7 @@ resource_claims_has(const struct resource_claims *claims, int id)
 static bool
 is_sure(const struct allocation *a, const struct resource_claims *mine)
 {
-    return !strcmp(fs_get_string(a->doc, "state", ""), "installed") && (!a->busy || resource_claims_has(mine, a->id));
+    return resource_is_installed(a) && !a->entering && (!a->busy || resource_claims_has(mine, a->id));
 }
 
 bool
@@ -69,7 +69,7 @@ resource_unsure(struct resource *r, const struct resource_claims *mine)
 {
     xmlrpc_value *ids = fs_struct();
     pthread_mutex_lock(&r->lock);
-    for (struct allocation *a = r->allocations; a; a = a->next) {
+    for (struct allocation *a = r->restless; a; a = a->next_restless) {
         if (!is_sure(a, mine)) {
             char name[16];
             snprintf(name, sizeof name, "%d", a->id);
@@ -109,24 +109,25 @@ named(const xmlrpc_value *modules, const char *name)
     return NULL;
 }
 
-/* One pass over the plans: modules of their own first, then what connections add to them. */
+/* One pass over the plans of those who have modules on the host: modules of their own first, then what connections add to them. */
 static void
 collect(struct resource *r, const char *host, const struct resource_claims *mine, bool existing, xmlrpc_value *found, xmlrpc_value *unsure)
 {
-    for (struct allocation *a = r->allocations; a; a = a->next) {
-        const xmlrpc_value *modules = fs_get(fs_get(a->doc, "plan"), "modules");
-        for (size_t i = 0; i < fs_size(modules); i++) {
-            const xmlrpc_value *m = fs_item(modules, i);
-            const char *name = fs_get_string(m, "name", "");
-            if (strcmp(fs_get_string(m, "host", ""), host) || fs_get_bool(m, "existing", false) != existing) {
+    for (const struct stay *s = resource_stays_on(r, host); s; s = s->next) {
+        struct fs_packed m = { 0 };
+        for (struct fs_packed_items i = fs_packed_items(fs_packed_get(fs_packed_get(resource_doc(s->allocation), "plan"), "modules")); fs_packed_next(&i, &m);) {
+            const char *name = fs_packed_get_string(m, "name", "");
+            if (strcmp(fs_packed_get_string(m, "host", ""), host) || fs_packed_get_bool(m, "existing", false) != existing) {
                 continue;
             }
-            if (!is_sure(a, mine)) {
+            if (!is_sure(s->allocation, mine)) {
                 fs_set(unsure, name, fs_nil());
             } else if (!existing) {
-                fs_append(found, fs_copy(m));
+                fs_append(found, fs_packed_value(m));
             } else if (named(found, name)) {
-                add_ports(named(found, name), m);
+                xmlrpc_value *more = fs_packed_value(m);
+                add_ports(named(found, name), more);
+                fs_free(more);
             }
         }
     }
@@ -149,27 +150,15 @@ resource_wanted_rules(struct resource *r, int id, const char *name)
     xmlrpc_value *found = NULL;
     pthread_mutex_lock(&r->lock);
     struct allocation *a = resource_find(r, id);
-    if (a && !strcmp(fs_get_string(a->doc, "state", ""), "installed")) {
-        const xmlrpc_value *switches = fs_get(fs_get(a->doc, "plan"), "rules");
-        for (size_t i = 0; i < fs_size(switches) && !found; i++) {
-            found = strcmp(fs_get_string(fs_item(switches, i), "switch", ""), name) ? NULL : fs_copy(fs_get(fs_item(switches, i), "rules"));
+    if (a && resource_is_installed(a)) {
+        struct fs_packed one = { 0 };
+        for (struct fs_packed_items i = fs_packed_items(fs_packed_get(fs_packed_get(resource_doc(a), "plan"), "rules")); !found && fs_packed_next(&i, &one);) {
+            found = strcmp(fs_packed_get_string(one, "switch", ""), name) ? NULL : fs_packed_value(fs_packed_get(one, "rules"));
         }
         found = found ? found : fs_array();
     }
     pthread_mutex_unlock(&r->lock);
     return found;
-}
-
-static bool
-has_rules_in(const struct allocation *a, const char *name)
-{
-    const xmlrpc_value *switches = fs_get(fs_get(a->doc, "plan"), "rules");
-    for (size_t i = 0; i < fs_size(switches); i++) {
-        if (!strcmp(fs_get_string(fs_item(switches, i), "switch", ""), name)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 int *
@@ -179,13 +168,13 @@ resource_ids_in(struct resource *r, const char *name, size_t *n)
     size_t room = 0;
     *n = 0;
     pthread_mutex_lock(&r->lock);
-    for (struct allocation *a = r->allocations; a; a = a->next) {
-        if (!strcmp(fs_get_string(a->doc, "state", ""), "installed") && has_rules_in(a, name)) {
+    for (const struct stay *s = resource_stays_in(r, name); s; s = s->next) {
+        if (resource_is_installed(s->allocation)) {
             if (*n == room) {
                 room = room * 2 + 64;
                 ids = fs_xrealloc(ids, room * sizeof *ids);
             }
-            ids[(*n)++] = a->id;
+            ids[(*n)++] = s->allocation->id;
         }
     }
     pthread_mutex_unlock(&r->lock);

@@ -54,6 +54,10 @@ place(struct fs_call *call, int id, const xmlrpc_value *request, char **error)
     xmlrpc_value *plan = placement ? resource_make_plan(r, id, request, placement, true, error) : NULL;
     resource_placing_end(r);
     fs_free(placement);
+    if (plan && resource_keep_plan(r, id, plan, error)) {
+        fs_free(plan);
+        plan = NULL;
+    }
     return plan;
 }
 
