@@ -1,5 +1,5 @@
 # Tests of core: the library's unit test, the daemon that tests/core/*.py drive, the fuzz targets.
-check_PROGRAMS += tests/unit/test-core tests/unit/test-store tests/core/testdaemon bench/store/store-load
+check_PROGRAMS += tests/unit/test-core tests/unit/test-store tests/core/testdaemon bench/store/store-load bench/store/store-many
 tests_unit_test_core_SOURCES = tests/unit/test_core.c
 tests_unit_test_core_CPPFLAGS = $(AM_CPPFLAGS)
 tests_unit_test_core_LDFLAGS = $(AM_LDFLAGS) -pie -Wl,--disable-new-dtags -Wl,-rpath,'$$ORIGIN/../../lib'
@@ -15,6 +15,11 @@ bench_store_store_load_CPPFLAGS = $(AM_CPPFLAGS)
 bench_store_store_load_LDFLAGS = $(tests_unit_test_core_LDFLAGS)
 bench_store_store_load_LDADD = $(tests_unit_test_core_LDADD)
 bench_store_store_load_DEPENDENCIES = lib/libflowstream-core.so
+bench_store_store_many_SOURCES = bench/store/store_many.c
+bench_store_store_many_CPPFLAGS = $(AM_CPPFLAGS)
+bench_store_store_many_LDFLAGS = $(tests_unit_test_core_LDFLAGS)
+bench_store_store_many_LDADD = $(tests_unit_test_core_LDADD)
+bench_store_store_many_DEPENDENCIES = lib/libflowstream-core.so
 tests_core_testdaemon_SOURCES = tests/core/testdaemon.c
 tests_core_testdaemon_LDFLAGS = $(AM_LDFLAGS) -pie -Wl,--disable-new-dtags -Wl,-rpath,'$$ORIGIN/../../lib'
 tests_core_testdaemon_LDADD = -lflowstream-core
