@@ -17,6 +17,7 @@ lib_libflowstream_resourced_so_SOURCES = daemons/resource/account.c \
     daemons/resource/index.c \
     daemons/resource/instances.c \
     daemons/resource/life.c \
+    daemons/resource/lists.c \
     daemons/resource/loads.c \
     daemons/resource/memory.c \
     daemons/resource/model.c \

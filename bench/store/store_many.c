@@ -66,6 +66,14 @@ rewrite(struct fs_text *t, const struct copy *c, const char *p, char before)
 {
     static const char spi[] = "nsh_spi=0x", set[] = "set_field:0x", address[] = "10.77.0.1";
     char own[16], *end;
+    size_t plain = 0;
+    while (p[plain] && is_word(before)) {
+        before = p[plain++];
+    }
+    if (plain) { /* in the middle of a word */
+        fs_text_add(t, p, plain);
+        return plain;
+    }
     size_t n = (size_t) snprintf(own, sizeof own, "a%d.", c->template);
     if (!strncmp(p, own, n) && !is_word(before)) {
         fs_text_addf(t, "a%d.", c->id);

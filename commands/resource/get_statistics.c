@@ -4,6 +4,9 @@
 #include "core/daemon.h"
 #include "daemons/resource/resource.h"
 
+/* Of very many allocations a line each is of no use to anybody, and would be made every two seconds. */
+enum { MOST = 1000 };
+
 static xmlrpc_value *
 hosts(struct resource *r)
 {
@@ -29,14 +32,15 @@ run(struct fs_call *call)
     xmlrpc_value *v = fs_struct();
     fs_set(v, "process", fs_daemon_statistics(fs_call_daemon(call)));
     fs_set(v, "switches_prepared", fs_int(resource_prepared(r)));
-    fs_set(v, "allocations", resource_summaries(r));
+    fs_set(v, "allocations", resource_summaries(r, MOST));
+    fs_set(v, "allocation_states", resource_states(r));
     fs_call_return(call, fs_set(v, "known_hosts", hosts(r)));
 }
 
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "get_statistics",
-    .help = "Tells the daemon's figures ('process'), whether all switches have their base rules ('switches_prepared', 0 or 1), allocations and hosts with what is taken of them.",
+    .help = "Tells the daemon's figures ('process'), whether all switches have their base rules ('switches_prepared', 0 or 1), allocations (1,000 of them at most: those that are not installed, then the newest), how many there are in each state ('allocation_states'), and hosts with what is taken of them.",
     .returns = "struct",
     .idempotent = true,
     .run = run,

@@ -23,7 +23,7 @@ struct place {
 
 struct fs_index {
     struct allocation **by_id, **by_key; /* n_buckets each, a power of two; without those whose key is "" */
-    size_t n_buckets, n;
+    size_t n_buckets;
     struct place *hosts[PLACE_BUCKETS], *switches[PLACE_BUCKETS];
 };
 
@@ -346,7 +346,7 @@ resource_index_add(struct resource *r, struct allocation *a)
     a->key = fs_packed_get_string(resource_doc(a), "key", "");
     a->state = fs_packed_get_string(resource_doc(a), "state", "");
     put_into_buckets(r->index, a);
-    if (++r->index->n > r->index->n_buckets) {
+    if (++r->n_allocations > r->index->n_buckets) {
         grow(r);
     }
     enter_places(r, a);
@@ -363,5 +363,5 @@ resource_index_remove(struct resource *r, struct allocation *a)
     take_from_buckets(r->index, a);
     *(a->previous ? &a->previous->next : &r->allocations) = a->next;
     *(a->next ? &a->next->previous : &r->last_allocation) = a->previous;
-    r->index->n--;
+    r->n_allocations--;
 }

@@ -250,95 +250,6 @@ resource_allocation(struct resource *r, int id)
     return doc;
 }
 
-/* --- Lists --- */
-
-struct ids {
-    int *list;
-    size_t n, room;
-};
-
-static void
-add_id(struct ids *ids, int id)
-{
-    if (ids->n == ids->room) {
-        ids->room = ids->room * 2 + 16;
-        ids->list = fs_xrealloc(ids->list, ids->room * sizeof *ids->list);
-    }
-    ids->list[ids->n++] = id;
-}
-
-/* Does somebody work on it?  A task that was cancelled before it began does not, and cannot say so itself. */
-static bool
-is_busy(struct resource *r, struct allocation *a)
-{
-    if (a->busy && a->handle) {
-        xmlrpc_value *task = fs_engine_describe(fs_daemon_engine(r->daemon), a->handle);
-        const char *state = fs_get_string(task, "state", "");
-        a->busy = strcmp(state, "cancelled") != 0;
-        fs_free(task);
-    }
-    return a->busy;
-}
-
-int *
-resource_allocation_ids(struct resource *r, size_t *n)
-{
-    struct ids ids = { 0 };
-    pthread_mutex_lock(&r->lock);
-    for (struct allocation *a = r->allocations; a; a = a->next) {
-        if (!a->entering) {
-            add_id(&ids, a->id);
-        }
-    }
-    pthread_mutex_unlock(&r->lock);
-    *n = ids.n;
-    return ids.list;
-}
-
-static int
-by_id(const void *a, const void *b)
-{
-    const int *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
-int *
-resource_unsettled_ids(struct resource *r, size_t *n)
-{
-    struct ids ids = { 0 };
-    pthread_mutex_lock(&r->lock);
-    for (struct allocation *a = r->restless, *next; a; a = next) {
-        next = a->next_restless;
-        if (!a->entering && !is_busy(r, a) && !resource_is_installed(a)) {
-            add_id(&ids, a->id);
-        }
-        resource_index_rest(r, a);
-    }
-    pthread_mutex_unlock(&r->lock);
-    if (ids.n) {
-        qsort(ids.list, ids.n, sizeof *ids.list, by_id);
-    }
-    *n = ids.n;
-    return ids.list;
-}
-
-xmlrpc_value *
-resource_summaries(struct resource *r)
-{
-    xmlrpc_value *all = fs_array();
-    pthread_mutex_lock(&r->lock);
-    for (struct allocation *a = r->allocations; a; a = a->next) {
-        struct fs_packed doc = resource_doc(a);
-        xmlrpc_value *v = fs_struct();
-        fs_set(v, "allocation", fs_stringf("%d", a->id));
-        fs_set(v, "name", fs_string(fs_packed_get_string(doc, "name", "")));
-        fs_set(v, "state", fs_string(a->state));
-        fs_append(all, fs_set(v, "modules", fs_int((int) fs_packed_count(fs_packed_get(fs_packed_get(doc, "plan"), "modules")))));
-    }
-    pthread_mutex_unlock(&r->lock);
-    return all;
-}
-
 /* --- Changes --- */
 
 /* The document with these members in place of its own. */
@@ -403,12 +314,25 @@ resource_keep_plan(struct resource *r, int id, const xmlrpc_value *plan, char **
     return e;
 }
 
+/* Does somebody work on it?  A task that was cancelled before it began does not, and cannot say so itself. */
+bool
+resource_is_busy(struct resource *r, struct allocation *a)
+{
+    if (a->busy && a->handle) {
+        xmlrpc_value *task = fs_engine_describe(fs_daemon_engine(r->daemon), a->handle);
+        const char *state = fs_get_string(task, "state", "");
+        a->busy = strcmp(state, "cancelled") != 0;
+        fs_free(task);
+    }
+    return a->busy;
+}
+
 bool
 resource_claim(struct resource *r, int id)
 {
     pthread_mutex_lock(&r->lock);
     struct allocation *a = resource_find(r, id);
-    bool mine = a && !is_busy(r, a);
+    bool mine = a && !resource_is_busy(r, a);
     if (mine) {
         a->busy = true;
         a->handle = 0;

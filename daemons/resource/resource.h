@@ -95,10 +95,16 @@ FS_API bool resource_exists(struct resource *, int id);
 FS_API xmlrpc_value *resource_allocation(struct resource *, int id);
 /* Ids of all, ascending; owned by the caller. */
 FS_API int *resource_allocation_ids(struct resource *, size_t *n);
+/* The same of those behind 'after', 'most' of them. */
+FS_API int *resource_allocation_ids_after(struct resource *, int after, size_t most, size_t *n);
+/* What is known of it without its text, request, paths and rules, as show.h tells it: modules with name, type, host and instance.  NULL: unknown. */
+FS_API xmlrpc_value *resource_brief(struct resource *, int id);
 /* Ids of those that are in no state to stay in and that nobody works on. */
 FS_API int *resource_unsettled_ids(struct resource *, size_t *n);
-/* One line about each: [{allocation, name, state, modules}]. */
-FS_API xmlrpc_value *resource_summaries(struct resource *);
+/* One line about each: [{allocation, name, state, modules}], of the first 'most' that are not just installed and the newest of the others, and how many there are in each state:
+ * [{state, number}]. */
+FS_API xmlrpc_value *resource_summaries(struct resource *, size_t most);
+FS_API xmlrpc_value *resource_states(struct resource *);
 /* Change members of an allocation (a struct, taken) in the store, then in memory.  ENOENT: unknown. */
 FS_API int resource_update(struct resource *, int id, xmlrpc_value *members, char **error);
 /* Begin to work on it: false when somebody does already, or there is none.  End with resource_release(), also after resource_forget(). */

@@ -73,6 +73,7 @@ struct resource {
     struct fs_peer **old_peers; /* replaced by a new address, maybe still in use */
     size_t n_old_peers;
     struct allocation *allocations, *last_allocation, *by_hand, **by_hand_end, *restless;
+    size_t n_allocations;
     struct fs_index *index;
     struct fs_match_set *claims;
     xmlrpc_value *base_rules;   /* switch -> its base rules when they were last put there, as one string; those not looked at yet are missing */
@@ -96,6 +97,9 @@ resource_doc(const struct allocation *a)
 /* life.c: an allocation of a document (taken) into memory; out of it. */
 struct allocation *resource_enter(struct resource *, int id, unsigned char *block, size_t size, bool entering);
 void resource_strike(struct resource *, struct allocation *);
+
+/* Does somebody work on it? */
+bool resource_is_busy(struct resource *, struct allocation *);
 
 /* Is it in the state to stay in? */
 bool resource_is_installed(const struct allocation *);
