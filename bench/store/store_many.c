@@ -3,7 +3,10 @@
  * usage: store-many STORE N [OLD=NEW...]
  *
  * Each allocation in the store is copied in turn, until there are N more.  A copy has an id, a name, a key and service paths of its own; the addresses 10.77.0.1 in its texts
- * become one of its own, in 10.0.0.0/8, and the words OLD (names of hosts, switches, ports) become NEW.  The daemon that owns the store must be stopped. */
+ * become one of its own, in 10.0.0.0/8, and the words OLD (names of hosts, switches, ports) become NEW.  The daemon that owns the store must be stopped.
+ *
+ * To copy a tree takes a millisecond.  So it is done once for each allocation, with numbers that stand for those of a copy, and in the packed block these are written over with
+ * numbers of the same length: ids of seven digits, service paths of six hexadecimal ones, addresses of three digits an octet. */
 #include "config.h"
 
 #include <ctype.h>
@@ -11,16 +14,31 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/pack.h"
 #include "core/store.h"
 #include "core/util.h"
 
-enum { GROUP = 500 };
+enum { GROUP = 500, FIRST_ID = 2000001, FIRST_SPI = 0x100000, SAMPLE_ID = 7654321, SAMPLE_SPI = 0x9a5e00, MOST = 900000 };
+#define SAMPLE_ADDRESS "10.199.199.199"
+
+/* Where in a block a number of the copy stands. */
+struct spot {
+    size_t at;
+    enum { ID_TEXT, ID_INT, SPI_TEXT, SPI_INT, ADDRESS } what;
+    int nth; /* of the service paths */
+};
+
+struct sample {
+    unsigned char *block;
+    size_t size, n_spots, room;
+    struct spot *spots;
+    int paths;
+};
 
 static struct {
     char **words; /* OLD=NEW */
     int n_words;
     xmlrpc_value *templates;
-    int last_id, last_spi;
 } all = { .words = NULL };
 
 /* One copy. */
@@ -35,16 +53,6 @@ collect(void *aux, const char *name, xmlrpc_value *v)
     (void) aux;
     (void) name;
     fs_append(all.templates, v);
-}
-
-static void
-read_counter(void *aux, const char *name, xmlrpc_value *v)
-{
-    (void) aux;
-    int n = (int) fs_number(v, 0);
-    all.last_id = strcmp(name, "last_id") ? all.last_id : n;
-    all.last_spi = strcmp(name, "last_spi") ? all.last_spi : n;
-    fs_free(v);
 }
 
 static bool
@@ -139,28 +147,76 @@ copy_value(const struct copy *c, const xmlrpc_value *v, const char *key)
     return !strcmp(key, "spi") && n ? fs_int(n + c->spi) : !strcmp(key, "owner") || !strcmp(key, "id") ? fs_int(c->id) : fs_copy(v);
 }
 
-static xmlrpc_value *
-make_copy(int nth, int first_id, int first_spi)
+/* The bytes of an int in a block. */
+static size_t
+packed_int(int n, unsigned char *bytes)
 {
-    const xmlrpc_value *template = fs_item(all.templates, (size_t) nth % fs_size(all.templates));
-    struct copy c = { .id = first_id + nth, .template = fs_get_int(template, "id", 0), .spi = first_spi };
-    unsigned own = (unsigned) nth + 1;
-    snprintf(c.address, sizeof c.address, "10.%u.%u.%u", own >> 16 & 255, own >> 8 & 255, own & 255);
+    size_t size;
+    xmlrpc_value *v = fs_int(n);
+    unsigned char *block = fs_pack(v, &size);
+    memcpy(bytes, block + 1, size - 1);
+    free(block);
+    fs_free(v);
+    return size - 1;
+}
+
+static void
+find_spots(struct sample *s, const void *bytes, size_t n, int what, int nth)
+{
+    const unsigned char *p = s->block;
+    while ((p = memmem(p, s->size - (size_t) (p - s->block), bytes, n))) {
+        if (s->n_spots == s->room) {
+            s->room = s->room * 2 + 32;
+            s->spots = fs_xrealloc(s->spots, s->room * sizeof *s->spots);
+        }
+        s->spots[s->n_spots++] = (struct spot) { (size_t) (p - s->block), what, nth };
+        p += n;
+    }
+}
+
+static struct sample
+make_sample(const xmlrpc_value *template)
+{
+    struct copy c = { .id = SAMPLE_ID, .template = fs_get_int(template, "id", 0) };
+    const xmlrpc_value *flows = fs_get(fs_get(template, "plan"), "flows");
+    struct sample s = { .paths = (int) fs_size(flows) };
+    c.spi = SAMPLE_SPI - fs_get_int(fs_item(flows, 0), "spi", 0);
+    snprintf(c.address, sizeof c.address, SAMPLE_ADDRESS);
     xmlrpc_value *doc = copy_value(&c, template, "");
     fs_set(doc, "owner", fs_string(fs_get_string(template, "owner", "")));
     fs_set(doc, "name", fs_stringf("many%d", c.id));
-    return fs_set(doc, "key", fs_stringf("many-%d", c.id));
+    s.block = fs_pack(fs_set(doc, "key", fs_stringf("many-%d", c.id)), &s.size);
+    fs_free(doc);
+    unsigned char bytes[16];
+    char text[16];
+    find_spots(&s, "7654321", 7, ID_TEXT, 0);
+    find_spots(&s, bytes, packed_int(SAMPLE_ID, bytes), ID_INT, 0);
+    find_spots(&s, SAMPLE_ADDRESS, strlen(SAMPLE_ADDRESS), ADDRESS, 0);
+    for (int i = 0; i < s.paths; i++) {
+        find_spots(&s, text, (size_t) snprintf(text, sizeof text, "0x%x", SAMPLE_SPI + i), SPI_TEXT, i);
+        find_spots(&s, bytes, packed_int(SAMPLE_SPI + i, bytes), SPI_INT, i);
+    }
+    return s;
 }
 
-static int
-most_paths(void)
+static unsigned char *
+make_copy(const struct sample *s, int nth, int spi)
 {
-    int most = 0;
-    for (size_t i = 0; i < fs_size(all.templates); i++) {
-        int n = (int) fs_size(fs_get(fs_get(fs_item(all.templates, i), "plan"), "flows"));
-        most = n > most ? n : most;
+    unsigned char *block = fs_xmalloc(s->size);
+    memcpy(block, s->block, s->size);
+    for (size_t i = 0; i < s->n_spots; i++) {
+        const struct spot *spot = &s->spots[i];
+        char text[24];
+        if (spot->what == ID_INT || spot->what == SPI_INT) {
+            packed_int(spot->what == ID_INT ? FIRST_ID + nth : spi + spot->nth, block + spot->at);
+            continue;
+        }
+        int n = spot->what == ID_TEXT ? snprintf(text, sizeof text, "%07d", FIRST_ID + nth)
+                : spot->what == SPI_TEXT ? snprintf(text, sizeof text, "0x%06x", (unsigned) (spi + spot->nth))
+                : snprintf(text, sizeof text, "10.%d.%d.%d", 100 + nth / 10000, 100 + nth / 100 % 100, 100 + nth % 100);
+        memcpy(block + spot->at, text, (size_t) n);
     }
-    return most;
+    return block;
 }
 
 static void
@@ -175,30 +231,45 @@ must(int e, char *error)
 static void
 write_all(struct fs_store *s, int n)
 {
-    struct fs_record records[GROUP + 2];
+    size_t n_samples = fs_size(all.templates);
+    struct sample *samples = fs_xcalloc(n_samples, sizeof *samples);
+    struct fs_block_record records[GROUP];
     char names[GROUP][16];
-    int paths = most_paths(), spi = all.last_spi;
+    int spi = FIRST_SPI;
+    for (size_t i = 0; i < n_samples; i++) {
+        samples[i] = make_sample(fs_item(all.templates, i));
+    }
     for (int done = 0; done < n;) {
         size_t k = 0;
         char *error = NULL;
-        for (; k < GROUP && done < n; k++, done++, spi += paths) {
-            snprintf(names[k], sizeof names[k], "%d", all.last_id + 1 + done);
-            records[k] = (struct fs_record) { "allocation", names[k], make_copy(done, all.last_id + 1, spi) };
+        for (; k < GROUP && done < n; k++, done++) {
+            const struct sample *sample = &samples[(size_t) done % n_samples];
+            snprintf(names[k], sizeof names[k], "%d", FIRST_ID + done);
+            records[k] = (struct fs_block_record) { "allocation", names[k], make_copy(sample, done, spi), sample->size };
+            spi += sample->paths;
         }
-        records[k] = (struct fs_record) { "counter", "last_id", fs_int(all.last_id + done) };
-        records[k + 1] = (struct fs_record) { "counter", "last_spi", fs_int(spi + paths) };
-        must(fs_store_write(s, records, k + 2, &error), error);
-        for (size_t i = 0; i < k + 2; i++) {
-            fs_free((xmlrpc_value *) (uintptr_t) records[i].value);
+        must(fs_store_await(fs_store_post(s, records, k), &error), error);
+        while (k) {
+            free((void *) (uintptr_t) records[--k].block);
         }
     }
+    struct fs_record counters[] = { { "counter", "last_id", fs_int(FIRST_ID + n) }, { "counter", "last_spi", fs_int(spi) } };
+    char *error = NULL;
+    must(fs_store_write(s, counters, 2, &error), error);
+    fs_free((xmlrpc_value *) (uintptr_t) counters[0].value);
+    fs_free((xmlrpc_value *) (uintptr_t) counters[1].value);
+    for (size_t i = 0; i < n_samples; i++) {
+        free(samples[i].block);
+        free(samples[i].spots);
+    }
+    free(samples);
 }
 
 int
 main(int argc, char **argv)
 {
-    if (argc < 3 || atoi(argv[2]) < 1) {
-        fprintf(stderr, "usage: store-many STORE N [OLD=NEW...]\n");
+    if (argc < 3 || atoi(argv[2]) < 1 || atoi(argv[2]) > MOST) {
+        fprintf(stderr, "usage: store-many STORE N [OLD=NEW...] (N: %d at most)\n", MOST);
         return 2;
     }
     struct fs_store *s;
@@ -208,7 +279,6 @@ main(int argc, char **argv)
     all.templates = fs_array();
     must(fs_store_open(argv[1], &s, &error), error);
     must(fs_store_read(s, "allocation", collect, NULL, &error), error);
-    must(fs_store_read(s, "counter", read_counter, NULL, &error), error);
     if (!fs_size(all.templates)) {
         fprintf(stderr, "store-many: %s has no allocation to copy\n", argv[1]);
         return 1;

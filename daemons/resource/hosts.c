@@ -145,21 +145,33 @@ resource_register_host(struct resource *r, const xmlrpc_value *doc, bool *change
     return e;
 }
 
+/* The host, once no change of it is under way, or NULL with *error.  Hosts are never freed. */
+static struct host *
+find_quiet(struct resource *r, const char *name, char **error)
+{
+    struct host *h;
+    while ((h = find_host(r, name)) && h->writing) {
+        pthread_cond_wait(&r->written, &r->lock);
+    }
+    if (!h || h->removed) {
+        *error = fs_xasprintf("there is no host '%.64s' (list_hosts lists them)", name);
+        return NULL;
+    }
+    return h;
+}
+
 int
 resource_remove_host(struct resource *r, const char *name, char **error)
 {
     pthread_mutex_lock(&r->placing); /* else a placement that has chosen the host could become a plan afterwards */
     pthread_mutex_lock(&r->lock);
-    struct host *h = find_host(r, name);
+    struct host *h = find_quiet(r, name, error);
     size_t n = h ? resource_modules_on(r, name) : 0;
-    int e = 0;
-    if (!h || h->removed) {
-        *error = fs_xasprintf("there is no host '%.64s' (list_hosts lists them)", name);
-        e = ENOENT;
-    } else if (n) {
+    int e = h ? 0 : ENOENT;
+    if (h && n) {
         *error = fs_xasprintf("host %s runs %zu modules: delete their allocations first (list_allocations tells which)", name, n);
         e = EBUSY;
-    } else {
+    } else if (h) {
         struct fs_record changes[] = { { "host", name, NULL }, { "drained", name, NULL } };
         e = fs_store_write(r->store, changes, 2, error);
         h->removed = !e;
@@ -174,20 +186,23 @@ resource_remove_host(struct resource *r, const char *name, char **error)
 int
 resource_drain_host(struct resource *r, const char *name, bool drain, char **error)
 {
+    size_t size;
+    xmlrpc_value *yes = fs_bool(true);
+    unsigned char *block = fs_pack(yes, &size);
+    struct fs_block_record change = { .kind = "drained", .name = name, .block = drain ? block : NULL, .size = size };
     pthread_mutex_lock(&r->lock);
-    struct host *h = find_host(r, name);
-    int e = 0;
-    if (!h || h->removed) {
-        *error = fs_xasprintf("there is no host '%.64s' (list_hosts lists them)", name);
-        e = ENOENT;
-    } else {
-        xmlrpc_value *yes = fs_bool(true);
-        struct fs_record change = { "drained", name, drain ? yes : NULL };
-        e = fs_store_write(r->store, &change, 1, error);
-        h->draining = e ? h->draining : drain;
-        fs_free(yes);
+    struct host *h = find_quiet(r, name, error);
+    int e = h ? 0 : ENOENT;
+    if (h) {
+        h->writing = true;
+        e = resource_write(r, &change, 1, error);
+        h->writing = false;
+        h->draining = e ? h->draining : drain && !h->removed;
+        resource_written(r);
     }
     pthread_mutex_unlock(&r->lock);
+    free(block);
+    fs_free(yes);
     return e;
 }
 

@@ -17,6 +17,7 @@ struct host {
     bool prepared; /* its bridge has the base rules */
     bool removed;         /* by remove_host; the incarnation that was removed does not come back by itself */
     bool draining;        /* gets no more modules */
+    bool writing;         /* a change of that is on its way to the disk: resource_write() */
     char *digest;         /* of its modules, as it told last; or NULL */
     struct host *next;
 };

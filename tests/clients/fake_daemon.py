@@ -108,7 +108,7 @@ def main():
     server = Server((address[0], int(address[1])), Handler, allow_none=True, logRequests=False)
     server.register_introspection_functions()
     methods = {"ping": lambda: answer(), "install_allocation": install_allocation, "get_allocation": get_allocation,
-               "delete_allocation": lambda number: answer(), "list_allocations": lambda: answer([]),
+               "delete_allocation": lambda number: answer(), "list_allocations": lambda options=None: answer([]),
                "plan_allocation": lambda text: answer(PLAN), "get_flows": lambda number, options: answer(FLOWS),
                "get_pm_info": lambda: answer([["Firewall: lets pass", {"counters": ""}]]),
                "get_statistics": lambda: answer({"switches_prepared": 1}), "register_host": register_host, "remove_host": remove_host, "list_hosts": lambda: answer(list(HOSTS.values())),

@@ -18,6 +18,7 @@
 
 #include "core/elf.h"
 #include "core/metrics.h"
+#include "core/pack.h"
 #include "core/store.h"
 #include "core/util.h"
 #include "core/xmlrpc.h"
@@ -480,6 +481,111 @@ test_metrics(void)
     fs_free(v);
 }
 
+/* What the packed form must hold exactly, seen through the XML of it. */
+static bool
+is_packed_same(const xmlrpc_value *v)
+{
+    size_t size, sizes[2];
+    xmlrpc_value *back = NULL, *in_place;
+    unsigned char *block = fs_pack(v, &size);
+    bool same = !fs_pack_check(block, size) && !fs_unpack(block, size, &back);
+    if (same) {
+        in_place = fs_packed_value(fs_packed(block, size));
+        char *a = fs_xmlrpc_encode_value(v, &sizes[0]), *b = fs_xmlrpc_encode_value(back, &sizes[1]), *c = fs_xmlrpc_encode_value(in_place, &sizes[1]);
+        same = !strcmp(a, b) && !strcmp(a, c);
+        free(a);
+        free(b);
+        free(c);
+        fs_free(in_place);
+    }
+    fs_free(back);
+    free(block);
+    return same;
+}
+
+static xmlrpc_value *
+something_of_all(void)
+{
+    static const double numbers[] = { 0, -0.0, 1, -1, 0.1, 1e300, -9e15, 9007199254740993.0, 4e-320 };
+    static const int ints[] = { 0, 1, 63, 64, -1, INT32_MIN, INT32_MAX };
+    xmlrpc_value *list = fs_array(), *v = fs_struct();
+    char big[300];
+    memset(big, 'b', sizeof big - 1);
+    big[sizeof big - 1] = '\0';
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        fs_append(list, fs_double(numbers[i]));
+    }
+    for (size_t i = 0; i < sizeof ints / sizeof *ints; i++) {
+        fs_append(list, fs_int(ints[i]));
+    }
+    fs_append(fs_append(fs_append(list, fs_nil()), fs_bool(true)), fs_bool(false));
+    for (int i = 0; i < 600; i++) { /* more texts than are remembered */
+        fs_append(fs_append(list, fs_stringf("text %d", i)), fs_stringf("text %d", i / 2));
+    }
+    for (size_t i = 126; i < 130; i++) {
+        fs_append(list, fs_string(big + sizeof big - 1 - i));
+    }
+    fs_append(fs_append(list, fs_string("")), fs_string("\xc3\xa4<>&\r\n"));
+    xmlrpc_env env;
+    xmlrpc_env_init(&env);
+    fs_append(list, xmlrpc_base64_new(&env, 4, (const unsigned char *) "\0abc"));
+    fs_append(list, xmlrpc_i8_new(&env, 1LL << 60));
+    xmlrpc_env_clean(&env);
+    fs_set(fs_set(fs_set(v, "name", fs_string("text 7")), "text 7", fs_array()), "", fs_struct());
+    return fs_set(fs_set(v, "nodes", list), "cpu", fs_double(0.25));
+}
+
+/* Every prefix and every changed byte is refused or is a value; nothing outside is read, which the sanitizers see. */
+static bool
+damage_is_harmless(const xmlrpc_value *v, size_t *refused)
+{
+    size_t size;
+    unsigned char *block = fs_pack(v, &size);
+    bool good = true;
+    *refused = 0;
+    for (size_t n = 0; n < size; n++) {
+        unsigned char *cut = fs_xmalloc(n + 1);
+        memcpy(cut, block, n);
+        good = good && fs_pack_check(cut, n);
+        free(cut);
+        for (unsigned change = 1; change < 256; change = change * 2 + 1) {
+            xmlrpc_value *other = NULL;
+            block[n] ^= (unsigned char) change;
+            bool fine = !fs_unpack(block, size, &other);
+            good = good && fine == !fs_pack_check(block, size);
+            *refused += !fine;
+            fs_free(other);
+            block[n] ^= (unsigned char) change;
+        }
+    }
+    free(block);
+    return good;
+}
+
+static void
+test_packed(void)
+{
+    xmlrpc_value *all = something_of_all(), *one = fs_set(fs_set(fs_struct(), "rules", fs_append(fs_array(), fs_string("actions=drop"))), "other", fs_string("actions=drop"));
+    size_t size, refused;
+    ok(is_packed_same(all) && is_packed_same(one), "a packed value is the same value", NULL);
+    unsigned char *block = fs_pack(all, &size);
+    struct fs_packed doc = fs_packed(block, size), item = { 0 };
+    struct fs_packed_items items = fs_packed_items(fs_packed_get(doc, "nodes"));
+    double sum = 0, wanted = 0;
+    size_t n = 0;
+    for (; fs_packed_next(&items, &item); n++) {
+        const xmlrpc_value *v = fs_item(fs_get(all, "nodes"), n);
+        sum += fs_packed_number(item, -7) != fs_number(v, -7) || strcmp(fs_packed_text(item, "none"), fs_text(v, "none"));
+    }
+    ok(sum == wanted && n == fs_size(fs_get(all, "nodes")) && n == fs_packed_count(fs_packed_get(doc, "nodes")), "each item is read in place as from the tree", NULL);
+    ok(!strcmp(fs_packed_get_string(doc, "name", ""), "text 7") && fs_packed_get_double(doc, "cpu", 0) == 0.25 && fs_packed_get_int(doc, "cpu", -1) == -1
+           && !fs_packed_get(doc, "none").block && !fs_packed_count(fs_packed_get(doc, "name")) && !fs_packed_get(fs_packed_get(doc, "name"), "x").block, "members, and what there is not", NULL);
+    free(block);
+    ok(damage_is_harmless(one, &refused) && refused > 100, "a damaged block is refused, or is another value", NULL);
+    fs_free(one);
+    fs_free(all);
+}
+
 static void
 test_log(void)
 {
@@ -507,6 +613,7 @@ main(void)
     test_full_disk();
     test_elf("lib/libflowstream-core.so");
     test_metrics();
+    test_packed();
     test_log();
     char *command = fs_xasprintf("rm -rf '%s'", folder);
     n_failed += system(command) != 0;

@@ -116,9 +116,13 @@ class Client:
         """Remove what belongs to no request, or only say what would go: a dictionary with items and problems."""
         return self.call("resource", "collect_garbage", {"dry_run": dry_run})
 
-    def list_allocations(self):
-        """All installed requests, a list of dictionaries."""
-        return self.call("resource", "list_allocations")
+    def list_allocations(self, brief=False):
+        """All installed requests, a list of dictionaries; brief: without ports, paths and what modules have counted.  Asked for page by page."""
+        found, page, most = [], None, 1000 if brief else 500
+        while page is None or len(page) == most:
+            page = self.call("resource", "list_allocations", {"after": found[-1]["id"] if found else 0, "most": most, "brief": brief})
+            found += page
+        return found
 
     def get_allocation(self, alloc_id):
         """One installed request with its modules, counters and paths, a dictionary."""
