@@ -97,12 +97,17 @@ def start(p):
     return took
 
 
+def extend(p, more):
+    """Another platform for the daemon, which is not running."""
+    platform = p.dir / "platform.xml"
+    platform.write_text(re.sub(r'<io id="mon0"[^>]*>|<link a="mon0"[^>]*>', "", platform.read_text()).replace("</platform>", more))
+
+
 def fill(p, n):
     ids = [p.client.install_allocation(CHAIN.format(name=f"t{k}", address="10.77.0.1", port=7000 + k)) for k in range(3)]
     hosts = {p.client.get_allocation(id_)["modules"][0]["host"] for id_ in ids}
     end(p.process("resource"), signal.SIGTERM)
-    platform = p.dir / "platform.xml"
-    platform.write_text(re.sub(r'<io id="mon0"[^>]*>|<link a="mon0"[^>]*>', "", platform.read_text()).replace("</platform>", FAR))
+    extend(p, FAR)
     _, took = timed(subprocess.run, [str(BUILD / "bench/store/store-many"), str(p.dir / "resource/store.db"), str(n), *WORDS])
     print(f"# {n} copies of allocations on {', '.join(sorted(hosts))} written in {took:.1f} s", flush=True)
     return ids
@@ -161,4 +166,5 @@ def main():
     return status
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

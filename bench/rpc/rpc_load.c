@@ -2,7 +2,8 @@
  *
  *     rpc-load tcp:PORT|tls:PORT|unix:PATH METHOD CONNECTIONS SECONDS [BASE64 of user:password]
  *
- * METHOD run_task:NAME calls run_task for that task and waits for its end.  With tls: nobody's certificate is checked.
+ * METHOD run_task:NAME calls run_task for that task and waits for its end; METHOD:TEXT# calls it with that text as its parameter, # being the number of the connection, from 1 on.
+ * With tls: nobody's certificate is checked.
  *
  * One thread with epoll, each connection with one call under way, so that it takes little from what it measures. */
 #include "config.h"
@@ -28,13 +29,13 @@ enum { MAX_CONNECTIONS = 256, ROOM = 1 << 17 };
 struct connection {
     int fd;
     gnutls_session_t tls; /* NULL: plain */
+    char request[4096];
+    size_t request_size;
     size_t length;   /* of what has come of the answer */
     char answer[ROOM];
 };
 
 static gnutls_certificate_credentials_t nobody;
-static char request[4096];
-static size_t request_size;
 
 static void
 fail(const char *what)
@@ -94,8 +95,8 @@ static void
 ask(struct connection *c)
 {
     c->length = 0;
-    ssize_t sent = c->tls ? gnutls_record_send(c->tls, request, request_size) : write(c->fd, request, request_size);
-    if (sent != (ssize_t) request_size) {
+    ssize_t sent = c->tls ? gnutls_record_send(c->tls, c->request, c->request_size) : write(c->fd, c->request, c->request_size);
+    if (sent != (ssize_t) c->request_size) {
         fail("write");
     }
 }
@@ -148,13 +149,24 @@ take(struct connection *c)
 
 /* The body of the call. */
 static int
-make_body(char *body, size_t room, const char *method)
+make_body(char *body, size_t room, const char *method, int nth)
 {
-    const char *task = strncmp(method, "run_task:", 9) ? NULL : method + 9;
+    const char *task = strncmp(method, "run_task:", 9) ? NULL : method + 9, *text = task ? NULL : strchr(method, ':');
     return task ? snprintf(body, room, "<methodCall><methodName>run_task</methodName><params><param><value>%.60s</value></param>"
                            "<param><value><struct/></value></param><param><value><struct><member><name>wait</name><value><i4>30</i4></value>"
                            "</member></struct></value></param></params></methodCall>", task)
-                : snprintf(body, room, "<methodCall><methodName>%.100s</methodName></methodCall>", method);
+           : text ? snprintf(body, room, "<methodCall><methodName>%.*s</methodName><params><param><value>%.*s%d</value></param></params></methodCall>",
+                             (int) (text - method), method, (int) strcspn(text + 1, "#"), text + 1, nth)
+                  : snprintf(body, room, "<methodCall><methodName>%.100s</methodName></methodCall>", method);
+}
+
+static void
+make_request(struct connection *c, const char *method, int nth, const char *secret)
+{
+    char body[1024];
+    int size = make_body(body, sizeof body, method, nth);
+    c->request_size = (size_t) snprintf(c->request, sizeof c->request, "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\n%s%.200s%sContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n%s",
+                                        secret ? "Authorization: Basic " : "", secret ? secret : "", secret ? "\r\n" : "", size, body);
 }
 
 int
@@ -165,20 +177,15 @@ main(int argc, char **argv)
         fprintf(stderr, "usage: rpc-load tcp:PORT|tls:PORT|unix:PATH METHOD CONNECTIONS SECONDS [BASE64]\n");
         return 2;
     }
-    char body[1024];
-    int size = make_body(body, sizeof body, argv[2]);
     bool tls = !strncmp(argv[1], "tls:", 4);
     gnutls_certificate_allocate_credentials(&nobody);
-    request_size = (size_t) snprintf(request, sizeof request,
-                                     "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\n%s%.200s%sContent-Type: text/xml\r\n"
-                                     "Content-Length: %d\r\n\r\n%s",
-                                     argc > 5 ? "Authorization: Basic " : "", argc > 5 ? argv[5] : "", argc > 5 ? "\r\n" : "", size, body);
     int poll = epoll_create1(EPOLL_CLOEXEC);
     struct connection *all = calloc((size_t) n, sizeof *all);
     if (poll < 0 || !all) {
         fail("epoll");
     }
     for (int i = 0; i < n; i++) {
+        make_request(&all[i], argv[2], i + 1, argc > 5 ? argv[5] : NULL);
         all[i].fd = connect_to(argv[1]);
         if (tls) {
             start_tls(&all[i]);
