@@ -36,8 +36,8 @@ FS_COMMAND = {
     .name = "list_allocations",
     .help = "Lists all allocations as get_allocation tells them, without text and rules; counters are two seconds old at most, on a crowded platform ten times what it takes to read all. "
             "Of very many, ask for a page at a time: the ids ascend.",
-    .params = { { "options", "struct?", "after: only those with a higher id; most: so many of them; brief (boolean): id, name, owner, kind, state, message and created, and of modules only name, "
-                                        "type, host and instance" } },
+    .params = { { "options", "struct?", "after: only those with a higher id; most: so many of them; brief (boolean): only id, name, owner, kind, state, message, created, hosts (names) and "
+                                        "module_count" } },
     .returns = "array",
     .idempotent = true,
     .run = run,

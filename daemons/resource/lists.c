@@ -126,20 +126,23 @@ resource_states(struct resource *r)
     return all;
 }
 
+/* Each host of the modules once. */
 static xmlrpc_value *
-brief_modules(struct fs_packed modules)
+hosts_of(struct fs_packed modules)
 {
-    static const char *const members[][2] = { { "name", "node" }, { "type", "type" }, { "host", "host" }, { "instance", "name" } };
-    xmlrpc_value *all = fs_array();
+    xmlrpc_value *hosts = fs_array();
     struct fs_packed m = { 0 };
     for (struct fs_packed_items i = fs_packed_items(modules); fs_packed_next(&i, &m);) {
-        xmlrpc_value *v = fs_struct();
-        for (size_t k = 0; k < sizeof members / sizeof *members; k++) {
-            fs_set(v, members[k][0], fs_string(fs_packed_get_string(m, members[k][1], "")));
+        const char *host = fs_packed_get_string(m, "host", "");
+        size_t k = 0, n = fs_size(hosts);
+        while (k < n && strcmp(fs_text(fs_item(hosts, k), ""), host)) {
+            k++;
         }
-        fs_append(all, v);
+        if (k == n) {
+            fs_append(hosts, fs_string(host));
+        }
     }
-    return all;
+    return hosts;
 }
 
 xmlrpc_value *
@@ -156,7 +159,8 @@ resource_brief(struct resource *r, int id)
             fs_set(v, members[i], fs_packed_value(fs_packed_get(doc, members[i])));
         }
         fs_set(v, "kind", fs_string(fs_packed_get_string(fs_packed_get(doc, "request"), "kind", "request")));
-        fs_set(v, "modules", brief_modules(fs_packed_get(fs_packed_get(doc, "plan"), "modules")));
+        struct fs_packed modules = fs_packed_get(fs_packed_get(doc, "plan"), "modules");
+        fs_set(fs_set(v, "hosts", hosts_of(modules)), "module_count", fs_int((int) fs_packed_count(modules)));
     }
     pthread_mutex_unlock(&r->lock);
     return v;

@@ -97,7 +97,7 @@ FS_API xmlrpc_value *resource_allocation(struct resource *, int id);
 FS_API int *resource_allocation_ids(struct resource *, size_t *n);
 /* The same of those behind 'after', 'most' of them. */
 FS_API int *resource_allocation_ids_after(struct resource *, int after, size_t most, size_t *n);
-/* What is known of it without its text, request, paths and rules, as show.h tells it: modules with name, type, host and instance.  NULL: unknown. */
+/* A line about it: id, name, owner, kind, state, message, created, hosts [names], module_count.  NULL: unknown. */
 FS_API xmlrpc_value *resource_brief(struct resource *, int id);
 /* Ids of those that are in no state to stay in and that nobody works on. */
 FS_API int *resource_unsettled_ids(struct resource *, size_t *n);

@@ -96,10 +96,11 @@ resource_show(const xmlrpc_value *doc, const struct resource_counts *counters)
 
 /* A host of one of the modules that is silent, or NULL. */
 static const char *
-lost_host(struct resource *r, const xmlrpc_value *modules)
+lost_host(struct resource *r, const xmlrpc_value *shown)
 {
-    for (size_t i = 0; i < fs_size(modules); i++) {
-        const char *host = fs_get_string(fs_item(modules, i), "host", "");
+    const xmlrpc_value *modules = fs_get(shown, "modules"), *hosts = fs_get(shown, "hosts");
+    for (size_t i = 0, n = fs_size(modules) + fs_size(hosts); i < n; i++) {
+        const char *host = hosts ? fs_text(fs_item(hosts, i), "") : fs_get_string(fs_item(modules, i), "host", "");
         if (resource_host_is_lost(r, host)) {
             return host;
         }
@@ -111,7 +112,7 @@ xmlrpc_value *
 resource_show_health(struct resource *r, xmlrpc_value *shown)
 {
     if (!strcmp(fs_get_string(shown, "state", ""), "installed")) {
-        const char *host = lost_host(r, fs_get(shown, "modules"));
+        const char *host = lost_host(r, shown);
         char *why = host ? fs_xasprintf("host %s is silent", host) : resource_degraded(r, fs_get_int(shown, "id", 0));
         if (why) {
             fs_set(fs_set(shown, "state", fs_string("degraded")), "message", fs_string(why));

@@ -342,9 +342,8 @@ def run_gc(arguments):
 def run_list(arguments):
     with Client(arguments.dir) as client:
         found = client.list_allocations(brief=not arguments.json)
-    rows = [dict(row, modules=len(row["modules"]), hosts=sorted({module["host"] for module in row["modules"]}), since=words.date(row.get("created")))
-            for row in found]
-    columns = [("id", "ID"), ("name", "NAME"), ("owner", "OWNER"), ("state", "STATE"), ("since", "SINCE"), ("modules", "MODULES"), ("hosts", "HOSTS")]
+    rows = [] if arguments.json else [dict(row, hosts=sorted(row["hosts"]), since=words.date(row.get("created"))) for row in found]
+    columns = [("id", "ID"), ("name", "NAME"), ("owner", "OWNER"), ("state", "STATE"), ("since", "SINCE"), ("module_count", "MODULES"), ("hosts", "HOSTS")]
     _print(arguments, found, words.table(rows, columns) if rows else "nothing is installed")
 
 

@@ -117,7 +117,7 @@ class Client:
         return self.call("resource", "collect_garbage", {"dry_run": dry_run})
 
     def list_allocations(self, brief=False):
-        """All installed requests, a list of dictionaries; brief: without ports, paths and what modules have counted.  Asked for page by page."""
+        """All installed requests, a list of dictionaries; brief: with hosts and module_count in place of modules, ports and paths.  Asked for page by page."""
         found, page, most = [], None, 1000 if brief else 500
         while page is None or len(page) == most:
             page = self.call("resource", "list_allocations", {"after": found[-1]["id"] if found else 0, "most": most, "brief": brief})
