@@ -317,6 +317,25 @@ sql(const char *path, const char *words)
     sqlite3_close(db);
 }
 
+/* Schema 2 kept XML, with another sum. */
+static void
+test_schema_2(const char *path)
+{
+    static const char make[] = "PRAGMA journal_mode=WAL; CREATE TABLE record (kind TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, sum INTEGER NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;"
+        "CREATE TABLE meta (id INTEGER PRIMARY KEY CHECK (id = 1), all_sums INTEGER NOT NULL, records INTEGER NOT NULL);"
+        "INSERT INTO record VALUES ('k', '1', CAST('<value><struct><member><name>n</name><value><i4>7</i4></value></member></struct></value>' AS BLOB), -1386630463536237791);"
+        "INSERT INTO meta VALUES (1, -1386630463536237791, 1); PRAGMA user_version=2";
+    static const char *const damages[] = { "", "UPDATE record SET value = replace(value, '7', '8')", "DELETE FROM record" };
+    static const char *const answers[] = { "1=7,0 ", "the record k '1' is not what was written", "it holds 0 records and should hold 1" };
+    for (size_t i = 0; i < 3; i++) {
+        copy_store("/nowhere", path);
+        sql(path, make);
+        sql(path, damages[i]);
+        (i ? ok_refused : ok_read)(path, answers[i], i ? "one that is damaged is refused" : "a store of schema 2 is brought up");
+    }
+    ok_refused(path, answers[2], "and stays as it was");
+}
+
 static void
 test_versions(const char *base)
 {
@@ -338,6 +357,7 @@ test_versions(const char *base)
              "PRAGMA user_version=1");
     ok_read(old, "1=7,0 ", "a store of schema 1 is brought up");
     ok_read(old, "1=7,0 ", "and stays so");
+    test_schema_2(old);
     free(old);
     free(path);
 }
