@@ -168,6 +168,46 @@ def cycle(p, number):
     return id_
 
 
+def test_pages(p, s, kept):
+    """A list of very many is asked for in pieces."""
+    pages, after = [], 0
+    while not pages or pages[-1]:
+        pages.append(s.list_allocations({"after": after, "most": 4})["value"])
+        after = pages[-1][-1]["id"] if pages[-1] else after
+    tests.same([len(page) for page in pages], [4, 4, 2, 0], "pages are as long as was asked for")
+    tests.same([a["id"] for page in pages for a in page], kept, "and hold each allocation once, in the order of ids")
+    tests.same([a["id"] for a in s.list_allocations({"after": kept[3] - 1, "most": 1})["value"]], [kept[3]], "a page may begin behind an id that is not there")
+    full = {a["id"]: a for a in s.list_allocations()["value"]}
+    brief = s.list_allocations({"brief": True})["value"]
+    tests.same([(a["id"], a["name"], a["kind"], a["state"], a["module_count"], a["hosts"]) for a in brief],
+               [(i, full[i]["name"], "request", "installed", 2, list(dict.fromkeys(m["host"] for m in full[i]["modules"]))) for i in kept], "a brief list says the same")
+    tests.same([a["id"] for a in p.client.list_allocations(brief=True)], kept, "the client joins the pages")
+    states = {a["state"]: a["number"] for a in s.get_statistics()["value"]["allocation_states"]}
+    tests.same(states, {"installed": len(kept), "installing": 0, "deleting": 0, "restoring": 0}, "how many there are in each state")
+
+
+def at_once(p, n, *options):
+    """The answers to the same request by so many callers at the same time."""
+    def ask(_):
+        answer = p.server().install_allocation(chain(5008), *options)
+        return answer["value"] if answer["code"] in (0, -1) else answer["message"]
+    with concurrent.futures.ThreadPoolExecutor(n) as pool:
+        return list(pool.map(ask, range(n)))
+
+
+def test_at_once(p, s):
+    """Who comes while the first is still being written to the disk waits for what becomes of it."""
+    ids = at_once(p, 8, {"key": "at once"})
+    tests.check(len(set(ids)) == 1 and isinstance(ids[0], int), "8 callers with one key at the same time get one allocation", ids)
+    tests.check(until(20, lambda: s.get_allocation(ids[0])["value"]["state"] == "installed") and len(s.list_allocations()["value"]) == 1, "and there is no other")
+    gone(p, s, ids[0], "that one")
+    answers = at_once(p, 8)
+    ids = [answer for answer in answers if isinstance(answer, int)]
+    tests.check(len(ids) == 1 and sum(f"of allocation {ids[0]} " in str(answer) for answer in answers) == 7, "of 8 that want the same packets one gets them, the others are told whose they are",
+                answers)
+    gone(p, s, ids[0], "that one too")
+
+
 def test_parallel(p, s):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         ids = list(pool.map(lambda n: cycle(p, n), range(30)))
@@ -175,6 +215,7 @@ def test_parallel(p, s):
     kept = [id_ for n, id_ in enumerate(ids) if not n % 3]
     tests.same(sorted(a["id"] for a in s.list_allocations()["value"]), sorted(kept), "those that were not deleted are there")
     tests.check(not [r for id_ in ids if id_ not in kept for r in p.remains(id_)], "nothing is left of those that were")
+    test_pages(p, s, sorted(kept))
     with watch(p, "net1") as out:
         send(p, "net0", [udp(n, 20000 + port) for port in range(0, 30, 3) for n in range(20)])
         tests.check(out.wait(200, 10 * PATIENCE), "every one of the others carries its traffic", out.received)
@@ -280,7 +321,7 @@ def test_modules(p, s):
 
 with Platform() as platform:
     proxy = platform.server()
-    for test in (test_values, test_plan, test_types, test_language, test_overlap, test_keys, test_parallel, test_tasks, test_drain, test_foreign_rules, test_modules):
+    for test in (test_values, test_plan, test_types, test_language, test_overlap, test_keys, test_at_once, test_parallel, test_tasks, test_drain, test_foreign_rules, test_modules):
         with tests.story(test.__name__):
             test(platform, proxy)
     if SANITIZED:
