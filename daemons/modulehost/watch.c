@@ -1,5 +1,6 @@
 /* What comes, goes and ends on a host is noticed within half a second.  A descriptor of each module's process becomes readable when it ends, also when an earlier daemon had started it;
- * our own tasks tell what they have made; and the folder of modules changes its time when one comes or goes.  Then only the process in question is looked at.
+ * our own tasks tell what they have made; and of the folder of modules the kernel tells what comes and goes (inotify; where it has no more of that to give, the folder changes its time,
+ * and its names are compared).  Only the process in question is looked at.
  *
  * What somebody does inside of a process's folder tells nobody: so all are looked at again in turn, one round a minute.  What is known is in the table of inventory.c. */
 #include "config.h"
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -22,7 +24,7 @@
 #include "core/util.h"
 #include "daemons/modulehost/inventory.h"
 
-enum { FRESH_NS = 50 * 1000 * 1000, EVENTS = 64, ROUND_LOOKS = 120, BEING_MADE_MS = 30000 };
+enum { FRESH_NS = 50 * 1000 * 1000, EVENTS = 64, ROUND_LOOKS = 120, BEING_MADE_MS = 30000, NAMES_BYTES = 8192 };
 
 struct modulehost_watch {
     pthread_mutex_t lock;
@@ -30,8 +32,10 @@ struct modulehost_watch {
     int ends;                    /* epoll of the processes */
     bool read;                   /* the table is what was in the folder once */
     bool news;                   /* something that our tasks did not tell */
-    struct timespec folder_time; /* of the folder when it was last read */
+    int names, folder;           /* inotify, and the folder of modules in it; -1: none */
+    struct timespec folder_time; /* without: of the folder when it was last read */
     size_t turn;                 /* who is looked at next, whatever is known */
+    bool due;                    /* the names are to be compared whatever was told: a round is over, or something was not told */
     int mux;                     /* the multiplexer's process; -1: none */
 };
 
@@ -42,6 +46,8 @@ modulehost_watch_new(void)
     pthread_mutex_init(&w->lock, NULL);
     w->all = inventory_new();
     w->ends = epoll_create1(EPOLL_CLOEXEC);
+    w->names = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    w->folder = -1;
     w->mux = -1;
     return w;
 }
@@ -56,6 +62,9 @@ modulehost_watch_free(struct modulehost_watch *w)
         }
         if (w->ends >= 0) {
             close(w->ends);
+        }
+        if (w->names >= 0) {
+            close(w->names);
         }
         pthread_mutex_destroy(&w->lock);
         free(w);
@@ -118,6 +127,7 @@ look_at_some(struct modulehost *m)
         }
     }
     w->turn = first + round;
+    w->due = w->due || w->turn >= n;
 }
 
 /* --- The folder --- */
@@ -136,11 +146,25 @@ meet(void *aux, const char *name)
     }
 }
 
+/* From now on the kernel tells of names, where it can. */
+static void
+watch_folder(struct modulehost *m)
+{
+    struct modulehost_watch *w = m->watch;
+    char *path = fs_xasprintf("%s/modules", m->env.dir);
+    if (w->names >= 0) {
+        w->folder = inotify_add_watch(w->names, path, IN_CREATE | IN_DELETE | IN_MOVE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
+    }
+    free(path);
+}
+
 /* Compare the names in the folder with those in the table. */
 static void
 read_folder(struct modulehost *m)
 {
     struct modulehost_watch *w = m->watch;
+    watch_folder(m); /* first: what comes meanwhile is told */
+    w->due = false;
     if (fs_process_names(&m->env, meet, m)) {
         return; /* what cannot be read says nothing */
     }
@@ -152,6 +176,29 @@ read_folder(struct modulehost *m)
         all[i]->met = false;
         if (!met) {
             look_at(m, all[i]->name, false);
+        }
+    }
+}
+
+/* What has come and gone.  What is told of the folder itself, or that something was not told, means that the names are to be compared. */
+static void
+read_names(struct modulehost *m)
+{
+    struct modulehost_watch *w = m->watch;
+    char buffer[NAMES_BYTES] __attribute__((aligned(__alignof__(struct inotify_event))));
+    ssize_t n;
+    while (w->names >= 0 && (n = read(w->names, buffer, sizeof buffer)) > 0) {
+        const struct inotify_event *e;
+        for (ssize_t at = 0; at < n; at += (ssize_t) (sizeof *e + e->len)) {
+            e = (const struct inotify_event *) (const void *) (buffer + at);
+            if (e->wd >= 0 && e->wd != w->folder) {
+                continue; /* of a folder that was here before */
+            } else if (e->mask & (IN_Q_OVERFLOW | IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF)) {
+                w->folder = -1;
+                w->due = true;
+            } else if (e->len) {
+                look_at(m, e->name, false);
+            }
         }
     }
 }
@@ -223,7 +270,8 @@ modulehost_watch_look(struct modulehost *m, bool *mux_ended)
     struct modulehost_watch *w = lock(m);
     *mux_ended = mux_has_ended(m, w);
     look_at_ended(m);
-    if (folder_changed(m)) {
+    read_names(m);
+    if (w->due || (w->folder < 0 && folder_changed(m))) {
         read_folder(m);
     }
     look_at_some(m);
