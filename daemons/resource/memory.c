@@ -193,6 +193,25 @@ resource_memory_note(struct resource *r, const char *name, int id, const char *s
     unlock(r);
 }
 
+static void
+forget(struct place *p, struct known *k)
+{
+    free(k->state);
+    p->n_doubted -= k->doubted;
+    memmove(k, k + 1, (size_t) (p->known + --p->n - k) * sizeof *k);
+}
+
+void
+resource_memory_forget(struct resource *r, const char *name, int id)
+{
+    struct place *p = lock_place(r, name);
+    size_t i = position(p, id);
+    if (i < p->n && p->known[i].id == id) {
+        forget(p, &p->known[i]);
+    }
+    unlock(r);
+}
+
 /* --- Doubts --- */
 
 static void
@@ -277,7 +296,7 @@ resource_memory_doubted(struct resource *r, const char *name, size_t *n)
 }
 
 void
-resource_memory_settle(struct resource *r, const char *name, const struct resource_doubt *d, bool forget)
+resource_memory_settle(struct resource *r, const char *name, const struct resource_doubt *d, bool gone)
 {
     struct place *p = lock_place(r, name);
     size_t i = position(p, d->id);
@@ -285,9 +304,8 @@ resource_memory_settle(struct resource *r, const char *name, const struct resour
     if (k && k->doubted && k->doubts == d->doubts) {
         k->doubted = false;
         p->n_doubted--;
-        if (forget) {
-            free(k->state);
-            memmove(k, k + 1, (--p->n - i) * sizeof *k);
+        if (gone) {
+            forget(p, k);
         }
     }
     unlock(r);

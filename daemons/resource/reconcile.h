@@ -82,6 +82,8 @@ FS_API void resource_memory_set_due(struct resource *, const char *name, int64_t
 /* The state in which the rules of one allocation in switch 'name' were last found right (compared only), and setting it. */
 FS_API bool resource_memory_is_right(struct resource *, const char *name, int id, const char *state);
 FS_API void resource_memory_note(struct resource *, const char *name, int id, const char *state);
+/* The allocation is no more. */
+FS_API void resource_memory_forget(struct resource *, const char *name, int id);
 
 /* A host has a place of its own (owned): a switch may be called as a host. */
 FS_API char *resource_host_place(const char *host);
@@ -101,8 +103,8 @@ struct resource_doubt {
 FS_API bool resource_memory_doubts(struct resource *, const char *place); /* any? */
 /* All that are in doubt, ascending (owned). */
 FS_API struct resource_doubt *resource_memory_doubted(struct resource *, const char *place, size_t *n);
-/* This doubt is settled, unless it was doubted again since; forget: it has nothing there, and should not. */
-FS_API void resource_memory_settle(struct resource *, const char *place, const struct resource_doubt *, bool forget);
+/* This doubt is settled, unless it was doubted again since; gone: it has nothing there, and should not. */
+FS_API void resource_memory_settle(struct resource *, const char *place, const struct resource_doubt *, bool gone);
 /* Anywhere? */
 FS_API bool resource_memory_is_doubted(struct resource *, int id);
 

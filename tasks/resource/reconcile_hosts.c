@@ -128,6 +128,19 @@ mend_modules(struct fs_call *call, int id, const char *host, const xmlrpc_value 
     fs_free(gone);
 }
 
+/* Those about one allocation: each is gone through for each module of the other. */
+static xmlrpc_value *
+of_allocation(const xmlrpc_value *list, const char *member, int id)
+{
+    xmlrpc_value *its = fs_array();
+    for (size_t i = 0; i < fs_size(list); i++) {
+        if (fs_get_int(fs_item(list, i), member, 0) == id) {
+            fs_append(its, fs_copy(fs_item(list, i)));
+        }
+    }
+    return its;
+}
+
 static void
 mend_host(struct fs_call *call, const char *host, const xmlrpc_value *first)
 {
@@ -140,7 +153,10 @@ mend_host(struct fs_call *call, const char *host, const xmlrpc_value *first)
     xmlrpc_value *sure = fs_array(), *unsure = fs_struct(), *wanted = resource_wanted_modules(r, host, &only, &claims, unsure, NULL);
     char *why = claims.n ? resource_compare_host(call, host, &only, &claims, sure, NULL) : NULL; /* now that nobody else changes them */
     for (size_t i = 0; i < claims.n && !why; i++) {
-        mend_modules(call, claims.ids[i], host, wanted, sure);
+        xmlrpc_value *its = of_allocation(wanted, "owner", claims.ids[i]), *about = of_allocation(sure, "allocation", claims.ids[i]);
+        mend_modules(call, claims.ids[i], host, its, about);
+        fs_free(its);
+        fs_free(about);
     }
     resource_claims_give(r, &claims);
     free(why);

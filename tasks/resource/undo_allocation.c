@@ -75,6 +75,9 @@ run(struct fs_call *call)
         if (!failed.length && (later ? resource_restore_later(r, id, later, &error) : resource_forget(r, id, &error))) {
             fs_text_addf(&failed, "%s", error);
         }
+        for (size_t i = 0; i < fs_size(rules) && !failed.length && !later; i++) {
+            resource_memory_forget(r, fs_get_string(fs_item(rules, i), "switch", ""), id);
+        }
         fs_free(rules);
         fs_free(modules);
     }
