@@ -12,6 +12,7 @@ lib_libflowstream_openflow_so_SOURCES = \
 	openflow/failure.c openflow/failure.h \
 	openflow/log.c \
 	openflow/match.c openflow/match.h openflow/match_set.c \
+	openflow/meters.c openflow/meters.h \
 	openflow/ports.c \
 	openflow/rules.c \
 	openflow/switch.c openflow/switch.h \

@@ -58,7 +58,10 @@ run(struct fs_call *call)
         fs_text_addf(&against, "%s", error);
     }
     xmlrpc_value *plan = place(call, &id, request, &loads, &against);
-    if (plan) {
+    xmlrpc_value *metered = plan ? step(call, "choose_meters", fs_set(fs_struct(), "plan", fs_copy(plan)), &against) : NULL;
+    if (metered) {
+        fs_free(plan);
+        plan = metered;
         rules = step(call, "generate_rules", fs_set(fs_set(fs_struct(), "plan", fs_copy(plan)), "request", fs_copy(request)), &against);
     }
     if (against.length) {
@@ -86,7 +89,7 @@ FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "plan_allocation",
     .help = "Tells what install_allocation would do with the request now, and changes nothing: id (that the allocation would get), placement (modules with their hosts), ports (of ToNets), paths (of flows, with the "
-            "path identifiers that would be next), rules (of each switch, as ovs-ofctl writes them; rule number i of an allocation will have the cookie 0xf105 << 48 | id << 16 | i), loads (of all hosts and links, "
+            "path identifiers that would be next), rules (of each switch, as ovs-ofctl writes them; rule number i of an allocation will have the cookie 0xf105 << 48 | id << 16 | i; and its meters, where it has some: meter (id), kbps, burst (kbit), from), loads (of all hosts and links, "
             "before and after: hosts, links), warnings (of the language, a text). A request that would be refused is refused here with all reasons.",
     .params = { { "alloc", "string", "the request, in the allocation language" },
                 { "options", "struct?", "parameters, files, request: as of install_allocation" } },

@@ -30,7 +30,7 @@ FS_API bool resource_claims_has(const struct resource_claims *, int id);
 FS_API xmlrpc_value *resource_wanted_modules(struct resource *, const char *host, const struct resource_claims *, xmlrpc_value *unsure);
 /* {"ID": nil} of the allocations that somebody works on or that are not installed, and that the caller has not claimed. */
 FS_API xmlrpc_value *resource_unsure(struct resource *, const struct resource_claims *);
-/* The rules of an installed allocation in a switch: an array, empty where it has none there; NULL where it is not installed. */
+/* What an installed allocation should have in a switch: {allocation, rules, meters (where it has some)}, with no rules where it has none there; NULL where it is not installed. */
 FS_API xmlrpc_value *resource_wanted_rules(struct resource *, int id, const char *name);
 /* The ids of installed allocations, also of those that somebody works on, that have rules in a switch (owned). */
 FS_API int *resource_ids_in(struct resource *, const char *name, size_t *n);
@@ -43,7 +43,7 @@ FS_API bool resource_knows(struct resource *, int id);
 FS_API xmlrpc_value *resource_difference(const char *kind, const char *problem, int allocation, const char *where, const char *name);
 /* Append how the modules of a host differ from what is wanted; *complete (may be NULL): none had to be left out, because somebody works on it.  NULL, or why the host cannot be asked (owned); then nothing is known. */
 FS_API char *resource_compare_host(struct fs_call *, const char *host, const struct resource_claims *, xmlrpc_value *differences, bool *complete);
-/* Compare, and unless 'dry_run' put right, the rules of these allocations (0: the platform's own) in a switch, given as {switch, target}.  Appends the differences that there
+/* Compare, and unless 'dry_run' put right, the rules and meters of these allocations (0: the platform's own) in a switch, given as {switch, target}.  Appends the differences that there
  * were.  NULL, or why the switch cannot be asked. */
 FS_API char *resource_compare_switch(struct fs_call *, const xmlrpc_value *where, const int *ids, size_t n, bool dry_run, xmlrpc_value *differences);
 
