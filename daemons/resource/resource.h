@@ -9,7 +9,8 @@
  * A *placement* is what the placement step answers: hosts {module: host}, ports {ToNet: network port}, paths [[node of the platform, ...], ...],
  * one path a flow, in the order of resource_flows().
  * A *plan* is what is installed: modules [{name, process, node, type, args, basesys, host, cpu, mem, inputs [{port, spi, rate}], outputs [{port, spi, rate}]}], flows [{from,
- * from_port, to, to_port, io, spi, path}], rules [{switch, target, rules [text]}]. */
+ * from_port, to, to_port, io, spi, path, meter (id, of those that have one)}], meters [{switch, from, meter, kbps, burst}], rules [{switch, target, rules [text],
+ * meters (of those with some)}]. */
 #ifndef DAEMONS_RESOURCE_H
 #define DAEMONS_RESOURCE_H 1
 

@@ -66,7 +66,7 @@ static xmlrpc_value *
 describe_meter(const struct fs_meter_difference *d)
 {
     xmlrpc_value *v = fs_set(fs_struct(), "allocation", fs_int((int) d->meter.allocation));
-    fs_set(fs_set(v, "problem", fs_string(problems[d->kind])), "meter", fs_stringf("meter=%u,kbps,burst,band=drop,rate=%u,burst_size=%u", d->meter.id, d->meter.kbps, d->meter.burst));
+    fs_set(fs_set(v, "problem", fs_string(problems[d->kind])), "meter", fs_stringf("meter=%u,kbps,burst,band=type=drop,rate=%u,burst_size=%u", d->meter.id, d->meter.kbps, d->meter.burst));
     return d->why ? fs_set(v, "why", fs_string(d->why)) : v;
 }
 

@@ -182,9 +182,20 @@ class Platform:
             found += [f"{name}: {line.strip()}" for line in said.stdout.splitlines() if "cookie=" in line]
         return found
 
+    def meters(self, allocation=None):
+        """Flowstream's meters, of all switches or only of an allocation: [(switch, allocation, id, kbit/s, burst)]."""
+        found = []
+        for name, target in self.bridges().items():
+            said = until(10, lambda: (done := subprocess.run(["ovs-ofctl", "-OOpenFlow14", "dump-meters", target], capture_output=True, text=True, check=False)).returncode == 0 and done.stdout)
+            for number, *figures in re.findall(r"meter=(\d+) kbps burst stats bands=\s+type=drop rate=(\d+) burst_size=(\d+)\s+type=drop rate=4043636736 burst_size=(\d+)", said or ""):
+                rate, burst, owner = map(int, figures)
+                found += [(name, owner - 2**31, int(number), rate, burst)] if allocation in (None, owner - 2**31) else []
+        return found
+
     def remains(self, allocation="*"):
-        """What there is of an allocation (default: of any) on this computer: rules, processes, folders with their rings, cgroups."""
-        found = [rule for rule in self.rules(None if allocation == "*" else allocation) if not re.search(r"cookie=0xf10500000000[0-9a-f]{4},", rule)]
+        """What there is of an allocation (default: of any) on this computer: rules, meters, processes, folders with their rings, cgroups."""
+        found = [f"meter {meter}" for meter in self.meters(None if allocation == "*" else allocation)]
+        found += [rule for rule in self.rules(None if allocation == "*" else allocation) if not re.search(r"cookie=0xf10500000000[0-9a-f]{4},", rule)]
         found += [str(path) for path in self.dir.glob(f"hosts/*/modules/a{allocation}.*")]
         found += [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/flowstream/{self.tag()}-*/a{allocation}.*")]
         mine = re.compile(re.escape(str(self.dir)) + r"/hosts/[^/]*/modules/a" + ("[0-9]+" if allocation == "*" else str(allocation)) + r"\.")
