@@ -110,11 +110,10 @@ def check_stuck(p):
 
 
 def check_rate(p, name, where, link, module):
-    """A link of 4 Mbit/s offered 12: what comes is its rate, and what does not is counted at 'module'."""
+    """A link of 4 Mbit/s offered 12: what comes is its rate, and what does not is counted at 'module'.  (What begins at a FromNet is held by the switch: platform/meters.)"""
     rate = 4e6
     words = dict.fromkeys(("first", "middle", "last"), "") | {link: "{rate=4Mbps}"}
     allocation = p.client.install_allocation(LIMITED % {"port": 6004, **where, **words})
-    before = trunk(p, "h1")["rx_packets"]
     sent = 0
     for _ in range(5):  # who is kept from the processor for longer than a burst lasts passes less: that is the machine's doing
         more, came, took = flood(p, 6004, 3 * rate, 2)
@@ -123,14 +122,12 @@ def check_rate(p, name, where, link, module):
         if measured > 0.85 * rate:
             break
     tests.check(0.85 * rate < measured < 1.15 * rate, f"{name}: the rate is kept", f"{measured / 1e6:.2f} of {rate / 1e6:.2f} Mbit/s, {came} of {more} packets")
-    arrived = trunk(p, "h1")["rx_packets"] - before
 
     def settled():
         now = figures(p, allocation, "in", "out", "rate_drops")
         here, other = now[module], now["b" if module == "a" else "a"]
-        offered = arrived - here[0] + here[1] if link == "first" else here[0]
-        return other[2] == 0 and here[1] + here[2] == offered and here[2] > sent / 3
-    tests.check(until(10, settled), f"{name}: what is above it is counted, to the packet", f"{arrived}, {figures(p, allocation, 'in', 'out', 'rate_drops')}")
+        return other[2] == 0 and here[1] + here[2] == here[0] and here[2] > sent / 3
+    tests.check(until(10, settled), f"{name}: what is above it is counted, to the packet", figures(p, allocation, 'in', 'out', 'rate_drops'))
     shown = p.command("show", str(allocation)).stdout
     tests.check("ABOVE RATE" in shown, f"{name}: and shown", shown)
     return allocation
@@ -138,8 +135,7 @@ def check_rate(p, name, where, link, module):
 
 def check_rates(p):
     one, two = {"a": "h1", "b": "h1"}, {"a": "h1", "b": "h2"}
-    for name, where, link, module in (("into the first module", one, "first", "a"), ("between two modules of one process", one, "middle", "a"),
-                                      ("between two hosts", two, "middle", "a"), ("out of the last module", two, "last", "b")):
+    for name, where, link, module in (("between two modules of one process", one, "middle", "a"), ("between two hosts", two, "middle", "a"), ("out of the last module", two, "last", "b")):
         p.client.delete_allocation(check_rate(p, name, where, link, module))
     # Others' traffic through the same host while one is held to its rate.
     free = p.client.install_allocation(CHAIN % {"header": "", "more": "", "port": 6005})
