@@ -83,6 +83,13 @@ enum resource_watched {
 FS_API enum resource_watched resource_watch(struct resource *, const char *name, const xmlrpc_value *now);
 FS_API void resource_note_watched(struct resource *, const char *name, const xmlrpc_value *now);
 
+/* Told by prepare_platform: a switch could be reached, or not. */
+FS_API void resource_note_reached(struct resource *, const char *name, bool reached);
+/* "switch tor1 is not connected since 12 s" (owned), or NULL. */
+FS_API char *resource_switch_away(struct resource *, const char *name);
+/* Who is not there, a text each: hosts that get no modules now, and why, and switches that cannot be reached.  Empty when all are; shortened where they are many. */
+FS_API xmlrpc_value *resource_absent(struct resource *);
+
 /* --- Allocations --- */
 
 /* Enter a new allocation in state "installing", claimed, in memory and in the store; its id, or 0 with *error, also where it claims packets that another one claims (see

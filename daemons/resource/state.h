@@ -54,6 +54,7 @@ struct resource {
     struct fs_match_set *claims;
     xmlrpc_value *base_rules;   /* switch -> its base rules when they were last put there, as one string; those not looked at yet are missing */
     xmlrpc_value *watched;      /* switch -> what resource_note_watched() was told of it */
+    xmlrpc_value *away;         /* switch -> since when (fs_now_ms()) it cannot be reached; 0: it can */
     int last_id;
     int last_spi;
     bool prepared;           /* atomic */
@@ -73,6 +74,8 @@ struct allocation *resource_find(struct resource *, int id);
 struct allocation *resource_find_key(struct resource *, const char *key);
 void resource_count_modules(struct resource *, const xmlrpc_value *doc, int by);
 size_t resource_modules_on(struct resource *, const char *host);
+/* hosts.c: "up", "preparing", "silent" or "removed".  With the lock held. */
+const char *resource_host_state(const struct host *);
 /* claims.c: the packets that an allocation takes; resource_conflict() with the lock held. */
 void resource_claims_add(struct resource *, struct allocation *);
 void resource_claims_remove(struct allocation *);

@@ -188,6 +188,19 @@ describe(const struct chooser *c, const struct meter *m)
     return fs_set(fs_set(v, "kbps", fs_double(kbps)), "burst", fs_double(burst < BURST_MIN ? BURST_MIN : burst));
 }
 
+/* A switch without meters holds nothing, and where the link ends at a network port there is no host that could. */
+static void
+note_unmetered(struct chooser *c, const struct meter *m, const xmlrpc_value *flow)
+{
+    const xmlrpc_value *path = fs_get(flow, "path");
+    if (resource_node_kind(fs_call_state(c->call), fs_text(fs_item(path, fs_size(path) - 1), "")) == 'i') {
+        xmlrpc_value *notes = fs_get(c->plan, "notes") ? fs_copy(fs_get(c->plan, "notes")) : fs_array();
+        fs_append(notes, fs_stringf("switch %s has no meters: the rate of %s -> %s from %s is reserved, and nothing holds it", fs_get_string(fs_item(c->switches, m->at), "name", ""), m->from,
+                                    fs_get_string(flow, "to", ""), fs_get_string(flow, "io", "")));
+        fs_set(c->plan, "notes", notes);
+    }
+}
+
 static void
 write_plan(struct chooser *c)
 {
@@ -203,6 +216,8 @@ write_plan(struct chooser *c)
         if (m && c->able[m->at]) {
             fs_set(fs_item(flows, i), "meter", fs_int(id_of(m)));
             spare_host(c, fs_item(flows, i));
+        } else if (m) {
+            note_unmetered(c, m, fs_item(flows, i));
         }
     }
     fs_set(c->plan, "meters", meters);
@@ -245,7 +260,7 @@ FS_TASK = {
     FS_IS_TASK,
     .name = "choose_meters",
     .help = "Gives the links of FromNets that state a rate a meter in the switch where they begin, if that has meters, and takes the limit from the host: the plan with 'meters' [{switch, from, meter "
-            "(its id), kbps, burst (kbit)}] and with 'meter' in the flows that use one. Changes nothing.",
+            "(its id), kbps, burst (kbit)}] with 'meter' in the flows that use one, and with 'notes' of what nothing holds. Changes nothing.",
     .params = { { "parameter", "struct", "plan" } },
     .returns = "struct",
     .idempotent = true,

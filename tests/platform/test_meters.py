@@ -18,7 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from flood import FRAME, flood, prepare  # noqa: E402
-from flowtest import PATIENCE, Platform, Tests, flowstream, need_root_of_namespaces, until  # noqa: E402
+from flowtest import PATIENCE, ROOT, Platform, Tests, flowstream, need_root_of_namespaces, until  # noqa: E402
+from loadables import Workshop  # noqa: E402
 from traffic import send, udp, watch  # noqa: E402
 
 need_root_of_namespaces()
@@ -183,6 +184,25 @@ def test_mending(p):
     tests.same(p.remains(), [], "nothing is left")
 
 
+def test_none(p):
+    """A switch without meters: its daemon is made to say so, since Open vSwitch's has always some."""
+    target, source = p.dir / "lib/commands/openflow/get_meters.so", (ROOT / "commands/openflow/get_meters.c").read_text()
+    changed = source.replace("fs_double(room)", "fs_double(0)")
+    assert changed != source
+    was = target.read_bytes()
+    Workshop(p.scratch).compile(changed).replace(target)
+    try:
+        plan = p.client.plan_allocation(MODULE.format(port=6110))
+        tests.same(([e for e in plan["rules"] if "meters" in e], [i["rate"] for m in plan["placement"] for i in m["inputs"]], plan["notes"]), ([], [RATE], []), "the host has the limit")
+        notes = p.client.plan_allocation(DIRECT.format(port=6110))["notes"]
+        tests.check(len(notes) == 1 and "tor0 has no meters" in notes[0] and "in -> " in notes[0], "from port to port nothing has, and the plan says so", notes)
+    finally:
+        target.with_suffix(".new").write_bytes(was)
+        target.with_suffix(".new").replace(target)
+    plan = p.client.plan_allocation(MODULE.format(port=6110))
+    tests.same([i["rate"] for m in plan["placement"] for i in m["inputs"]], [0], "where the switch limits, the host does not")
+
+
 def meter_mod(command, number, bands=b""):
     """An OpenFlow 1.4 message: kbps and burst."""
     body = struct.pack("!HHI", command, 5 if bands else 0, number) + bands
@@ -235,7 +255,7 @@ def test_by_hand(p):
 
 with Platform(supervise=True) as platform:
     tests.check(prepare(platform), "the ports reach each other")
-    TESTS = (test_rates, test_sharing, test_others, test_mending, test_by_hand)
+    TESTS = (test_rates, test_sharing, test_others, test_mending, test_none, test_by_hand)
     for test in (TESTS, (test_full,))["full" in sys.argv[1:]]:  # that one takes long: bench/run meters
         started = time.monotonic()
         with tests.story(test.__name__):

@@ -94,7 +94,7 @@ OVERLAPS = (
     ("udp,tp_dst=0x1000/0xf000", "udp,tp_src=0x2000", True), ("tcp,tp_dst=80", "udp,tp_dst=80", False),
     ("dl_vlan=5,ip", "dl_vlan=6,ip", False), ("dl_vlan=5", "dl_vlan=5,ip,nw_dst=10.1.0.0/16", True), ("dl_vlan=5", "vlan_tci=0,ip", False),
     ("ip,nw_dst=10.0.0.0/255.0.0.255", "ip,nw_dst=10.9.9.0/24", True), ("ip,nw_dst=10.0.0.1/255.0.0.255", "ip,nw_dst=10.0.0.2/255.0.0.255", False),
-    ("arp", "arp,arp_tpa=10.0.0.1", True), ("dl_type=0x88cc", "dl_type=0x88cd", False))
+    ("ip,ip_frag=yes", "udp,ip_frag=no", False), ("ip,ip_frag=yes", "ip,ip_frag=later", True), ("arp", "arp,arp_tpa=10.0.0.1", True), ("dl_type=0x88cc", "dl_type=0x88cd", False))
 
 
 def test_overlaps(p):

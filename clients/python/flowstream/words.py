@@ -109,7 +109,7 @@ def plan(value):
         row["memory"] = _Figure(f"{cell(row['mem'])} MB") if "mem" in row else None
     drawing = table(rows, [("way", "WAY"), ("host", "HOST"), ("cpu", "CPU"), ("memory", "MEMORY"), ("path", "PATH"), ("through", "THROUGH")],
                     unknown="")
-    parts = [f"would be request {value['id']}", drawing, loads(value.get("loads") or {}), rules(value["rules"])]
+    parts = [f"would be request {value['id']}", drawing, loads(value.get("loads") or {}), rules(value["rules"]), "\n".join(f"note: {text(note)}" for note in value.get("notes") or [])]
     return "\n\n".join(part for part in parts if part)
 
 
