@@ -16,6 +16,8 @@
 #include <openvswitch/ofp-util.h>
 #include <util.h>
 
+#include <flowstream/failpoint.h>
+
 #include "openflow/failure.h"
 
 #define OUR_FLAGS (OFPMF13_KBPS | OFPMF13_BURST | OFPMF13_STATS)
@@ -287,6 +289,7 @@ send_changes(struct fs_switch *sw, const struct fs_meter_change *const *changes,
         talk.first = i ? talk.first : xid;
     }
     int status = n ? finish(sw, &talk, deadline, error) : 0;
+    FS_FAILPOINT("meters.changed");
     if (!status && talk.refusal) {
         char *text = talk.refused < n ? meter_text(&changes[talk.refused]->meter) : xstrdup("its meters");
         status = openflow_fail(error, EREMOTEIO, "it refused %s: %s", text, explain(talk.refusal));

@@ -9,6 +9,7 @@
  *
  * A bundle first removes what the switch has of the allocation in its tables, then adds the rules, so that doing it again does no harm and packets see the old
  * rules or the new ones. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,7 +113,12 @@ static int
 put_meters(const struct work *w, struct part *p, char **error)
 {
     p->metered = p->n_meters > 0;
-    return p->metered ? openflow_put_meters(p->sw, w->id, p->meters, p->n_meters, SWITCH_DEADLINE_MS, &p->fresh, error) : 0;
+    int e = p->metered ? openflow_put_meters(p->sw, w->id, p->meters, p->n_meters, SWITCH_DEADLINE_MS, &p->fresh, error) : 0;
+    if (!e && p->metered && FS_FAILPOINT_ERROR("install_rules.meters")) {
+        *error = fs_xasprintf("switch %s: failpoint", fs_get_string(p->item, "switch", ""));
+        e = EIO;
+    }
+    return e;
 }
 
 /* Those that rules of before used and these do not. */
