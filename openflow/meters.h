@@ -14,7 +14,7 @@ struct meter_list {
 /* A struct meter_list as 'aux', whose 'meters' is freed by the caller: fills it, by id.  A switch that refuses the question has none. */
 switch_operation meters_read;
 
-/* "meter 1000000012 (5000 kbit/s, burst 200 kbit)", owned. */
-char *meter_text(const struct fs_meter *);
+/* The one of that id, or NULL. */
+struct fs_meter *meters_find(const struct meter_list *, uint32_t id);
 
 #endif

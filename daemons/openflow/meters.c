@@ -52,7 +52,7 @@ openflow_put_meters(struct fs_switch *sw, uint32_t allocation, const struct fs_m
     *fresh = !e && missing == n && missing == n_differences;
     for (size_t i = 0; i < n_differences && !e; i++) {
         if (d[i].why) {
-            *error = fs_xasprintf("switch %s: %s: remove it there, or ask again, for another id", fs_switch_name(sw), d[i].why);
+            *error = fs_xasprintf("switch %s: %s", fs_switch_name(sw), d[i].why);
             e = EEXIST;
         }
     }

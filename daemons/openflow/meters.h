@@ -19,7 +19,8 @@ FS_API int openflow_mend_meters(struct fs_switch *, const struct fs_meter_differ
 /* Take away the meters of an allocation that are not among those wanted: no rule uses them any more. */
 FS_API int openflow_trim_meters(struct fs_switch *, uint32_t allocation, const struct fs_meter *wanted, size_t n, int ms, char **error);
 
-/* All meters of a switch that are ours, or only those of an allocation (-1: all), with counters: a new array, or NULL with *error.  *others: ids of those that are not (an array is made), or NULL. */
+/* All meters of a switch that are ours, or only those of an allocation (-1: all), with counters: a new array, or NULL with *error.  *others, unless it is NULL, becomes an array of the
+ * ids of those that are not. */
 FS_API xmlrpc_value *openflow_meters(struct fs_switch *, int allocation, xmlrpc_value **others, int ms, char **error);
 
 #endif

@@ -30,7 +30,8 @@ FS_API bool resource_claims_has(const struct resource_claims *, int id);
 FS_API xmlrpc_value *resource_wanted_modules(struct resource *, const char *host, const struct resource_claims *, xmlrpc_value *unsure);
 /* {"ID": nil} of the allocations that somebody works on or that are not installed, and that the caller has not claimed. */
 FS_API xmlrpc_value *resource_unsure(struct resource *, const struct resource_claims *);
-/* What an installed allocation should have in a switch: {allocation, rules, meters (where it has some)}, with no rules where it has none there; NULL where it is not installed. */
+/* What an installed allocation should have in a switch: {allocation, rules, meters (where it has some)}, with no rules where it has none there; NULL where it is not
+ * installed. */
 FS_API xmlrpc_value *resource_wanted_rules(struct resource *, int id, const char *name);
 /* The ids of installed allocations, also of those that somebody works on, that have rules in a switch (owned). */
 FS_API int *resource_ids_in(struct resource *, const char *name, size_t *n);

@@ -150,8 +150,8 @@ FS_API void fs_rules_free(struct fs_rule *rules, size_t n);
 
 /* Meters: what holds the packets of the rules that name one ("meter:ID" as the first action) to a rate.
  *
- * A meter has no cookie.  Ours have a second band whose rate no traffic reaches: its rate is FS_METER_SIGN, its burst the top bit and the allocation.  All others belong to somebody
- * else, and are neither changed nor removed, whatever their id.  A switch that takes no meters of two bands counts as one without meters. */
+ * A meter has no cookie.  Ours have a second band whose rate no traffic reaches: its rate is FS_METER_SIGN, its burst the top bit and the allocation.  All others belong to
+ * somebody else, and are neither changed nor removed, whatever their id.  A switch that takes no meters of two bands counts as one without meters. */
 
 #define FS_METER_SIGN UINT32_C(0xf1050000)    /* kbit/s */
 #define FS_METER_SIGN_BURST UINT32_C(0x80000000)
@@ -186,8 +186,8 @@ struct fs_meter_change {
     bool adopt;            /* A modify only: also where it has not our sign; for one that is known to have been ours. */
 };
 
-/* Does the changes in their order.  EEXIST and EPERM: a meter of somebody else has the id, and nothing was done.  EREMOTEIO: the switch refused one, such as for want of room; those in
- * front of it are done. */
+/* Does the changes in their order.  EEXIST and EPERM: a meter of somebody else has the id, and nothing was done.  EREMOTEIO: the switch refused one, such as for want of
+ * room; others may be done. */
 FS_API int fs_switch_change_meters(struct fs_switch *sw, const struct fs_meter_change *changes, size_t n, int deadline_ms, char **error);
 
 /* Removes all meters of an allocation. */

@@ -362,8 +362,8 @@ run(struct fs_call *call)
 FS_TASK = {
     FS_IS_TASK,
     .name = "install_rules",
-    .help = "Puts the rules and meters of an allocation into switches, replacing what they have of it: prepared in all, then committed, what lets traffic in last. If one refuses, does not answer or "
-            "has started again meanwhile, all is undone. Answers the names of the switches that were changed.",
+    .help = "Puts the rules and meters of an allocation into switches, replacing what they have of it: prepared in all, then committed, what lets traffic in last. If one refuses, "
+            "does not answer or has started again meanwhile, all is undone. Answers the names of the switches that were changed.",
     .params = { { "parameter", "struct",
                   "allocation: id; switches: array of {switch, target, rules: array of rules as ovs-ofctl writes them, without cookie, meters (optional): array of "
                   "{meter: id, kbps, burst (kbit)} that these rules use}; entry (optional): the table "

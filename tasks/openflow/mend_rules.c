@@ -66,7 +66,8 @@ static xmlrpc_value *
 describe_meter(const struct fs_meter_difference *d)
 {
     xmlrpc_value *v = fs_set(fs_struct(), "allocation", fs_int((int) d->meter.allocation));
-    fs_set(fs_set(v, "problem", fs_string(problems[d->kind])), "meter", fs_stringf("meter=%u,kbps,burst,band=type=drop,rate=%u,burst_size=%u", d->meter.id, d->meter.kbps, d->meter.burst));
+    fs_set(v, "problem", fs_string(problems[d->kind]));
+    fs_set(v, "meter", fs_stringf("meter=%u,kbps,burst,band=type=drop,rate=%u,burst_size=%u", d->meter.id, d->meter.kbps, d->meter.burst));
     return d->why ? fs_set(v, "why", fs_string(d->why)) : v;
 }
 
@@ -184,8 +185,8 @@ run(struct fs_call *call)
 FS_TASK = {
     FS_IS_TASK,
     .name = "mend_rules",
-    .help = "Compares the rules and meters of allocations in one switch with what they should be and puts the difference right, rules in one atomic bundle; answers the differences: "
-            "allocation, problem (missing, changed, extra), rule or meter, why (where the switch cannot have it). What belongs to others is never touched.",
+    .help = "Compares the rules and meters of allocations in one switch with what they should be and puts the difference right, rules in one atomic bundle; answers "
+            "the differences: allocation, problem (missing, changed, extra), rule or meter, why (where the switch cannot have it). What belongs to others is never touched.",
     .params = { { "parameter", "struct",
                   "switch, target; rules: array of {allocation, rules: all of its rules in this switch, meters: the same; as for install_rules}; dry_run (boolean): only tell" } },
     .returns = "array",

@@ -59,8 +59,9 @@ FS_TASK = {
     FS_IS_TASK,
     .name = "remove_rules",
     .help = "Removes the rules and meters of an allocation from switches, the last one in the list first. What belongs to others is never touched.",
-    .params = { { "parameter", "struct", "allocation: id; switches: array of {switch, target, and optionally rules and meters as of install_rules: with rules and no meters none are looked for}; "
-                                        "table (optional): only the rules of that table, and no meters" } },
+    .params = { { "parameter", "struct",
+                  "allocation: id; switches: array of {switch, target, and optionally rules and meters as of install_rules: with rules and no meters none are looked for}; "
+                  "table (optional): only the rules of that table, and no meters" } },
     .returns = "nil",
     .idempotent = true,
     .run = run,

@@ -195,8 +195,9 @@ note_unmetered(struct chooser *c, const struct meter *m, const xmlrpc_value *flo
     const xmlrpc_value *path = fs_get(flow, "path");
     if (resource_node_kind(fs_call_state(c->call), fs_text(fs_item(path, fs_size(path) - 1), "")) == 'i') {
         xmlrpc_value *notes = fs_get(c->plan, "notes") ? fs_copy(fs_get(c->plan, "notes")) : fs_array();
-        fs_append(notes, fs_stringf("switch %s has no meters: the rate of %s -> %s from %s is reserved, and nothing holds it", fs_get_string(fs_item(c->switches, m->at), "name", ""), m->from,
-                                    fs_get_string(flow, "to", ""), fs_get_string(flow, "io", "")));
+        const char *name = fs_get_string(fs_item(c->switches, m->at), "name", "");
+        fs_append(notes, fs_stringf("switch %s has no meters: the rate of %s -> %s from %s is reserved, and nothing holds it", name, m->from, fs_get_string(flow, "to", ""),
+                                    fs_get_string(flow, "io", "")));
         fs_set(c->plan, "notes", notes);
     }
 }
@@ -259,8 +260,8 @@ run(struct fs_call *call)
 FS_TASK = {
     FS_IS_TASK,
     .name = "choose_meters",
-    .help = "Gives the links of FromNets that state a rate a meter in the switch where they begin, if that has meters, and takes the limit from the host: the plan with 'meters' [{switch, from, meter "
-            "(its id), kbps, burst (kbit)}] with 'meter' in the flows that use one, and with 'notes' of what nothing holds. Changes nothing.",
+    .help = "Gives the links of FromNets that state a rate a meter in the switch where they begin, if that has meters, and takes the limit from the host: the plan with "
+            "'meters' [{switch, from, meter (its id), kbps, burst (kbit)}] with 'meter' in the flows that use one, and with 'notes' of what nothing holds. Changes nothing.",
     .params = { { "parameter", "struct", "plan" } },
     .returns = "struct",
     .idempotent = true,

@@ -184,13 +184,18 @@ class Platform:
 
     def meters(self, allocation=None):
         """Flowstream's meters, of all switches or only of an allocation: [(switch, allocation, id, kbit/s, burst)]."""
+        band = r"\s+type=drop rate=(\d+) burst_size=(\d+)"
+        ours = re.compile(rf"meter=(\d+) kbps burst stats bands={band}{band}")
         found = []
         for name, target in self.bridges().items():
-            said = until(10, lambda: (done := subprocess.run(["ovs-ofctl", "-OOpenFlow14", "dump-meters", target], capture_output=True, text=True, check=False)).returncode == 0 and done.stdout)
-            for number, *figures in re.findall(r"meter=(\d+) kbps burst stats bands=\s+type=drop rate=(\d+) burst_size=(\d+)\s+type=drop rate=4043636736 burst_size=(\d+)", said or ""):
-                rate, burst, owner = map(int, figures)
-                found += [(name, owner - 2**31, int(number), rate, burst)] if allocation in (None, owner - 2**31) else []
-        return found
+            def ask(argv=("ovs-ofctl", "-OOpenFlow14", "dump-meters", target)):
+                return subprocess.run(argv, capture_output=True, text=True, check=False)
+            said = until(10, lambda: (done := ask()).returncode == 0 and done) or ask()  # a switch that was just started again takes a moment
+            if said.returncode:
+                raise RuntimeError(said.stderr)
+            meters = (map(int, figures) for figures in ours.findall(said.stdout))
+            found += [(name, owner - 2**31, number, rate, burst) for number, rate, burst, sign, owner in meters if sign == 0xf1050000]
+        return [meter for meter in found if allocation in (None, meter[1])]
 
     def remains(self, allocation="*"):
         """What there is of an allocation (default: of any) on this computer: rules, meters, processes, folders with their rings, cgroups."""

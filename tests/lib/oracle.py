@@ -223,7 +223,8 @@ class Oracle:
                 plan = self.platform.client.get_allocation(id_)["rules"]
             for rule in plan:
                 planned[rule["switch"]] = planned.get(rule["switch"], 0) + len(rule["rules"])
-                problems += [f"LOST: {entry}: meter {meter['meter']} in {rule['switch']}" for meter in rule.get("meters", []) if (rule["switch"], id_, meter["meter"]) not in meters]
+                missing = [meter["meter"] for meter in rule.get("meters", []) if (rule["switch"], id_, meter["meter"]) not in meters]
+                problems += [f"LOST: {entry}: meter {number} in {rule['switch']}" for number in missing]
             there = {switch: len(rules) for switch, rules in found.get(id_, {}).items()}
             if not there or there != planned:
                 problems.append(f"LOST: {entry}: rules {there}, planned {planned}")
