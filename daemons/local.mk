@@ -2,7 +2,8 @@
 
 noinst_PROGRAMS += lib/libflowstream-resourced.so
 FLOWSTREAM_SHARED += lib/libflowstream-resourced.so
-lib_libflowstream_resourced_so_SOURCES = daemons/resource/begin.c \
+lib_libflowstream_resourced_so_SOURCES = daemons/resource/account.c \
+    daemons/resource/begin.c \
     daemons/resource/byhand.c \
     daemons/resource/byhand.h \
     daemons/resource/claims.c \
