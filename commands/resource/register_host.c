@@ -47,7 +47,7 @@ FS_COMMAND = {
     .params = { { "host", "struct",
                   "name; address (url of its module host daemon); cpu (cores); mem (MB); bridge; switch (where its bridge is reached, as Open vSwitch writes it); trunk (port "
                   "of the bridge towards the multiplexer); basesys (array of what it offers); incarnation (another text after each start); modules (a digest of what runs there: when it changes they "
-                  "are compared with what is wanted)" } },
+                  "are compared with what is wanted); cpu_idle and mem_available (optional: cores and MB of its computer that nobody uses)" } },
     .returns = "nil",
     .idempotent = true,
     .run = run,
