@@ -16,6 +16,7 @@ lib_libflowstream_resourced_so_SOURCES = daemons/resource/account.c \
     daemons/resource/hostwork.h \
     daemons/resource/index.c \
     daemons/resource/instances.c \
+    daemons/resource/links.c \
     daemons/resource/loads.c \
     daemons/resource/memory.c \
     daemons/resource/model.c \

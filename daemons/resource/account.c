@@ -107,6 +107,8 @@ resource_open_account(struct resource *r, struct fs_platform *platform)
     r->platform = platform;
     r->online = fs_online_create(platform);
     r->servers = fs_xcalloc((size_t) platform->n_servers + 1, sizeof *r->servers);
+    r->arcs_down = fs_xcalloc((size_t) platform->n_arcs + 1, sizeof *r->arcs_down);
+    r->links_changed = true;
     for (int s = 0; s < platform->n_servers; s++) {
         r->servers[s].state = FS_ONLINE_UP; /* as the account has it: resource_look_at_servers() looks for itself */
     }
@@ -120,8 +122,10 @@ resource_close_account(struct resource *r)
     }
     fs_online_destroy(r->online);
     free(r->servers);
+    free(r->arcs_down);
     r->online = NULL;
     r->servers = NULL;
+    r->arcs_down = NULL;
 }
 
 struct fs_online *
@@ -129,6 +133,7 @@ resource_online(struct resource *r)
 {
     pthread_mutex_lock(&r->lock);
     resource_look_at_servers(r);
+    resource_look_at_links(r);
     pthread_mutex_unlock(&r->lock);
     return r->online;
 }

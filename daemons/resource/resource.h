@@ -82,6 +82,8 @@ enum resource_watched {
 };
 FS_API enum resource_watched resource_watch(struct resource *, const char *name, const xmlrpc_value *now);
 FS_API void resource_note_watched(struct resource *, const char *name, const xmlrpc_value *now);
+/* The same: note which ports it tells to be down.  Placing leads nothing over links of the fabric that are.  'now' may be NULL. */
+FS_API void resource_note_links(struct resource *, const char *name, const xmlrpc_value *now);
 
 /* --- Allocations --- */
 
@@ -136,10 +138,12 @@ FS_API void resource_placing_begin(struct resource *);
 FS_API void resource_placing_end(struct resource *);
 /* The platform; only between begin and end. */
 FS_API const struct fs_platform *resource_platform(struct resource *);
-/* The account of what is taken of it: each allocation that has a plan is held under its id, servers are up, draining or down as their hosts are now.  Only between begin and end.
+/* The account of what is taken of it: each allocation that has a plan is held under its id, servers are up, draining or down as their hosts are now, links as switches tell.  Only between begin and end.
  * Others may try things out under keys above all ids (RESOURCE_TRIAL) and must leave it as it was. */
 #define RESOURCE_TRIAL (UINT64_C(1) << 32)
 FS_API struct fs_online *resource_online(struct resource *);
+/* The links that resource_online() found to be down: "tor0-h1, tor0-h2" (owned), or "".  Only between begin and end. */
+FS_API char *resource_links_down(struct resource *);
 /* For each server of the platform why no module of base system 'basesys' may be put there now, in words that live as long as the program, or NULL where it may.  The array is
  * the caller's.  Only between begin and end. */
 FS_API const char **resource_closed_servers(struct resource *, const char *basesys);

@@ -155,6 +155,7 @@ resource_start(struct fs_daemon *daemon, const struct fs_settings *settings, cha
     r->measures = !strcmp(setting(settings, "measured", "no"), "yes");
     r->base_rules = fs_struct();
     r->watched = fs_struct();
+    r->down = fs_struct();
     r->index = resource_index_create();
     r->claims = fs_match_set_create();
     pthread_mutex_init(&r->lock, NULL);
@@ -200,6 +201,7 @@ resource_stop(void *state)
     resource_patients_free(r);
     fs_free(r->base_rules);
     fs_free(r->watched);
+    fs_free(r->down);
     fs_match_set_destroy(r->claims);
     resource_index_destroy(r->index);
     resource_close_account(r);

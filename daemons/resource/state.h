@@ -57,6 +57,7 @@ struct resource {
     struct fs_platform *platform;
     struct fs_online *online;   /* the account of what is taken; see resource.h for its lock */
     struct server_now *servers; /* of the platform, likewise */
+    bool *arcs_down;            /* of the platform, likewise */
     struct host *hosts;
     struct fs_peer **old_peers; /* replaced by a new address, maybe still in use */
     size_t n_old_peers;
@@ -65,6 +66,8 @@ struct resource {
     struct fs_match_set *claims;
     xmlrpc_value *base_rules;   /* switch -> its base rules when they were last put there, as one string; those not looked at yet are missing */
     xmlrpc_value *watched;      /* switch -> what resource_note_watched() was told of it */
+    xmlrpc_value *down;         /* switch -> names of its ports that carry nothing */
+    bool links_changed;         /* since the account was told of them */
     int last_id;
     int last_spi;
     bool prepared;           /* atomic */
@@ -97,6 +100,8 @@ void resource_open_account(struct resource *, struct fs_platform *);
 void resource_close_account(struct resource *);
 /* hosts.c: tell the account what has changed of the servers: which take modules, what was measured.  As above. */
 void resource_look_at_servers(struct resource *);
+/* links.c: the same for links that are down. */
+void resource_look_at_links(struct resource *);
 /* Read the platform file again and account for all plans anew; NULL or what is wrong, then nothing has changed.  As above. */
 char *resource_reload_platform(struct resource *);
 /* model.c: the arc from one node to another, or -1; the module of a plan that a node of the request became, or NULL. */

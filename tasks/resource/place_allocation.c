@@ -268,12 +268,19 @@ relaxation_value(const struct choice *c, const struct fs_online_relaxation *x)
 
 /* Why not: the text, and *value: {reason, would_fit_with}. */
 static char *
-explain(struct fs_online *online, const struct choice *c, const struct fs_online_options *options, xmlrpc_value **value)
+explain(struct resource *r, struct fs_online *online, const struct choice *c, const struct fs_online_options *options, xmlrpc_value **value)
 {
     struct fs_online_relaxation *changes = NULL;
     size_t n = 0;
     char *why = fs_online_why_not(online, c->services, 0, options, &changes, &n);
     why = why ? why : fs_xstrdup("the search ended before it found a place: ask again");
+    char *down = resource_links_down(r);
+    if (*down) {
+        char *more = fs_xasprintf("%s\nlinks that are down: %s", why, down);
+        free(why);
+        why = more;
+    }
+    free(down);
     xmlrpc_value *list = fs_array();
     for (size_t i = 0; i < n; i++) {
         fs_append(list, relaxation_value(c, &changes[i]));
@@ -301,7 +308,7 @@ find_place(struct resource *r, int id, struct choice *c, const xmlrpc_value *flo
     struct fs_solution *solution = place(online, RESOURCE_TRIAL + (uint32_t) id, c, &options);
     *why = solution ? NULL : explain_direct(c->platform, c->request, flows);
     if (!solution && !*why) {
-        *why = explain(online, c, &options, value);
+        *why = explain(r, online, c, &options, value);
     }
     xmlrpc_value *placement = solution ? placement_value(c->platform, c->services, solution, flows) : NULL;
     fs_solution_destroy(solution);

@@ -184,6 +184,33 @@ def register(p, host, idle):
     p.client.call("resource", "register_host", {**{key: value for key, value in host.items() if key != "modules"}, "cpu_idle": float(idle)})
 
 
+def check_link(p):
+    """Nothing new is led over a link that a switch tells to be down.  The switches of one computer are joined inside of Open vSwitch, which never fails: here by a cable."""
+    inside = ["nsenter", "--net", "--target", str(p.process("ovs-vswitchd")), "ip", "link"]
+    vsctl = ["ovs-vsctl", f"--db=unix:{p.dir}/ovs/db.sock"]
+    subprocess.run([*inside, "add", "to-h2", "type", "veth", "peer", "name", "h2-up"], check=True)
+    for end in ("to-h2", "h2-up"):
+        subprocess.run([*inside, "set", end, "mtu", "1600", "up"], check=True)
+    subprocess.run([*vsctl, "del-port", "tor0", "to-h2", "--", "del-port", "br-h2", "h2-up"], check=True, timeout=30)
+    subprocess.run([*vsctl, "add-port", "tor0", "to-h2", "--", "add-port", "br-h2", "h2-up"], check=True, timeout=30)
+
+    def switch_port(how):
+        subprocess.run([*inside, "set", "to-h2", how], check=True)
+
+    def refusal():
+        try:
+            return home(p, "hosts=h2") and ""
+        except flowstream.Error as error:
+            return str(error)
+    tests.same(home(p, "hosts=h2"), "h2", "over a link that is up a module is reached")
+    switch_port("down")
+    said = until(10, refusal)
+    tests.check("h2: there is no way, since links are down or missing" in said and "links that are down: tor0-h2" in said, "over one that is down none is, and the refusal names the link", said)
+    tests.check("h2" not in homes(p, 3), "others go elsewhere")
+    switch_port("up")
+    tests.check(until(10, lambda: not refusal()), "and it is used again when it is up")
+
+
 def check_measured(p):
     """Hosts tell what is idle; where the setting says so that counts, but not at once.  The daemons of h2 and h3 are stopped, the test speaks for h2."""
     with open("/proc/meminfo") as f:
@@ -238,7 +265,7 @@ def check_closed(p):
 
 
 with Platform() as p:
-    for story in (check_why_not, check_account, check_orders, check_measured):
+    for story in (check_why_not, check_account, check_link, check_orders, check_measured):
         with tests.story(story.__name__):
             story(p)
 tests.end()
