@@ -9,12 +9,15 @@ answers).  With --against the other build is measured after this one.
 """
 
 import argparse
+import contextlib
+import http.client
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xmlrpc.client
 from pathlib import Path
@@ -23,7 +26,7 @@ from measuring import OWN_BUILD, commit_of, machine, percentile, table
 
 from racks import racks  # after measuring, which knows where the library of tests is
 
-BATCH = 200
+BATCH = 50
 CONFIG = """<daemon name="resource" dir="{dir}" lib="{lib}">
   <listen tcp="127.0.0.1:0"/>
   <platform file="{dir}/platform.xml"/>
@@ -51,7 +54,8 @@ class Daemon:
                 raise SystemExit(log.read_text())
             time.sleep(0.002)
         port = log.read_text().split("127.0.0.1:")[1].split()[0].rstrip(".,/")
-        self.server = xmlrpc.client.ServerProxy(f"http://127.0.0.1:{int(port.split('/')[0])}/RPC2", allow_none=True)
+        self.url = f"http://127.0.0.1:{int(port.split('/')[0])}/RPC2"
+        self.server = xmlrpc.client.ServerProxy(self.url, allow_none=True)
         self.server.ping()
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -61,12 +65,19 @@ class Daemon:
         self.process.wait()
 
     def register(self, names):
-        """What hosts do every two seconds."""
-        for name in names:
-            answer = self.server.register_host({"name": name, "address": "http://127.0.0.1:9/RPC2", "cpu": 8.0, "mem": 2048.0, "bridge": name, "switch": "unix:/nowhere", "trunk": "t",
-                                                "basesys": ["linux.process"], "incarnation": "1"})
-            if answer["code"]:
-                raise SystemExit(answer["message"])
+        """All hosts now, and again every two seconds, as hosts do, until the daemon ends."""
+        def once(server):
+            for name in names:
+                server.register_host({"name": name, "address": "http://127.0.0.1:9/RPC2", "cpu": 8.0, "mem": 2048.0, "bridge": name, "switch": "unix:/nowhere", "trunk": "t",
+                                      "basesys": ["linux.process"], "incarnation": "1"})
+
+        def again(process):
+            with xmlrpc.client.ServerProxy(self.url, allow_none=True) as server, contextlib.suppress(OSError, http.client.HTTPException):
+                while process.poll() is None:
+                    time.sleep(2)
+                    once(server)
+        once(self.server)
+        threading.Thread(target=again, args=(self.process,), daemon=True).start()
 
     def hold(self, **parameter):
         answer = self.server.run_task("hold", parameter, {"wait": 50})
@@ -100,17 +111,15 @@ def measure(options):
                 daemon.hold(prepared=names, requests=[], keep=False)
                 planning = []
                 while held < wanted:
-                    daemon.register(names)
                     n = min(BATCH, wanted - held)
                     planning += daemon.hold(prepared=[], requests=[request(held + i) for i in range(n)], keep=True)["planning"]
                     held += n
-                daemon.register(names)
                 placing = daemon.hold(prepared=[], requests=[request(held + i) for i in range(options.probes)], keep=False)["placing"]
                 daemon.stop()
                 start = daemon.start()
             finally:
                 daemon.stop()
-            rows.append({"held": held, "median": percentile(placing, 50), "worst": percentile(placing, 99), "planning": percentile(planning[-BATCH:] or [0], 50), "start": start})
+            rows.append({"held": held, "median": percentile(placing, 50), "worst": percentile(placing, 99), "planning": percentile(planning[-200:] or [0], 50), "start": start})
     return rows
 
 

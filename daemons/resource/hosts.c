@@ -319,7 +319,6 @@ resource_closed_servers(struct resource *r, const char *basesys)
 {
     const char **closed = fs_xcalloc((size_t) r->platform->n_servers + 1, sizeof *closed);
     pthread_mutex_lock(&r->lock);
-    resource_look_at_servers(r);
     for (int s = 0; s < r->platform->n_servers; s++) {
         closed[s] = r->servers[s].closed ? r->servers[s].closed : offers(r->servers[s].host->doc, basesys) ? NULL : "does not offer the base system that is asked for";
     }

@@ -145,7 +145,7 @@ FS_API struct fs_online *resource_online(struct resource *);
 /* The links that resource_online() found to be down: "tor0-h1, tor0-h2" (owned), or "".  Only between begin and end. */
 FS_API char *resource_links_down(struct resource *);
 /* For each server of the platform why no module of base system 'basesys' may be put there now, in words that live as long as the program, or NULL where it may.  The array is
- * the caller's.  Only between begin and end. */
+ * the caller's.  As resource_online() found them last, so that both say the same.  Only between begin and end. */
 FS_API const char **resource_closed_servers(struct resource *, const char *basesys);
 /* The daemon's setting: are hosts filled one after the other rather than in turn?  Needs no lock. */
 FS_API bool resource_fills(const struct resource *);

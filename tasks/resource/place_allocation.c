@@ -301,9 +301,8 @@ refuse(struct fs_call *call, const char *why, xmlrpc_value *value)
 
 /* The placement, or NULL with *why and, where limits are the reason, *value. */
 static xmlrpc_value *
-find_place(struct resource *r, int id, struct choice *c, const xmlrpc_value *flows, char **why, xmlrpc_value **value)
+find_place(struct resource *r, struct fs_online *online, int id, struct choice *c, const xmlrpc_value *flows, char **why, xmlrpc_value **value)
 {
-    struct fs_online *online = resource_online(r);
     struct fs_online_options options = { .allowed = allowed, .forbids = forbids, .aux = c, .in_turn = !resource_fills(r), .start = c->first };
     struct fs_solution *solution = place(online, RESOURCE_TRIAL + (uint32_t) id, c, &options);
     *why = solution ? NULL : explain_direct(c->platform, c->request, flows);
@@ -323,6 +322,7 @@ run(struct fs_call *call)
     const char *basesys = fs_get_string(fs_get(request, "headers"), "BASESYS", "linux.process");
     int id = fs_get_int(fs_call_param(call, 0), "id", 0);
     resource_placing_begin(r);
+    struct fs_online *online = resource_online(r);
     struct choice c = { .platform = resource_platform(r), .request = request, .closed = resource_closed_servers(r, basesys) };
     c.first = c.platform->n_servers ? id % c.platform->n_servers : 0; /* requests spread over the hosts */
     char *why = all_closed(r, &c, basesys);
@@ -332,7 +332,7 @@ run(struct fs_call *call)
         c.services = services;
         c.rank = fs_xcalloc((size_t) c.platform->n_servers, sizeof *c.rank);
         c.asked = fs_xcalloc((size_t) services->n_nodes, sizeof *c.asked);
-        placement = find_place(r, id, &c, flows, &why, &value);
+        placement = find_place(r, online, id, &c, flows, &why, &value);
     }
     if (placement) {
         fs_call_return(call, placement);
