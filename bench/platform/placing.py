@@ -67,9 +67,11 @@ class Daemon:
     def register(self, names):
         """All hosts now, and again every two seconds, as hosts do, until the daemon ends."""
         def once(server):
+            calls = xmlrpc.client.MultiCall(server)
             for name in names:
-                server.register_host({"name": name, "address": "http://127.0.0.1:9/RPC2", "cpu": 8.0, "mem": 2048.0, "bridge": name, "switch": "unix:/nowhere", "trunk": "t",
-                                      "basesys": ["linux.process"], "incarnation": "1"})
+                calls.register_host({"name": name, "address": "http://127.0.0.1:9/RPC2", "cpu": 8.0, "mem": 2048.0, "bridge": name, "switch": "unix:/nowhere", "trunk": "t",
+                                     "basesys": ["linux.process"], "incarnation": "1"})
+            calls()
 
         def again(process):
             with xmlrpc.client.ServerProxy(self.url, allow_none=True) as server, contextlib.suppress(OSError, http.client.HTTPException):
@@ -80,7 +82,12 @@ class Daemon:
         threading.Thread(target=again, args=(self.process,), daemon=True).start()
 
     def hold(self, **parameter):
-        answer = self.server.run_task("hold", parameter, {"wait": 50})
+        answer = self.server.run_task("hold", parameter, {"wait": 50, "priority": "high"})
+        while answer["code"] == -1:
+            time.sleep(0.1)
+            task = self.server.get_task(answer["value"])["value"]
+            if task["state"] not in ("waiting", "running"):
+                answer = {"code": int(task["state"] != "done"), "message": task.get("message", ""), "value": task.get("value")}
         if answer["code"] or answer["value"]["error"]:
             raise SystemExit(answer["message"] or answer["value"]["error"])
         return answer["value"]
@@ -142,10 +149,10 @@ def main():
         print(json.dumps(measure(options)))
         return
     machine()
-    rows = []
     for build in [OWN_BUILD] + ([options.against.resolve()] if options.against else []):
-        rows += [[commit_of(build), row["held"], f"{row['median']:.0f} us", f"{row['worst']:.0f} us", f"{row['planning']:.0f} us", f"{row['start']:.2f} s"] for row in in_child(build, options)]
-    table(["build", "held", "place: median", "99 %", "plan and store", "start of the daemon"], rows)
+        print(f"build {commit_of(build)}:", flush=True)
+        rows = [[row["held"], f"{row['median']:.0f} us", f"{row['worst']:.0f} us", f"{row['planning']:.0f} us", f"{row['start']:.2f} s"] for row in in_child(build, options)]
+        table(["held", "place: median", "99 %", "plan and store", "start of the daemon"], rows)
 
 
 main()
