@@ -9,7 +9,8 @@
  * A *placement* is what the placement step answers: hosts {module: host}, ports {ToNet: network port}, paths [[node of the platform, ...], ...],
  * one path a flow, in the order of resource_flows().
  * A *plan* is what is installed: modules [{name, process, node, type, args, basesys, host, cpu, mem, inputs [{port, spi, rate}], outputs [{port, spi, rate}]}], flows [{from,
- * from_port, to, to_port, io, spi, path}], rules [{switch, target, rules [text]}]. */
+ * from_port, to, to_port, io, spi, path, meter (id, of those that have one)}], meters [{switch, from, meter, kbps, burst}], rules [{switch, target, rules [text],
+ * meters (of those with some)}]. */
 #ifndef DAEMONS_RESOURCE_H
 #define DAEMONS_RESOURCE_H 1
 
@@ -85,6 +86,13 @@ FS_API void resource_note_watched(struct resource *, const char *name, const xml
 /* The same: note which ports it tells to be down.  Placing leads nothing over links of the fabric that are.  'now' may be NULL. */
 FS_API void resource_note_links(struct resource *, const char *name, const xmlrpc_value *now);
 
+/* Told by prepare_platform: a switch could be reached, or not. */
+FS_API void resource_note_reached(struct resource *, const char *name, bool reached);
+/* "switch tor1 is not connected since 12 s" (owned), or NULL. */
+FS_API char *resource_switch_away(struct resource *, const char *name);
+/* Who is not there, a text each: hosts that get no modules now, and why, and switches that cannot be reached.  Empty when all are; shortened where they are many. */
+FS_API xmlrpc_value *resource_absent(struct resource *);
+
 /* --- Allocations --- */
 
 /* Enter a new allocation in state "installing", claimed, in memory and in the store; its id, or 0 with *error, also where it claims packets that another one claims (see
@@ -107,6 +115,8 @@ FS_API int resource_update(struct resource *, int id, xmlrpc_value *members, cha
 /* Begin to work on it: false when somebody does already, or there is none.  End with resource_release(), also after resource_forget(). */
 FS_API bool resource_claim(struct resource *, int id);
 FS_API void resource_release(struct resource *, int id);
+/* The same for who has changed nothing that is wanted: the reconciler. */
+FS_API void resource_release_unchanged(struct resource *, int id);
 /* Tell which task of this daemon's engine works on a claimed allocation: should it be cancelled before it begins, the claim ends with it. */
 FS_API void resource_claimed_by(struct resource *, int id, int handle);
 /* Forget it, in the store and in memory, and give back what it took of the platform.  Never between resource_placing_begin() and _end(). */

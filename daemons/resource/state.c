@@ -156,6 +156,7 @@ resource_start(struct fs_daemon *daemon, const struct fs_settings *settings, cha
     r->base_rules = fs_struct();
     r->watched = fs_struct();
     r->down = fs_struct();
+    r->away = fs_struct();
     r->index = resource_index_create();
     r->claims = fs_match_set_create();
     pthread_mutex_init(&r->lock, NULL);
@@ -202,6 +203,7 @@ resource_stop(void *state)
     fs_free(r->base_rules);
     fs_free(r->watched);
     fs_free(r->down);
+    fs_free(r->away);
     fs_match_set_destroy(r->claims);
     resource_index_destroy(r->index);
     resource_close_account(r);
@@ -458,8 +460,8 @@ resource_claimed_by(struct resource *r, int id, int handle)
     pthread_mutex_unlock(&r->lock);
 }
 
-void
-resource_release(struct resource *r, int id)
+static void
+release(struct resource *r, int id, bool changed)
 {
     pthread_mutex_lock(&r->lock);
     struct allocation *a = resource_find(r, id);
@@ -467,7 +469,22 @@ resource_release(struct resource *r, int id)
         a->busy = false;
         a->handle = 0;
     }
+    if (a && changed) {
+        resource_doubt_allocation(r, a);
+    }
     pthread_mutex_unlock(&r->lock);
+}
+
+void
+resource_release(struct resource *r, int id)
+{
+    release(r, id, true);
+}
+
+void
+resource_release_unchanged(struct resource *r, int id)
+{
+    release(r, id, false);
 }
 
 int
@@ -483,6 +500,7 @@ resource_forget(struct resource *r, int id, char **error)
         struct fs_record change = { "allocation", record, NULL };
         e = fs_store_write(r->store, &change, 1, error);
         if (!e) {
+            resource_doubt_allocation(r, a);
             forget(r, a);
         }
     }
@@ -555,6 +573,7 @@ resource_restore_later(struct resource *r, int id, const char *message, char **e
         if (e) {
             fs_free(new);
         } else {
+            resource_doubt_allocation(r, a);
             resource_unaccount(r, a);
             resource_count_modules(r, a->doc, -1);
             fs_free(a->doc);

@@ -68,6 +68,7 @@ struct resource {
     xmlrpc_value *watched;      /* switch -> what resource_note_watched() was told of it */
     xmlrpc_value *down;         /* switch -> names of its ports that carry nothing */
     bool links_changed;         /* since the account was told of them */
+    xmlrpc_value *away;         /* switch -> since when (fs_now_ms()) it cannot be reached; 0: it can */
     int last_id;
     int last_spi;
     bool prepared;           /* atomic */
@@ -88,6 +89,12 @@ struct allocation *resource_find(struct resource *, int id);
 struct allocation *resource_find_key(struct resource *, const char *key);
 void resource_count_modules(struct resource *, const xmlrpc_value *doc, int by);
 size_t resource_modules_on(struct resource *, const char *host);
+/* The ids of allocations that connect ports of modules of others; valid until the lock is given back. */
+const int *resource_extending(struct resource *, size_t *n);
+/* memory.c: what runs for this allocation on its hosts is to be compared with what is wanted.  With the lock held. */
+void resource_doubt_allocation(struct resource *, const struct allocation *);
+/* hosts.c: "up", "preparing", "silent" or "removed".  With the lock held. */
+const char *resource_host_state(const struct host *);
 /* claims.c: the packets that an allocation takes; resource_conflict() with the lock held. */
 void resource_claims_add(struct resource *, struct allocation *);
 void resource_claims_remove(struct allocation *);

@@ -29,9 +29,11 @@ run(struct fs_call *call)
     if (available >= 0) {
         fs_set(host, "mem_available", fs_double(available));
     }
-    char *digest = modulehost_watch_digest(m);
-    fs_set(host, "modules", fs_string(digest));
-    free(digest);
+    char *state = modulehost_watch_state(m);
+    if (state) {
+        fs_set(host, "modules", fs_string(state));
+    }
+    free(state);
     for (const char *const *name = fs_basesys_names(); *name; name++) {
         fs_append(basesys, fs_string(*name));
     }

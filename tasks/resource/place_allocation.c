@@ -290,11 +290,26 @@ explain(struct resource *r, struct fs_online *online, const struct choice *c, co
     return why;
 }
 
+/* "; host h2 is silent since 12 s: not considered", owned; "" when all are there. */
+static char *
+name_absent(struct resource *r)
+{
+    xmlrpc_value *list = resource_absent(r);
+    struct fs_text t = { 0 };
+    for (size_t i = 0; i < fs_size(list); i++) {
+        fs_text_addf(&t, "; %s", fs_text(fs_item(list, i), ""));
+    }
+    fs_free(list);
+    return t.text ? t.text : fs_xstrdup("");
+}
+
 static void
 refuse(struct fs_call *call, const char *why, xmlrpc_value *value)
 {
-    struct fs_reply reply = { .code = 1, .message = fs_xasprintf("the request does not fit: %s", why), .value = value };
+    char *absent = name_absent(fs_call_state(call));
+    struct fs_reply reply = { .code = 1, .message = fs_xasprintf("the request does not fit: %s%s", why, absent), .value = value };
     fs_call_reply(call, &reply);
+    free(absent);
 }
 
 /* --- The task --- */
