@@ -31,6 +31,7 @@ LOADABLES += commands/monitoring/get_module_counters
 LOADABLES += commands/monitoring/get_sample
 LOADABLES += commands/monitoring/get_statistics
 LOADABLES += commands/openflow/get_digests
+LOADABLES += commands/openflow/get_meters
 LOADABLES += commands/openflow/get_rules
 LOADABLES += commands/openflow/get_statistics
 LOADABLES += commands/openflow/list_owners

@@ -2,7 +2,8 @@
 
 noinst_PROGRAMS += lib/libflowstream-resourced.so
 FLOWSTREAM_SHARED += lib/libflowstream-resourced.so
-lib_libflowstream_resourced_so_SOURCES = daemons/resource/begin.c \
+lib_libflowstream_resourced_so_SOURCES = daemons/resource/absent.c \
+    daemons/resource/begin.c \
     daemons/resource/byhand.c \
     daemons/resource/byhand.h \
     daemons/resource/claims.c \
@@ -40,7 +41,8 @@ bin_flowstream_resource_DEPENDENCIES = lib/libflowstream-resourced.so lib/libflo
 
 noinst_PROGRAMS += lib/libflowstream-openflowd.so
 FLOWSTREAM_SHARED += lib/libflowstream-openflowd.so
-lib_libflowstream_openflowd_so_SOURCES = daemons/openflow/describe.c daemons/openflow/describe.h daemons/openflow/switches.c daemons/openflow/switches.h
+lib_libflowstream_openflowd_so_SOURCES = daemons/openflow/describe.c daemons/openflow/describe.h daemons/openflow/meters.c daemons/openflow/meters.h \
+    daemons/openflow/switches.c daemons/openflow/switches.h
 lib_libflowstream_openflowd_so_LDFLAGS = $(SHARED_LDFLAGS) -Wl,-soname,libflowstream-openflowd.so
 lib_libflowstream_openflowd_so_LDADD = -lflowstream-core -lflowstream-openflow -lxmlrpc
 lib_libflowstream_openflowd_so_DEPENDENCIES = lib/libflowstream-core.so lib/libflowstream-openflow.so

@@ -44,6 +44,31 @@ place(struct fs_call *call, int *id, const xmlrpc_value *request, xmlrpc_value *
     return plan;
 }
 
+/* Nothing can be installed in a switch that is not there. */
+static void
+add_absent(struct resource *r, const xmlrpc_value *rules, struct fs_text *against)
+{
+    for (size_t i = 0; i < fs_size(rules); i++) {
+        char *why = resource_switch_away(r, fs_get_string(fs_item(rules, i), "switch", ""));
+        if (why) {
+            fs_text_addf(against, "%s%s, and %zu rules would go there", against->length ? "\n" : "", why, fs_size(fs_get(fs_item(rules, i), "rules")));
+        }
+        free(why);
+    }
+}
+
+/* What is worth knowing of a plan that can be carried out. */
+static xmlrpc_value *
+notes_of(struct resource *r, const xmlrpc_value *plan)
+{
+    xmlrpc_value *notes = resource_absent(r);
+    const xmlrpc_value *more = fs_get(plan, "notes");
+    for (size_t i = 0; i < fs_size(more); i++) {
+        fs_append(notes, fs_copy(fs_item(more, i)));
+    }
+    return notes;
+}
+
 static void
 run(struct fs_call *call)
 {
@@ -58,9 +83,13 @@ run(struct fs_call *call)
         fs_text_addf(&against, "%s", error);
     }
     xmlrpc_value *plan = place(call, &id, request, &loads, &against);
-    if (plan) {
+    xmlrpc_value *metered = plan ? step(call, "choose_meters", fs_set(fs_struct(), "plan", fs_copy(plan)), &against) : NULL;
+    if (metered) {
+        fs_free(plan);
+        plan = metered;
         rules = step(call, "generate_rules", fs_set(fs_set(fs_struct(), "plan", fs_copy(plan)), "request", fs_copy(request)), &against);
     }
+    add_absent(fs_call_state(call), rules, &against);
     if (against.length) {
         fs_call_fail(call, "%s", against.text);
     } else {
@@ -71,6 +100,7 @@ run(struct fs_call *call)
         fs_set(v, "paths", fs_copy(fs_get(plan, "flows")));
         fs_set(v, "rules", fs_copy(rules));
         fs_set(v, "loads", fs_copy(loads));
+        fs_set(v, "notes", notes_of(fs_call_state(call), plan));
         fs_set(v, "warnings", fs_string(fs_get_string(request, "warnings", "")));
         fs_call_return(call, v);
     }
@@ -86,8 +116,8 @@ FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "plan_allocation",
     .help = "Tells what install_allocation would do with the request now, and changes nothing: id (that the allocation would get), placement (modules with their hosts), ports (of ToNets), paths (of flows, with the "
-            "path identifiers that would be next), rules (of each switch, as ovs-ofctl writes them; rule number i of an allocation will have the cookie 0xf105 << 48 | id << 16 | i), loads (of all hosts and links, "
-            "before and after: hosts, links), warnings (of the language, a text). A request that would be refused is refused here with all reasons.",
+            "path identifiers that would be next), rules (of each switch, as ovs-ofctl writes them; rule number i of an allocation will have the cookie 0xf105 << 48 | id << 16 | i; and its meters, where it has some: meter (id), kbps, burst (kbit), from), loads (of all hosts and links, "
+            "before and after: hosts, links), notes (texts: hosts that were not considered and why, switches that are not connected, rates that nothing holds), warnings (of the language, a text). A request that would be refused is refused here with all reasons.",
     .params = { { "alloc", "string", "the request, in the allocation language" },
                 { "options", "struct?", "parameters, files, request: as of install_allocation" } },
     .returns = "struct",

@@ -193,7 +193,7 @@ struct part {
     const xmlrpc_value *where;
     bool dry_run;
     xmlrpc_value *differences;
-    xmlrpc_value *rules; /* [{allocation, rules}] not sent yet */
+    xmlrpc_value *rules; /* [{allocation, rules, meters}] not sent yet */
     size_t bytes;
 };
 
@@ -215,8 +215,9 @@ mend(struct part *p, const xmlrpc_value *rules)
     char *why = reply.code ? fs_xstrdup(reply.message) : NULL;
     for (size_t i = 0; i < fs_size(reply.value) && !why; i++) {
         const xmlrpc_value *one = fs_item(reply.value, i);
-        xmlrpc_value *d = resource_difference("rule", fs_get_string(one, "problem", ""), fs_get_int(one, "allocation", 0), fs_get_string(p->where, "switch", ""),
-                                              fs_get_string(one, "rule", ""));
+        const char *kind = fs_get(one, "meter") ? "meter" : "rule";
+        xmlrpc_value *d = resource_difference(kind, fs_get_string(one, "problem", ""), fs_get_int(one, "allocation", 0), fs_get_string(p->where, "switch", ""),
+                                              fs_get_string(one, kind, ""));
         fs_append(p->differences, fs_get(one, "why") ? fs_set(d, "why", fs_copy(fs_get(one, "why"))) : d);
     }
     fs_reply_clear(&reply);
@@ -259,12 +260,13 @@ send_rules(struct part *p)
 }
 
 static char *
-add_rules(struct part *p, int id, xmlrpc_value *rules /* taken */)
+add_rules(struct part *p, xmlrpc_value *wanted /* taken */)
 {
+    const xmlrpc_value *rules = fs_get(wanted, "rules");
     for (size_t i = 0; i < fs_size(rules); i++) {
         p->bytes += strlen(fs_text(fs_item(rules, i), "")) + RULE_BYTES;
     }
-    fs_append(p->rules, fs_set(fs_set(fs_struct(), "allocation", fs_int(id)), "rules", rules));
+    fs_append(p->rules, wanted);
     return p->bytes > CHUNK_BYTES ? send_rules(p) : NULL;
 }
 
@@ -291,14 +293,14 @@ resource_compare_switch(struct fs_call *call, const xmlrpc_value *where, const i
     char *why = NULL;
     bool base = false;
     for (size_t i = 0; i < n && !why; i++) {
-        xmlrpc_value *rules = ids[i] ? resource_wanted_rules(fs_call_state(call), ids[i], name) : NULL;
+        xmlrpc_value *wanted = ids[i] ? resource_wanted_rules(fs_call_state(call), ids[i], name) : NULL;
         base = base || !ids[i];
-        why = rules ? add_rules(&p, ids[i], rules) : NULL;
+        why = wanted ? add_rules(&p, wanted) : NULL;
     }
     why = why ? why : send_rules(&p);
     xmlrpc_value *own = base && !why ? base_rules(call, name) : NULL; /* the last: they send packets to the others */
     if (own) {
-        why = add_rules(&p, 0, own);
+        why = add_rules(&p, fs_set(fs_set(fs_struct(), "allocation", fs_int(0)), "rules", own));
         why = why ? why : send_rules(&p);
     }
     fs_free(p.rules);

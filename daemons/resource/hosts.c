@@ -191,8 +191,8 @@ resource_drain_host(struct resource *r, const char *name, bool drain, char **err
     return e;
 }
 
-static const char *
-host_state(const struct host *h)
+const char *
+resource_host_state(const struct host *h)
 {
     bool heard = h->last_seen && fs_now_ms() - h->last_seen < SILENT_AFTER_MS;
     return h->removed ? "removed" : !heard ? "silent" : h->prepared ? "up" : "preparing";
@@ -211,7 +211,7 @@ resource_hosts(struct resource *r)
         const struct fs_server *s = &r->platform->servers[r->platform->nodes[node].server];
         const struct fs_server_load *load = fs_load_server(r->load, r->platform->nodes[node].server);
         xmlrpc_value *v = fs_copy(h->doc);
-        fs_set(v, "state", fs_string(host_state(h)));
+        fs_set(v, "state", fs_string(resource_host_state(h)));
         fs_set(v, "draining", fs_bool(h->draining));
         fs_set(v, "cpu", fs_double((double) s->cpu / (double) FS_UNIT));
         fs_set(v, "mem", fs_double((double) s->mem / (double) FS_UNIT));
@@ -232,7 +232,7 @@ resource_host_states(struct resource *r)
     pthread_mutex_lock(&r->lock);
     for (struct host *h = r->hosts; h; h = h->next) {
         if (!h->removed) {
-            fs_append(all, fs_set(fs_set(fs_struct(), "name", fs_string(h->name)), "state", fs_string(host_state(h))));
+            fs_append(all, fs_set(fs_set(fs_struct(), "name", fs_string(h->name)), "state", fs_string(resource_host_state(h))));
         }
     }
     pthread_mutex_unlock(&r->lock);
@@ -255,7 +255,7 @@ resource_host(struct resource *r, const char *name)
 {
     pthread_mutex_lock(&r->lock);
     struct host *h = find_host(r, name);
-    xmlrpc_value *v = h && !h->removed ? fs_set(fs_copy(h->doc), "state", fs_string(host_state(h))) : NULL;
+    xmlrpc_value *v = h && !h->removed ? fs_set(fs_copy(h->doc), "state", fs_string(resource_host_state(h))) : NULL;
     pthread_mutex_unlock(&r->lock);
     return v;
 }

@@ -39,7 +39,8 @@ FS_API xmlrpc_value *resource_wanted_modules(struct resource *, const char *host
 /* {"ID": nil} of the allocations that somebody works on or that are not installed, and that the caller has not claimed. */
 FS_API xmlrpc_value *resource_unsure(struct resource *, const struct resource_claims *);
 FS_API bool resource_is_unsure(struct resource *, int id, const struct resource_claims *); /* is it one of them? */
-/* The rules of an installed allocation in a switch: an array, empty where it has none there; NULL where it is not installed. */
+/* What an installed allocation should have in a switch: {allocation, rules, meters (where it has some)}, with no rules where it has none there; NULL where it is not
+ * installed. */
 FS_API xmlrpc_value *resource_wanted_rules(struct resource *, int id, const char *name);
 /* The ids of allocations that have modules on a host, ascending (owned). */
 FS_API int *resource_ids_on(struct resource *, const char *host, size_t *n);
@@ -56,7 +57,7 @@ FS_API xmlrpc_value *resource_difference(const char *kind, const char *problem, 
  * somebody works on them or their connections; false: they are not installed.  NULL, or why the host cannot be asked (owned); then nothing is known. */
 FS_API char *resource_compare_host(struct fs_call *, const char *host, const struct resource_ids *only, const struct resource_claims *, xmlrpc_value *differences,
                                    xmlrpc_value *unsure);
-/* Compare, and unless 'dry_run' put right, the rules of these allocations (0: the platform's own) in a switch, given as {switch, target}.  Appends the differences that there
+/* Compare, and unless 'dry_run' put right, the rules and meters of these allocations (0: the platform's own) in a switch, given as {switch, target}.  Appends the differences that there
  * were.  NULL, or why the switch cannot be asked. */
 FS_API char *resource_compare_switch(struct fs_call *, const xmlrpc_value *where, const int *ids, size_t n, bool dry_run, xmlrpc_value *differences);
 

@@ -9,7 +9,8 @@
  * A *placement* is what the placement step answers: hosts {module: host}, ports {ToNet: network port}, paths [[node of the platform, ...], ...],
  * one path a flow, in the order of resource_flows().
  * A *plan* is what is installed: modules [{name, process, node, type, args, basesys, host, cpu, mem, inputs [{port, spi, rate}], outputs [{port, spi, rate}]}], flows [{from,
- * from_port, to, to_port, io, spi, path}], rules [{switch, target, rules [text]}]. */
+ * from_port, to, to_port, io, spi, path, meter (id, of those that have one)}], meters [{switch, from, meter, kbps, burst}], rules [{switch, target, rules [text],
+ * meters (of those with some)}]. */
 #ifndef DAEMONS_RESOURCE_H
 #define DAEMONS_RESOURCE_H 1
 
@@ -81,6 +82,13 @@ enum resource_watched {
 };
 FS_API enum resource_watched resource_watch(struct resource *, const char *name, const xmlrpc_value *now);
 FS_API void resource_note_watched(struct resource *, const char *name, const xmlrpc_value *now);
+
+/* Told by prepare_platform: a switch could be reached, or not. */
+FS_API void resource_note_reached(struct resource *, const char *name, bool reached);
+/* "switch tor1 is not connected since 12 s" (owned), or NULL. */
+FS_API char *resource_switch_away(struct resource *, const char *name);
+/* Who is not there, a text each: hosts that get no modules now, and why, and switches that cannot be reached.  Empty when all are; shortened where they are many. */
+FS_API xmlrpc_value *resource_absent(struct resource *);
 
 /* --- Allocations --- */
 

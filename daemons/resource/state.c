@@ -133,6 +133,7 @@ resource_start(struct fs_daemon *daemon, const struct fs_settings *settings, cha
     r->platform_path = fs_xstrdup(platform);
     r->base_rules = fs_struct();
     r->watched = fs_struct();
+    r->away = fs_struct();
     r->index = resource_index_create();
     r->claims = fs_match_set_create();
     pthread_mutex_init(&r->lock, NULL);
@@ -178,6 +179,7 @@ resource_stop(void *state)
     resource_patients_free(r);
     fs_free(r->base_rules);
     fs_free(r->watched);
+    fs_free(r->away);
     fs_match_set_destroy(r->claims);
     resource_index_destroy(r->index);
     fs_load_destroy(r->load);

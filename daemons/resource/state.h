@@ -54,6 +54,7 @@ struct resource {
     struct fs_match_set *claims;
     xmlrpc_value *base_rules;   /* switch -> its base rules when they were last put there, as one string; those not looked at yet are missing */
     xmlrpc_value *watched;      /* switch -> what resource_note_watched() was told of it */
+    xmlrpc_value *away;         /* switch -> since when (fs_now_ms()) it cannot be reached; 0: it can */
     int last_id;
     int last_spi;
     bool prepared;           /* atomic */
@@ -77,6 +78,8 @@ size_t resource_modules_on(struct resource *, const char *host);
 const int *resource_extending(struct resource *, size_t *n);
 /* memory.c: what runs for this allocation on its hosts is to be compared with what is wanted.  With the lock held. */
 void resource_doubt_allocation(struct resource *, const struct allocation *);
+/* hosts.c: "up", "preparing", "silent" or "removed".  With the lock held. */
+const char *resource_host_state(const struct host *);
 /* claims.c: the packets that an allocation takes; resource_conflict() with the lock held. */
 void resource_claims_add(struct resource *, struct allocation *);
 void resource_claims_remove(struct allocation *);

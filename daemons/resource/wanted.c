@@ -203,11 +203,14 @@ resource_wanted_rules(struct resource *r, int id, const char *name)
     pthread_mutex_lock(&r->lock);
     struct allocation *a = resource_find(r, id);
     if (a && !strcmp(fs_get_string(a->doc, "state", ""), "installed")) {
-        const xmlrpc_value *switches = fs_get(fs_get(a->doc, "plan"), "rules");
-        for (size_t i = 0; i < fs_size(switches) && !found; i++) {
-            found = strcmp(fs_get_string(fs_item(switches, i), "switch", ""), name) ? NULL : fs_copy(fs_get(fs_item(switches, i), "rules"));
+        const xmlrpc_value *switches = fs_get(fs_get(a->doc, "plan"), "rules"), *here = NULL;
+        for (size_t i = 0; i < fs_size(switches) && !here; i++) {
+            here = strcmp(fs_get_string(fs_item(switches, i), "switch", ""), name) ? NULL : fs_item(switches, i);
         }
-        found = found ? found : fs_array();
+        found = fs_set(fs_set(fs_struct(), "allocation", fs_int(id)), "rules", fs_get(here, "rules") ? fs_copy(fs_get(here, "rules")) : fs_array());
+        if (fs_get(here, "meters")) {
+            fs_set(found, "meters", fs_copy(fs_get(here, "meters")));
+        }
     }
     pthread_mutex_unlock(&r->lock);
     return found;

@@ -260,6 +260,19 @@ place(struct fs_load *load, const struct fs_services *s, struct choice *c, char 
     return solution;
 }
 
+/* "; host h2 is silent since 12 s: not considered", owned; "" when all are there. */
+static char *
+name_absent(struct resource *r)
+{
+    xmlrpc_value *list = resource_absent(r);
+    struct fs_text t = { 0 };
+    for (size_t i = 0; i < fs_size(list); i++) {
+        fs_text_addf(&t, "; %s", fs_text(fs_item(list, i), ""));
+    }
+    fs_free(list);
+    return t.text ? t.text : fs_xstrdup("");
+}
+
 static void
 run(struct fs_call *call)
 {
@@ -284,7 +297,9 @@ run(struct fs_call *call)
         why = direct;
     }
     if (why) {
-        fs_call_fail(call, "the request does not fit: %s", why);
+        char *absent = name_absent(r);
+        fs_call_fail(call, "the request does not fit: %s%s", why, absent);
+        free(absent);
     } else {
         fs_call_return(call, placement_value(p, s, solution, flows));
     }

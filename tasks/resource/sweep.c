@@ -2,7 +2,7 @@
  * killed in the middle and went on later, or because a host was away when it was deleted.
  *
  * An allocation is in the store before anything of it exists and its id is never used again, so what has an owner that is not in the store now will never
- * have one.  What does not carry our cookie, or does not lie in a module host's folder, is not looked at. */
+ * have one.  What does not carry our cookie or our sign, or does not lie in a module host's folder, is not looked at. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,13 +74,13 @@ sweep_host(struct sweeping *s, const char *host, const struct resource_ids *only
     fs_free(differences);
 }
 
-/* --- Rules --- */
+/* --- Rules and meters --- */
 
 static void
 clear(struct sweeping *s, int id, const xmlrpc_value *where)
 {
     FS_FAILPOINT("recover.sweep");
-    fs_log_warning("rules of allocation %d, which is no more, are in switch %s: they are removed", id, fs_get_string(where, "switch", ""));
+    fs_log_warning("rules or meters of allocation %d, which is no more, are in switch %s: they are removed", id, fs_get_string(where, "switch", ""));
     xmlrpc_value *param = fs_set(fs_set(fs_struct(), "allocation", fs_int(id)), "switches", fs_append(fs_array(), fs_copy(where)));
     struct fs_reply reply;
     if (fs_call_task(s->call, "clear_switches", param, &reply)) {
@@ -105,8 +105,10 @@ sweep_switch(struct sweeping *s, const xmlrpc_value *sw)
             int id = (int) fs_number(fs_item(fs_item(owners, i), 0), 0);
             if (id && !resource_knows(fs_call_state(s->call), id)) {
                 const char *digest = fs_text(fs_item(fs_item(owners, i), 1), "");
-                char *rules = fs_xasprintf("%.*s rules", (int) strcspn(digest, "-"), digest);
-                fs_append(s->items, resource_difference("rule", "owned by nobody", id, name, rules));
+                int meters = (int) fs_number(fs_item(fs_item(owners, i), 2), 0);
+                char *rules = fs_xasprintf("%.*s rules", (int) strcspn(digest, "-"), digest), *both = meters ? fs_xasprintf("%s, %d meters", rules, meters) : NULL;
+                fs_append(s->items, resource_difference("rule", "owned by nobody", id, name, both ? both : rules));
+                free(both);
                 free(rules);
                 if (!s->dry_run) {
                     clear(s, id, where);
@@ -163,7 +165,7 @@ run(struct fs_call *call)
 FS_TASK = {
     FS_IS_TASK,
     .name = "sweep",
-    .help = "Removes modules and rules whose allocation is no more; answers items, what they were, and problems, what could not be looked at or removed.",
+    .help = "Removes modules, rules and meters whose allocation is no more; answers items, what they were, and problems, what could not be looked at or removed.",
     .params = { { "parameter", "any?", "dry_run (boolean): only tell; host or switch: only this one; owners (array of ids): on a host, only the modules of these" } },
     .returns = "struct",
     .idempotent = true,

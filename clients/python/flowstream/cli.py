@@ -105,7 +105,7 @@ def parser():
 
     add("drift", run_drift, "show how what is there differs from what is wanted; exit 0 when it does not")
 
-    gc = add("gc", run_gc, "remove modules and rules that belong to no request; the platform does so by itself, too")
+    gc = add("gc", run_gc, "remove modules, rules and meters that belong to no request; the platform does so by itself, too")
     gc.add_argument("--dry-run", action="store_true", help="only say what would go")
 
     add("list", run_list, "list the installed requests")
