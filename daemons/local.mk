@@ -3,6 +3,7 @@
 noinst_PROGRAMS += lib/libflowstream-resourced.so
 FLOWSTREAM_SHARED += lib/libflowstream-resourced.so
 lib_libflowstream_resourced_so_SOURCES = daemons/resource/absent.c \
+    daemons/resource/account.c \
     daemons/resource/begin.c \
     daemons/resource/byhand.c \
     daemons/resource/byhand.h \
@@ -16,6 +17,7 @@ lib_libflowstream_resourced_so_SOURCES = daemons/resource/absent.c \
     daemons/resource/hostwork.h \
     daemons/resource/index.c \
     daemons/resource/instances.c \
+    daemons/resource/links.c \
     daemons/resource/loads.c \
     daemons/resource/memory.c \
     daemons/resource/model.c \
@@ -55,7 +57,7 @@ bin_flowstream_openflow_DEPENDENCIES = lib/libflowstream-openflowd.so lib/libflo
 noinst_PROGRAMS += lib/libflowstream-modulehostd.so
 FLOWSTREAM_SHARED += lib/libflowstream-modulehostd.so
 lib_libflowstream_modulehostd_so_SOURCES = daemons/modulehost/counters.c daemons/modulehost/counters.h daemons/modulehost/inventory.c \
-    daemons/modulehost/inventory.h daemons/modulehost/modulehost.c daemons/modulehost/modulehost.h daemons/modulehost/watch.c
+    daemons/modulehost/inventory.h daemons/modulehost/measure.c daemons/modulehost/modulehost.c daemons/modulehost/modulehost.h daemons/modulehost/watch.c
 lib_libflowstream_modulehostd_so_LDFLAGS = $(SHARED_LDFLAGS) -Wl,-soname,libflowstream-modulehostd.so
 lib_libflowstream_modulehostd_so_LDADD = -lflowstream-core -lflowstream-pm -lxmlrpc
 lib_libflowstream_modulehostd_so_DEPENDENCIES = lib/libflowstream-core.so lib/libflowstream-pm.so

@@ -48,7 +48,7 @@ FS_COMMAND = {
     .params = { { "host", "struct",
                   "name; address (url of its module host daemon); cpu (cores); mem (MB); bridge; switch (where its bridge is reached, as Open vSwitch writes it); trunk (port "
                   "of the bridge towards the multiplexer); basesys (array of what it offers); incarnation (another text after each start); modules (the state of what runs there, as get_module_changes of the "
-                  "module host tells it: when it changes, what has changed is compared with what is wanted)" } },
+                  "module host tells it: when it changes, what has changed is compared with what is wanted); cpu_idle and mem_available (optional: cores and MB of its computer that nobody uses)" } },
     .returns = "nil",
     .idempotent = true,
     .run = run,

@@ -95,6 +95,7 @@ modulehost_start(struct fs_daemon *daemon, const struct fs_settings *s, char **e
     m->mtu = (int) fs_setting_number(s, "host", "mtu", 1600);
     m->programs = own_folder();
     m->watch = modulehost_watch_new();
+    m->meter = modulehost_meter_new();
     m->env = (struct fs_host_env) {
         .dir = copy(s, "dir"),
         .programs = m->programs,
@@ -134,6 +135,7 @@ modulehost_stop(void *state)
     free(m->mux);
     free(m->netns);
     free(m->basesys);
+    modulehost_meter_free(m->meter);
     modulehost_watch_free(m->watch);
     free(m->programs);
     free(m);

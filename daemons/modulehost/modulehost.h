@@ -16,6 +16,7 @@ struct modulehost {
     int mtu;
     bool ready; /* setup_host has done its work; atomic */
     struct modulehost_watch *watch;
+    struct modulehost_meter *meter;
 };
 
 FS_API void *modulehost_start(struct fs_daemon *, const struct fs_settings *, char **error);
@@ -30,6 +31,12 @@ FS_API void modulehost_change_ports(struct fs_call *,
                                     int (*change)(const struct fs_host_env *, const char *name, const struct fs_module_ports *, int ms, char **error));
 /* The member 'key' of a module, inputs or outputs: [{port, spi}] as an array of its own that the caller frees, with fs_size() elements. */
 FS_API struct fs_port_spi *modulehost_ports(const xmlrpc_value *pm, const char *key);
+
+/* measure.c: cores of this computer that were idle between the last two looks, half a second or more apart, and MB that could be given out now; less than 0: not known. */
+struct modulehost_meter *modulehost_meter_new(void);
+void modulehost_meter_free(struct modulehost_meter *); /* accepts NULL */
+FS_API double modulehost_idle_cores(struct modulehost_meter *);
+FS_API double modulehost_available_mem(void);
 
 /* watch.c: notices what comes, goes and ends, and keeps a table of it.  A look at nothing new is a few system calls, whatever runs here. */
 struct modulehost_watch *modulehost_watch_new(void);

@@ -54,14 +54,12 @@ is_own_exit(const xmlrpc_value *request, const char *port)
     return false;
 }
 
-static int arc_between(const struct fs_platform *, int from, int to);
-
 /* Connections made by hand take from the ports of one switch only. */
 static bool
 may_come_in(const struct fs_platform *p, const xmlrpc_value *request, int io)
 {
     const char *at = fs_get_string(request, "switch", "");
-    return !*at || arc_between(p, io, fs_platform_find(p, at)) >= 0;
+    return !*at || resource_arc_between(p, io, fs_platform_find(p, at)) >= 0;
 }
 
 static void
@@ -186,12 +184,6 @@ resource_platform(struct resource *r)
     return r->platform;
 }
 
-struct fs_load *
-resource_load(struct resource *r)
-{
-    return r->load;
-}
-
 /* The node of the platform where a node of the request is, by a placement and, for sources, the flow's port. */
 static const char *
 place_of(const xmlrpc_value *placement, const char *name, const char *io)
@@ -261,8 +253,8 @@ make_module(int id, const xmlrpc_value *request, const xmlrpc_value *node, const
     return fs_set(fs_set(m, "inputs", fs_array()), "outputs", outputs);
 }
 
-static xmlrpc_value *
-module_of(const xmlrpc_value *modules, const char *node)
+xmlrpc_value *
+resource_module_of(const xmlrpc_value *modules, const char *node)
 {
     for (size_t i = 0; i < fs_size(modules); i++) {
         if (!strcmp(fs_get_string(fs_item(modules, i), "node", ""), node)) {
@@ -382,7 +374,7 @@ fill_plan(struct resource *r, int id, const xmlrpc_value *request, const xmlrpc_
         const xmlrpc_value *flow = fs_item(flows, i), *path = fs_item(fs_get(placement, "paths"), i);
         why = check_path(r, placement, flow, path);
         int spi = why ? 0 : next_spi(r);
-        xmlrpc_value *from = module_of(modules, fs_get_string(flow, "from", "")), *to = module_of(modules, fs_get_string(flow, "to", ""));
+        xmlrpc_value *from = resource_module_of(modules, fs_get_string(flow, "from", "")), *to = resource_module_of(modules, fs_get_string(flow, "to", ""));
         if (from && !why) {
             fs_append(fs_get(from, "outputs"), port_spi(flow, "from_port", spi, true));
         }
@@ -433,26 +425,10 @@ resource_make_plan(struct resource *r, int id, const xmlrpc_value *request, cons
     return plan;
 }
 
-/* --- The account --- */
+/* --- Links --- */
 
-static int
-set_place(struct resource *r, struct allocation *a, const struct fs_services *s, int n, char **error)
-{
-    const xmlrpc_value *plan = fs_get(a->doc, "plan");
-    const struct fs_service_node *node = &s->nodes[n];
-    const char *where = node->kind == FS_SERVICE_SOURCE ? strrchr(node->id, '@') + 1
-                        : node->kind == FS_SERVICE_SINK ? fs_get_string(fs_get(plan, "ports"), node->id, "")
-                                                        : fs_get_string(module_of(fs_get(plan, "modules"), node->id), "host", "");
-    int at = fs_platform_find(r->platform, where);
-    if (at < 0) {
-        *error = fs_xasprintf("'%s' is not part of the platform any more", where);
-        return ENOENT;
-    }
-    return fs_solution_set_place(a->solution, n, at, error);
-}
-
-static int
-arc_between(const struct fs_platform *p, int from, int to)
+int
+resource_arc_between(const struct fs_platform *p, int from, int to)
 {
     for (int i = p->out_start[from]; i < p->out_start[from + 1]; i++) {
         if (p->arcs[p->out[i]].to == to) {
@@ -476,109 +452,6 @@ resource_link_of(const struct fs_services *s, const xmlrpc_value *flow)
     return found;
 }
 
-static int
-set_route(struct resource *r, struct allocation *a, const struct fs_services *s, const xmlrpc_value *flow, char **error)
-{
-    const xmlrpc_value *path = fs_get(flow, "path");
-    size_t n = fs_size(path);
-    int link = resource_link_of(s, flow);
-    if (n < 2 || link < 0) {
-        return 0; /* inside one host */
-    }
-    int *arcs = fs_xcalloc(n, sizeof *arcs), e = 0;
-    for (size_t i = 0; i + 1 < n && !e; i++) {
-        int from = fs_platform_find(r->platform, fs_text(fs_item(path, i), ""));
-        int to = fs_platform_find(r->platform, fs_text(fs_item(path, i + 1), ""));
-        arcs[i] = from < 0 || to < 0 ? -1 : arc_between(r->platform, from, to);
-        if (arcs[i] < 0) {
-            *error = fs_xasprintf("the link from %s to %s is not part of the platform any more", fs_text(fs_item(path, i), ""),
-                                  fs_text(fs_item(path, i + 1), ""));
-            e = ENOENT;
-        }
-    }
-    e = e ? e : fs_solution_set_route(a->solution, link, arcs, (int) n - 1, error);
-    free(arcs);
-    return e;
-}
-
-char *
-resource_account(struct resource *r, struct allocation *a)
-{
-    char *error = NULL;
-    const xmlrpc_value *plan = a ? fs_get(a->doc, "plan") : NULL;
-    if (!plan) {
-        return NULL;
-    }
-    const xmlrpc_value *flows = fs_get(plan, "flows");
-    a->services = resource_services(r, fs_get(a->doc, "request"), flows, &error);
-    if (!a->services) {
-        return error;
-    }
-    a->solution = fs_solution_create(r->platform, a->services);
-    int e = 0;
-    for (int i = 0; i < a->services->n_nodes && !e; i++) {
-        e = set_place(r, a, a->services, i, &error);
-    }
-    for (size_t i = 0; i < fs_size(flows) && !e; i++) {
-        e = set_route(r, a, a->services, fs_item(flows, i), &error);
-    }
-    if (e) {
-        fs_solution_destroy(a->solution);
-        fs_services_destroy(a->services);
-        a->solution = NULL;
-        a->services = NULL;
-        return error;
-    }
-    fs_load_add(r->load, a->solution, 0);
-    return NULL;
-}
-
-void
-resource_unaccount(struct resource *r, struct allocation *a)
-{
-    if (a->solution) {
-        if (r->load) {
-            fs_load_remove(r->load, a->solution, 0);
-        }
-        fs_solution_destroy(a->solution);
-        fs_services_destroy(a->services);
-        a->solution = NULL;
-        a->services = NULL;
-    }
-}
-
-char *
-resource_reload_platform(struct resource *r)
-{
-    struct fs_platform *platform;
-    char *error = NULL;
-    if (fs_platform_read(r->platform_path, &platform, &error)) {
-        return error;
-    }
-    if (fs_platform_check(platform, r->platform_path, &error)) {
-        fs_platform_destroy(platform);
-        return error;
-    }
-    if (*platform->warnings) {
-        fs_log_warning("%s", platform->warnings);
-    }
-    for (struct allocation *a = r->allocations; a; a = a->next) {
-        resource_unaccount(r, a);
-    }
-    fs_load_destroy(r->load);
-    fs_platform_destroy(r->platform);
-    r->platform = platform;
-    r->load = fs_load_create(platform, FS_PATHS_LINK);
-    for (struct allocation *a = r->allocations; a; a = a->next) {
-        char *why = resource_account(r, a);
-        if (why) {
-            fs_log_warning("allocation %d does not fit the platform file any more: %s", a->id, why);
-            free(why);
-        }
-    }
-    return NULL;
-}
-
 /* --- Names of ports --- */
 
 char *
@@ -587,7 +460,7 @@ resource_port(struct resource *r, const char *from, const char *to)
     char *name = NULL;
     pthread_mutex_lock(&r->lock);
     int a = fs_platform_find(r->platform, from), b = fs_platform_find(r->platform, to);
-    int arc = a >= 0 && b >= 0 ? arc_between(r->platform, a, b) : -1;
+    int arc = a >= 0 && b >= 0 ? resource_arc_between(r->platform, a, b) : -1;
     if (arc >= 0) {
         name = fs_xstrdup(r->platform->arcs[arc].port);
     }
@@ -628,7 +501,7 @@ describe_switch(const struct resource *r, int n)
             continue;
         }
         fs_append(to->kind == FS_NODE_IO ? outer : inner, fs_string(arc->port));
-        int back = to->kind == FS_NODE_IO && to->forward >= 0 ? arc_between(p, n, to->forward) : -1;
+        int back = to->kind == FS_NODE_IO && to->forward >= 0 ? resource_arc_between(p, n, to->forward) : -1;
         if (back >= 0) {
             fs_append(forward, fs_set(fs_set(fs_struct(), "in", fs_string(arc->port)), "out", fs_string(p->arcs[back].port)));
         }

@@ -4,6 +4,8 @@
 
 #include <pthread.h>
 
+#include <flowstream/online.h>
+
 #include "core/store.h"
 #include "daemons/resource/resource.h"
 
@@ -17,6 +19,7 @@ struct host {
     bool removed;         /* by remove_host; the incarnation that was removed does not come back by itself */
     bool draining;        /* gets no more modules */
     char *digest;         /* of its modules, as it told last; or NULL */
+    double idle, free_mem; /* cores and MB of its computer that nobody uses, smoothed; less than 0: it does not tell */
     struct host *next;
 };
 
@@ -30,13 +33,20 @@ struct allocation {
     struct claim *claims;         /* the packets that its FromNets take: claims.c */
     size_t n_claims;
     struct fs_services *services; /* what it takes of the platform, while it is accounted for */
-    struct fs_solution *solution;
     struct allocation *next, *previous;                   /* ascending ids */
     struct allocation *same_id_bucket, *same_key_bucket;  /* index.c */
 };
 
 struct resource_memory;
 struct resource_patient;
+
+/* A server of the platform as the account has it now. */
+struct server_now {
+    const struct host *host;    /* NULL: none has registered */
+    const char *closed;         /* why no module may be put there, in words that live as long as the program; NULL: it may */
+    enum fs_online_state state;
+    fs_amount cpu, mem;         /* measured */
+};
 
 struct resource {
     struct fs_daemon *daemon;
@@ -45,7 +55,9 @@ struct resource {
     pthread_mutex_t lock;    /* of everything below */
     pthread_mutex_t placing; /* taken before 'lock' */
     struct fs_platform *platform;
-    struct fs_load *load;
+    struct fs_online *online;   /* the account of what is taken; see resource.h for its lock */
+    struct server_now *servers; /* of the platform, likewise */
+    bool *arcs_down;            /* of the platform, likewise */
     struct host *hosts;
     struct fs_peer **old_peers; /* replaced by a new address, maybe still in use */
     size_t n_old_peers;
@@ -55,6 +67,8 @@ struct resource {
     xmlrpc_value *base_rules;   /* switch -> its base rules when they were last put there, as one string; those not looked at yet are missing */
     xmlrpc_value *watched;      /* switch -> what resource_note_watched() was told of it */
     xmlrpc_value *away;         /* switch -> since when (fs_now_ms()) it cannot be reached; 0: it can */
+    xmlrpc_value *down;         /* switch -> names of its ports that carry nothing */
+    bool links_changed;         /* since the account was told of them */
     int last_id;
     int last_spi;
     bool prepared;           /* atomic */
@@ -62,6 +76,7 @@ struct resource {
     struct resource_patient *patients; /* health.c */
     int64_t started;
     long long epoch;
+    bool fills, measures;    /* settings: see docs/configuration.md */
 };
 
 /* index.c: enter or strike out an allocation; find it by id or key (NULL: none, also for the key ""); count the modules of a plan, or no longer ('by' is 1 or -1).  With the
@@ -84,11 +99,21 @@ const char *resource_host_state(const struct host *);
 void resource_claims_add(struct resource *, struct allocation *);
 void resource_claims_remove(struct allocation *);
 int resource_conflict_locked(struct resource *, const xmlrpc_value *request, char **why);
-/* Enter or strike out an allocation's plan in the account of the platform; called with the lock held. */
+/* account.c: enter or strike out an allocation's plan in the account of the platform; a new account of another platform, with nothing in it, after the one before has been closed
+ * and all allocations struck out.  Between begin and end (or before there is anybody else), with the lock held. */
 char *resource_account(struct resource *, struct allocation *);
 void resource_unaccount(struct resource *, struct allocation *);
-/* Read the platform file again and account for all plans anew; NULL or what is wrong, then nothing has changed.  With the lock held. */
+void resource_open_account(struct resource *, struct fs_platform *);
+void resource_close_account(struct resource *);
+/* hosts.c: tell the account what has changed of the servers: which take modules, what was measured.  As above. */
+void resource_look_at_servers(struct resource *);
+/* links.c: the same for links that are down. */
+void resource_look_at_links(struct resource *);
+/* Read the platform file again and account for all plans anew; NULL or what is wrong, then nothing has changed.  As above. */
 char *resource_reload_platform(struct resource *);
+/* model.c: the arc from one node to another, or -1; the module of a plan that a node of the request became, or NULL. */
+int resource_arc_between(const struct fs_platform *, int from, int to);
+xmlrpc_value *resource_module_of(const xmlrpc_value *modules, const char *node);
 
 /* forwards.c: add to the switches, as resource_switches() answers, the hops of what the platform file has pass between ports on two of them.  With the lock held. */
 void resource_add_carries(struct resource *, xmlrpc_value *switches);

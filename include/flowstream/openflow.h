@@ -82,12 +82,13 @@ FS_API int fs_switch_probe(struct fs_switch *sw, int deadline_ms, struct fs_swit
 struct fs_switch_watch {
     unsigned session; /* Counts the connections to the switch; 0: there is none now. */
     uint64_t ports;   /* A fingerprint of the names and numbers of its ports. */
+    char *down;       /* Names of its ports that carry nothing, each with a space behind it; the caller frees it. */
 };
 
 /* Stores in '*watch' what can be told without waiting: whether the connection that earlier calls made still lives, and whether ports of the
- * switch were renamed, renumbered, added or removed.  Only where it has told of such a change, or the connection is new, is it asked for its ports (ETIMEDOUT
+ * switch were renamed, renumbered, added or removed, or are down.  Only where it has told of such a change, or the connection is new, is it asked for its ports (ETIMEDOUT
  * when it does not answer by the deadline; '*watch' then is as before).  Never opens a connection, never fails for one that is lost, and does not wait for its turn: while
- * another thread has it '*watch' is all 0.  Rules do not get lost within a session unless somebody else removes them. */
+ * another thread has it '*watch' is all 0, and NULL.  Rules do not get lost within a session unless somebody else removes them. */
 FS_API int fs_switch_watch(struct fs_switch *sw, int deadline_ms, struct fs_switch_watch *watch, char **error);
 
 /* Changes of rules. */

@@ -171,6 +171,7 @@ prepare(struct fs_call *call, const xmlrpc_value *one, int own, const xmlrpc_val
 {
     struct resource *r = fs_call_state(call);
     const char *name = fs_get_string(one, "switch", "");
+    resource_note_links(r, name, now);
     bool other = resource_base_rules_differ(r, name, fs_get(one, "rules"));
     enum resource_watched watched = resource_watch(r, name, now);
     bool moved = watched == RESOURCE_PORTS_MOVED;
