@@ -1,7 +1,8 @@
 /* What runs on this host, kept in memory: a table of the processes of modules as they were last seen, and by it which owners (allocations) have changed since when.
  *
- * It knows nothing of the system: watch.c looks and tells.  Each change of a process gives its owner the next generation, so "what has changed since generation G" costs what has changed,
- * not what is there.  An owner whose last process has gone stays, as one without any, until many others have gone as well; who asks for changes since before that is told all.
+ * It knows nothing of the system: watch.c looks and tells.  Each change of a process gives its owner the next generation, so "what has changed since generation G" costs what has
+ * changed, not what is there.  An owner whose last process has gone stays, as one without any, until many others have gone as well; who asks for changes since before that is
+ * told all.
  * Not thread-safe. */
 #ifndef DAEMONS_MODULEHOST_INVENTORY_H
 #define DAEMONS_MODULEHOST_INVENTORY_H 1
@@ -33,8 +34,8 @@ void inventory_drop(struct inventory *, struct process *);
 
 /* Grows with each change of an owner's processes. */
 uint64_t inventory_generation(const struct inventory *);
-/* Calls visit(aux, id, digest, processes) for each owner that changed after 'since', latest first; digest and processes are 0 for one that has none any more.  False where that is not
- * known any more: then for all that are there. */
+/* Calls visit(aux, id, digest, processes) for each owner that changed after 'since', latest first; digest and processes are 0 for one that has none any more.  False where that is
+ * not known any more: then for all that are there. */
 bool inventory_changes(struct inventory *, uint64_t since, void (*visit)(void *aux, uint64_t id, uint64_t digest, size_t processes), void *aux);
 /* The first process of an owner, the others by next_of_owner; NULL: it has none. */
 struct process *inventory_of(struct inventory *, uint64_t id);

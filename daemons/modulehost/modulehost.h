@@ -48,8 +48,8 @@ FS_API void modulehost_watch_note(struct modulehost *, const char *process);
 /* "9f3e...-17": this start of the daemon and the generation of its table, which changes whenever a process comes, goes, dies or is changed (owned).  NULL: the folder of modules
  * cannot be read, nothing is known. */
 FS_API char *modulehost_watch_state(struct modulehost *);
-/* {state; all: everything is told, not only what changed since the state 'known'; owners [[id, digest]]: a digest of an owner's processes, "" for one that has none any more}.  NULL as
- * above. */
+/* {state; all: everything is told, not only what changed since the state 'known'; owners [[id, digest]]: a digest of an owner's processes, "" for one that has none any more}.
+ * NULL as above. */
 FS_API xmlrpc_value *modulehost_watch_changes(struct modulehost *, const char *known);
 /* Calls visit(aux, process) for the processes of an owner. */
 FS_API void modulehost_watch_processes(struct modulehost *, uint64_t owner, void (*visit)(void *aux, const char *process), void *aux);

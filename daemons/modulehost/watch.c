@@ -1,6 +1,6 @@
-/* What comes, goes and ends on a host is noticed within half a second.  A descriptor of each module's process becomes readable when it ends, also when an earlier daemon had started it;
- * our own tasks tell what they have made; and of the folder of modules the kernel tells what comes and goes (inotify; where it has no more of that to give, the folder changes its time,
- * and its names are compared).  Only the process in question is looked at.
+/* What comes, goes and ends on a host is noticed within half a second.  A descriptor of each module's process becomes readable when it ends, also when an earlier daemon
+ * had started it; our own tasks tell what they have made; and of the folder of modules the kernel tells what comes and goes (inotify; where it has no more of that to give, the
+ * folder changes its time, and its names are compared).  Only the process in question is looked at.
  *
  * What somebody does inside of a process's folder tells nobody: so all are looked at again in turn, one round a minute.  What is known is in the table of inventory.c. */
 #include "config.h"

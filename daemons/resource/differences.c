@@ -166,7 +166,8 @@ list_modules(struct fs_call *call, const char *host, const struct resource_ids *
 }
 
 char *
-resource_compare_host(struct fs_call *call, const char *host, const struct resource_ids *only, const struct resource_claims *mine, xmlrpc_value *differences, xmlrpc_value *unsure_ids)
+resource_compare_host(struct fs_call *call, const char *host, const struct resource_ids *only, const struct resource_claims *mine, xmlrpc_value *differences,
+                      xmlrpc_value *unsure_ids)
 {
     struct resource *r = fs_call_state(call);
     xmlrpc_value *unsure = fs_struct(), *wanted = resource_wanted_modules(r, host, only, mine, unsure, unsure_ids);

@@ -55,7 +55,8 @@ FS_API bool resource_knows(struct resource *, int id);
 FS_API xmlrpc_value *resource_difference(const char *kind, const char *problem, int allocation, const char *where, const char *name);
 /* Append how the modules of these allocations on a host differ from what is wanted; 'unsure' (may be NULL) gets the allocations {"ID": boolean} that had to be left out, because
  * somebody works on them or their connections; false: they are not installed.  NULL, or why the host cannot be asked (owned); then nothing is known. */
-FS_API char *resource_compare_host(struct fs_call *, const char *host, const struct resource_ids *only, const struct resource_claims *, xmlrpc_value *differences, xmlrpc_value *unsure);
+FS_API char *resource_compare_host(struct fs_call *, const char *host, const struct resource_ids *only, const struct resource_claims *, xmlrpc_value *differences,
+                                   xmlrpc_value *unsure);
 /* Compare, and unless 'dry_run' put right, the rules and meters of these allocations (0: the platform's own) in a switch, given as {switch, target}.  Appends the differences that there
  * were.  NULL, or why the switch cannot be asked. */
 FS_API char *resource_compare_switch(struct fs_call *, const xmlrpc_value *where, const int *ids, size_t n, bool dry_run, xmlrpc_value *differences);

@@ -158,7 +158,8 @@ collect(struct wanted *w, const struct allocation *a, bool existing)
 }
 
 xmlrpc_value *
-resource_wanted_modules(struct resource *r, const char *host, const struct resource_ids *only, const struct resource_claims *mine, xmlrpc_value *unsure, xmlrpc_value *unsure_ids)
+resource_wanted_modules(struct resource *r, const char *host, const struct resource_ids *only, const struct resource_claims *mine, xmlrpc_value *unsure,
+                        xmlrpc_value *unsure_ids)
 {
     struct wanted w = { host, mine, fs_array(), unsure, unsure_ids };
     pthread_mutex_lock(&r->lock);
