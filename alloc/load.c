@@ -186,26 +186,6 @@ account_module(struct fs_load *load, const struct fs_service_node *node, int ser
     load->rack_mem[limits->rack] -= sign * node->mem;
 }
 
-void
-fs_load_take_server(struct fs_load *load, int server, fs_amount cpu, fs_amount mem, fs_amount bandwidth, int modules)
-{
-    const struct fs_server *limits = &load->platform->servers[server];
-    struct fs_server_load *use = &load->servers[server];
-
-    change(&use->cpu, cpu, limits->cpu, &load->excess.cpu);
-    change(&use->mem, mem, limits->mem, &load->excess.mem);
-    change(&use->bandwidth, bandwidth, limits->bandwidth, &load->excess.bandwidth);
-    use->modules += modules;
-    load->rack_cpu[limits->rack] -= cpu;
-    load->rack_mem[limits->rack] -= mem;
-}
-
-void
-fs_load_take_arc(struct fs_load *load, int arc, fs_amount bandwidth)
-{
-    change(&load->used[arc], bandwidth, load->platform->arcs[arc].bandwidth, &load->excess.bandwidth);
-}
-
 /* The same for a link whose ends are placed, and whose way is chosen. */
 static void
 account_link(struct fs_load *load, const struct fs_solution *s, int link, int sign)

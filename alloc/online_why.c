@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "alloc/memory.h"
 
@@ -18,6 +19,7 @@
 struct group {
     enum online_limit limit;
     int detail;            /* an arc of the platform's inside, which is the same for many servers; or a state; or -1 */
+    const char *words;     /* the caller's, why a server is closed; or NULL */
     int n;                 /* servers */
     int server;            /* that is nearest, */
     double missing;        /* by this, relative to the limits */
@@ -154,15 +156,31 @@ is_of_server(const struct fs_platform *p, int arc)
     return arc >= 0 && (p->nodes[p->arcs[arc].from].kind == FS_NODE_SERVER || p->nodes[p->arcs[arc].to].kind == FS_NODE_SERVER);
 }
 
-static void
-add_to_group(struct why *w, enum online_limit limit, int arc, int server, double missing)
+/* Why a server is closed in the words of whoever closed it, or NULL. */
+static const char *
+forbids(const struct why *w, enum online_limit limit, int node, int server)
 {
-    int detail = limit == LIMIT_STATE ? (int) w->online->servers[server].state
+    bool closed = limit == LIMIT_STATE || limit == LIMIT_ALLOWED;
+
+    return closed && w->options->forbids ? w->options->forbids(w->options->aux, node, server) : NULL;
+}
+
+static bool
+same_words(const char *a, const char *b)
+{
+    return a == b || (a && b && !strcmp(a, b));
+}
+
+static void
+add_to_group(struct why *w, enum online_limit limit, const char *words, int arc, int server, double missing)
+{
+    int detail = words                   ? -1
+                 : limit == LIMIT_STATE ? (int) w->online->servers[server].state
                  : limit == LIMIT_BANDWIDTH && !is_of_server(w->online->platform, arc) ? arc : -1;
 
     for (int i = 0; i < w->n_groups; i++) {
         struct group *g = &w->groups[i];
-        if (g->limit == limit && g->detail == detail) {
+        if (words ? same_words(words, g->words) : g->limit == limit && g->detail == detail && !g->words) {
             g->n++;
             if (missing < g->missing) {
                 g->missing = missing;
@@ -172,7 +190,7 @@ add_to_group(struct why *w, enum online_limit limit, int arc, int server, double
         }
     }
     if (w->n_groups < GROUPS) {
-        w->groups[w->n_groups++] = (struct group) { limit, detail, 1, server, missing };
+        w->groups[w->n_groups++] = (struct group) { limit, detail, words, 1, server, missing };
     } else {
         w->n_more++;
     }
@@ -187,7 +205,7 @@ make_groups(struct why *w, int node)
         int arc = -1;
         double missing = limit == LIMIT_CPU || limit == LIMIT_MEM ? missing_on_server(w, node, s)
                          : limit > LIMIT_MEM ? missing_in_all(w, node, s, &arc) : 0;
-        add_to_group(w, limit, arc, s, missing);
+        add_to_group(w, limit, forbids(w, limit, node, s), arc, s, missing);
     }
 }
 
@@ -245,19 +263,25 @@ write_around(const struct why *w, int node, enum online_limit limit, int server)
 }
 
 static void
-write_limit(const struct why *w, int node, enum online_limit limit, int server)
+write_limit(const struct why *w, int node, const struct group *g)
 {
+    enum online_limit limit = g->limit;
+    int server = g->server;
     const struct fs_service_node *m = &w->held->services->nodes[node];
     const struct online_server *s = &w->online->servers[server];
 
-    if (limit == LIMIT_STATE) {
+    if (g->words) {
+        fputs(g->words, w->out);
+    } else if (limit == LIMIT_STATE) {
         fputs(s->state == FS_ONLINE_DOWN ? "down" : "being drained", w->out);
     } else if (limit == LIMIT_ALLOWED) {
         fputs("may not run there", w->out);
     } else if (limit == LIMIT_CPU) {
-        fprintf(w->out, "cpu %.10g of %.10g cores used, %.10g asked", plain(s->cpu - online_free_cpu(w->online, server)), plain(s->cpu), plain(m->cpu));
+        fprintf(w->out, "cpu %.10g of %.10g cores used%s, %.10g asked", plain(s->cpu - online_free_cpu(w->online, server)), plain(s->cpu),
+                s->measured_cpu > w->online->loads[server].cpu ? " (measured)" : "", plain(m->cpu));
     } else if (limit == LIMIT_MEM) {
-        fprintf(w->out, "memory %.10g of %.10g MB used, %.10g asked", plain(s->mem - online_free_mem(w->online, server)), plain(s->mem), plain(m->mem));
+        fprintf(w->out, "memory %.10g of %.10g MB used%s, %.10g asked", plain(s->mem - online_free_mem(w->online, server)), plain(s->mem),
+                s->measured_mem > w->online->loads[server].mem ? " (measured)" : "", plain(m->mem));
     } else {
         online_force(w->online, w->held, node, w->online->platform->servers[server].node);
         write_around(w, node, limit, server);
@@ -291,7 +315,7 @@ write_groups(const struct why *w, int node)
         } else {
             fprintf(w->out, "\n  %d servers%s%s: ", g->n, g->limit > LIMIT_ALLOWED ? ", nearest is " : ", such as ", server_id(w, g->server));
         }
-        write_limit(w, node, g->limit, g->server);
+        write_limit(w, node, g);
     }
     if (w->n_more) {
         fprintf(w->out, "\n  and %d more servers", w->n_more);

@@ -2,12 +2,12 @@
 check_PROGRAMS += bench/platform/udp-load
 bench_platform_udp_load_SOURCES = bench/platform/udp_load.c
 bench_platform_udp_load_LDFLAGS = $(AM_LDFLAGS) -pie
-check_DATA += lib/flowstream/bench/platform/place_allocation.so
+check_DATA += lib/flowstream/bench/platform/place_allocation.so lib/flowstream/bench/platform/hold.so
 
 bench: tests
 	$(top_srcdir)/bench/run --build .
 .PHONY: bench
-EXTRA_DIST += bench/run bench/README.md bench/platform/place_allocation.c bench/platform/measuring.py bench/platform/install.py \
+EXTRA_DIST += bench/run bench/README.md bench/platform/place_allocation.c bench/platform/hold.c bench/platform/placing.py bench/platform/measuring.py bench/platform/install.py \
     bench/patch/run.py bench/platform/traffic.py bench/platform/streams.py bench/platform/footprint.py bench/platform/instances.py \
     bench/fabric/run.py bench/fabric/crowd.py bench/fabric/latency.py bench/fabric/alive.py
 EXTRA_DIST += bench/alloc/run.py bench/alloc/peers.py

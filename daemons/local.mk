@@ -2,7 +2,8 @@
 
 noinst_PROGRAMS += lib/libflowstream-resourced.so
 FLOWSTREAM_SHARED += lib/libflowstream-resourced.so
-lib_libflowstream_resourced_so_SOURCES = daemons/resource/account.c \
+lib_libflowstream_resourced_so_SOURCES = daemons/resource/absent.c \
+    daemons/resource/account.c \
     daemons/resource/begin.c \
     daemons/resource/byhand.c \
     daemons/resource/byhand.h \
@@ -18,6 +19,7 @@ lib_libflowstream_resourced_so_SOURCES = daemons/resource/account.c \
     daemons/resource/instances.c \
     daemons/resource/life.c \
     daemons/resource/lists.c \
+    daemons/resource/links.c \
     daemons/resource/loads.c \
     daemons/resource/memory.c \
     daemons/resource/model.c \
@@ -43,7 +45,8 @@ bin_flowstream_resource_DEPENDENCIES = lib/libflowstream-resourced.so lib/libflo
 
 noinst_PROGRAMS += lib/libflowstream-openflowd.so
 FLOWSTREAM_SHARED += lib/libflowstream-openflowd.so
-lib_libflowstream_openflowd_so_SOURCES = daemons/openflow/describe.c daemons/openflow/describe.h daemons/openflow/switches.c daemons/openflow/switches.h
+lib_libflowstream_openflowd_so_SOURCES = daemons/openflow/describe.c daemons/openflow/describe.h daemons/openflow/meters.c daemons/openflow/meters.h \
+    daemons/openflow/switches.c daemons/openflow/switches.h
 lib_libflowstream_openflowd_so_LDFLAGS = $(SHARED_LDFLAGS) -Wl,-soname,libflowstream-openflowd.so
 lib_libflowstream_openflowd_so_LDADD = -lflowstream-core -lflowstream-openflow -lxmlrpc
 lib_libflowstream_openflowd_so_DEPENDENCIES = lib/libflowstream-core.so lib/libflowstream-openflow.so
@@ -55,7 +58,8 @@ bin_flowstream_openflow_DEPENDENCIES = lib/libflowstream-openflowd.so lib/libflo
 
 noinst_PROGRAMS += lib/libflowstream-modulehostd.so
 FLOWSTREAM_SHARED += lib/libflowstream-modulehostd.so
-lib_libflowstream_modulehostd_so_SOURCES = daemons/modulehost/counters.c daemons/modulehost/counters.h daemons/modulehost/modulehost.c daemons/modulehost/modulehost.h daemons/modulehost/watch.c
+lib_libflowstream_modulehostd_so_SOURCES = daemons/modulehost/counters.c daemons/modulehost/counters.h daemons/modulehost/inventory.c \
+    daemons/modulehost/inventory.h daemons/modulehost/measure.c daemons/modulehost/modulehost.c daemons/modulehost/modulehost.h daemons/modulehost/watch.c
 lib_libflowstream_modulehostd_so_LDFLAGS = $(SHARED_LDFLAGS) -Wl,-soname,libflowstream-modulehostd.so
 lib_libflowstream_modulehostd_so_LDADD = -lflowstream-core -lflowstream-pm -lxmlrpc
 lib_libflowstream_modulehostd_so_DEPENDENCIES = lib/libflowstream-core.so lib/libflowstream-pm.so

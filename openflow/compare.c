@@ -21,6 +21,7 @@
 
 #include "openflow/failure.h"
 #include "openflow/match.h"
+#include "openflow/meters.h"
 #include "openflow/switch.h"
 
 /* Actions in the form that goes over the wire: decoded ones have padding of any content between their fields. */
@@ -60,10 +61,9 @@ struct digest {
     struct fs_digest d;
 };
 
-static void
-add_to_digest(struct digests *all, const struct ofputil_flow_stats *stats)
+static struct fs_digest *
+digest_of(struct digests *all, uint32_t owner)
 {
-    uint32_t owner = fs_cookie_allocation(ntohll(stats->cookie));
     struct digest *found = NULL, *d;
     HMAP_FOR_EACH_WITH_HASH (d, node, hash_int(owner, 0), &all->by_owner) {
         found = d->d.allocation == owner ? d : found;
@@ -73,13 +73,35 @@ add_to_digest(struct digests *all, const struct ofputil_flow_stats *stats)
         found->d.allocation = owner;
         hmap_insert(&all->by_owner, &found->node, hash_int(owner, 0));
     }
+    return &found->d;
+}
+
+static void
+add_to_digest(struct digests *all, const struct ofputil_flow_stats *stats)
+{
+    struct fs_digest *d = digest_of(all, fs_cookie_allocation(ntohll(stats->cookie)));
     uint32_t place = hash_2words((uint32_t) stats->table_id << 16 | stats->priority, (uint32_t) ntohll(stats->cookie));
     uint32_t life = hash_2words((uint32_t) stats->idle_timeout << 16 | stats->hard_timeout, place);
     encode_actions(&all->wire, stats->ofpacts, stats->ofpacts_len);
     uint32_t low = hash_bytes(all->wire.data, all->wire.size, match_hash(&stats->match, life));
     uint32_t high = hash_bytes(all->wire.data, all->wire.size, match_hash(&stats->match, ~life));
-    found->d.digest += (uint64_t) high << 32 | low; /* a sum: the order in which a switch lists its rules says nothing */
-    found->d.n++;
+    d->digest += (uint64_t) high << 32 | low; /* a sum: the order in which a switch lists its rules says nothing */
+    d->n++;
+}
+
+/* One that has lost its sign is somebody else's here: then the sum is another one too. */
+static void
+add_meters(struct digests *all, const struct meter_list *list)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        const struct fs_meter *m = &list->meters[i];
+        if (m->ours) {
+            struct fs_digest *d = digest_of(all, m->allocation);
+            uint32_t sum = hash_3words(m->id, m->kbps, m->burst);
+            d->digest += (uint64_t) hash_int(sum, m->id) << 32 | sum;
+            d->n_meters++;
+        }
+    }
 }
 
 static int
@@ -109,8 +131,15 @@ forget_digests(struct digests *all)
 static int
 read_digests(struct fs_switch *sw, void *aux, int64_t deadline, char **error)
 {
+    struct meter_list meters = { 0 };
     forget_digests(aux);
-    return ask_ours(sw, NULL, take_digests, aux, fs_cookie(0, 0), FS_COOKIE_SPACE_MASK, deadline, error);
+    int status = ask_ours(sw, NULL, take_digests, aux, fs_cookie(0, 0), FS_COOKIE_SPACE_MASK, deadline, error);
+    status = status ? status : meters_read(sw, &meters, deadline, error);
+    if (!status) {
+        add_meters(aux, &meters);
+    }
+    free(meters.meters);
+    return status;
 }
 
 static int

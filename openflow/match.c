@@ -298,6 +298,10 @@ match_as_sent(const struct match *match, struct match *sent)
     match_set_default_packet_type(&said);
     match_set_default_packet_type(&read);
 
+    /* Of fragments (ip_frag=yes, not_later) the parser sets bits that no packet has. */
+    said.wc.masks.nw_frag &= FLOW_NW_FRAG_MASK;
+    read.wc.masks.nw_frag &= FLOW_NW_FRAG_MASK;
+
     /* That there is no VLAN tag is said on the wire without the bits that a tag would have. */
     ovs_be16 tagged = htons(VLAN_CFI);
     if (said.wc.masks.vlans[0].tci & tagged && !(said.flow.vlans[0].tci & tagged)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <flow.h>
+#include <hash.h>
 #include <openvswitch/ofp-port.h>
 #include <util.h>
 
@@ -20,6 +21,7 @@ struct port_list {
 };
 
 static switch_operation read_ports;
+static int take_watch(void *aux, struct ofpbuf *, char **error);
 static int take_names(void *aux, struct ofpbuf *, char **error);
 static int take_descriptions(void *aux, struct ofpbuf *, char **error);
 static int take_counters(void *aux, struct ofpbuf *, char **error);
@@ -32,6 +34,42 @@ switch_ask_ports(struct fs_switch *sw, struct ofputil_port_map *map)
         .request = ofputil_encode_port_desc_stats_request(sw->connection.version, OFPP_ANY),
         .answer = OFPTYPE_PORT_DESC_STATS_REPLY, .reply = take_names, .aux = map,
     };
+}
+
+struct switch_question
+switch_ask_watch(struct fs_switch *sw, struct fs_switch_watch *ports)
+{
+    return (struct switch_question) {
+        .request = ofputil_encode_port_desc_stats_request(sw->connection.version, OFPP_ANY),
+        .answer = OFPTYPE_PORT_DESC_STATS_REPLY, .reply = take_watch, .aux = ports,
+    };
+}
+
+static bool
+is_up(const struct ofputil_phy_port *port)
+{
+    return !(port->config & OFPUTIL_PC_PORT_DOWN) && !(port->state & OFPUTIL_PS_LINK_DOWN);
+}
+
+/* Ports come in any order, so their fingerprints are added up. */
+static int
+take_watch(void *aux, struct ofpbuf *part, char **error)
+{
+    struct fs_switch_watch *watch = aux;
+    struct ofputil_phy_port port;
+    uint8_t version = ((const struct ofp_header *) part->header)->version;
+    int status;
+
+    while (!(status = ofputil_pull_phy_port(version, part, &port))) {
+        watch->ports += hash_bytes64((const uint64_t *) &(uint64_t) { ofp_to_u16(port.port_no) }, sizeof(uint64_t), hash_string(port.name, 0)) * UINT64_C(0x9e3779b97f4a7c15);
+        openflow_make_printable(port.name);
+        if (!is_up(&port)) {
+            char *more = xasprintf("%s%s ", watch->down ? watch->down : "", port.name);
+            free(watch->down);
+            watch->down = more;
+        }
+    }
+    return status == EOF ? 0 : openflow_fail(error, EPROTO, "its list of ports is malformed");
 }
 
 static int
@@ -99,7 +137,7 @@ take_descriptions(void *aux, struct ofpbuf *part, char **error)
         struct fs_port *p = &list->ports[list->n++];
         *p = (struct fs_port) {
             .number = ofp_to_u16(port.port_no),
-            .up = !(port.config & OFPUTIL_PC_PORT_DOWN) && !(port.state & OFPUTIL_PS_LINK_DOWN),
+            .up = is_up(&port),
             .rx_packets = UINT64_MAX, .tx_packets = UINT64_MAX, .rx_bytes = UINT64_MAX, .tx_bytes = UINT64_MAX,
             .rx_dropped = UINT64_MAX, .tx_dropped = UINT64_MAX,
         };

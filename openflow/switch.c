@@ -13,7 +13,6 @@
 #include <time.h>
 
 #include <openvswitch/ofp-errors.h>
-#include <hash.h>
 #include <openvswitch/ofp-switch.h>
 #include <util.h>
 
@@ -52,6 +51,7 @@ fs_switch_destroy(struct fs_switch *sw)
         connection_close(&sw->connection);
         pthread_cond_destroy(&sw->idle);
         pthread_mutex_destroy(&sw->lock);
+        free(sw->watch.down);
         free(sw->target);
         free(sw->name);
         free(sw);
@@ -192,23 +192,19 @@ take_answer(void *aux, const struct ofp_header *oh, bool *done, char **error)
 /* Watching it. */
 
 static int
-fingerprint_ports(struct fs_switch *sw, int deadline_ms, char **error)
+look_at_ports(struct fs_switch *sw, int deadline_ms, char **error)
 {
-    struct ofputil_port_map map;
-    const struct namemap_node *node;
+    struct fs_switch_watch now = { .session = sw->connection.session };
+    struct switch_question question = switch_ask_watch(sw, &now);
 
-    ofputil_port_map_init(&map);
-    struct switch_question question = switch_ask_ports(sw, &map);
     sw->connection.ports_changed = false; /* Before it is asked: what changes meanwhile is asked for again. */
     int status = switch_ask(sw, &question, 1, connection_now() + deadline_ms, error);
     if (!status) {
-        uint64_t sum = 0; /* Ports come in any order. */
-        HMAP_FOR_EACH (node, name_node, &map.map.by_name) {
-            sum += hash_bytes64((const uint64_t *) &(uint64_t) { node->number }, sizeof(uint64_t), hash_string(node->name, 0)) * UINT64_C(0x9e3779b97f4a7c15);
-        }
-        sw->watch = (struct fs_switch_watch) { .session = sw->connection.session, .ports = sum };
+        free(sw->watch.down);
+        sw->watch = now;
+    } else {
+        free(now.down);
     }
-    ofputil_port_map_destroy(&map);
     return status;
 }
 
@@ -222,9 +218,10 @@ fs_switch_watch(struct fs_switch *sw, int deadline_ms, struct fs_switch_watch *w
         if (!connection_is_alive(&sw->connection)) {
             sw->watch.session = 0;
         } else if (sw->connection.ports_changed || sw->watch.session != sw->connection.session) {
-            status = fingerprint_ports(sw, deadline_ms, &reason);
+            status = look_at_ports(sw, deadline_ms, &reason);
         }
         *watch = sw->watch;
+        watch->down = xstrdup(sw->watch.down ? sw->watch.down : "");
         end_turn(sw);
     } else {
         *watch = (struct fs_switch_watch) { 0 }; /* Somebody is at work there: what he does may change all. */

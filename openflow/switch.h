@@ -48,5 +48,7 @@ int switch_ask(struct fs_switch *, struct switch_question *, size_t n, int64_t d
 
 /* A question for the ports; its answers fill an initialised port map. */
 struct switch_question switch_ask_ports(struct fs_switch *, struct ofputil_port_map *);
+/* A question for what fs_switch_watch() tells of the ports: '*ports' begins with zeros, and has 'down' for the caller to free. */
+struct switch_question switch_ask_watch(struct fs_switch *, struct fs_switch_watch *ports);
 
 #endif

@@ -12,6 +12,7 @@ LOADABLES += tasks/openflow/mend_rules
 LOADABLES += tasks/openflow/remove_rules
 LOADABLES += tasks/pm/configure_pm
 LOADABLES += tasks/resource/base_rules
+LOADABLES += tasks/resource/choose_meters
 LOADABLES += tasks/resource/clear_switches
 LOADABLES += tasks/resource/compile_request
 LOADABLES += tasks/resource/create_modules

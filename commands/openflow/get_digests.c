@@ -1,4 +1,4 @@
-/* get_digests: sums over the rules of each allocation in a switch: whether anything has changed since they were looked at, in a short answer. */
+/* get_digests: sums over the rules and meters of each allocation in a switch: whether anything has changed since they were looked at, in a short answer. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +30,8 @@ owners(const struct fs_digest *d, size_t n)
     xmlrpc_value *all = fs_array();
     for (size_t i = 0; i < n; i++) {
         xmlrpc_value *one = fs_append(fs_array(), fs_int((int) d[i].allocation));
-        fs_append(all, fs_append(one, fs_stringf("%u-%016" PRIx64, d[i].n, d[i].digest)));
+        fs_append(one, fs_stringf("%u-%016" PRIx64, d[i].n, d[i].digest));
+        fs_append(all, fs_append(one, fs_int((int) d[i].n_meters)));
     }
     return all;
 }
@@ -61,7 +62,7 @@ run(struct fs_call *call)
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "get_digests",
-    .help = "Sums up Flowstream's rules in a switch: digest, of all of them, and owners, an array of [allocation, digest of its rules], ascending. Digests change with places, "
+    .help = "Sums up Flowstream's rules and meters in a switch: digest, of all of them, and owners, an array of [allocation, digest of its rules and meters, number of its meters], ascending. Digests change with places, "
             "actions, cookies and timeouts, not with counters, and are to be compared with earlier ones only. Without owners where the digest is the one that is known.",
     .params = { { "which", "struct", "switch: name; target: where it is reached; known (optional): the digest that the caller has" } },
     .returns = "struct",

@@ -8,6 +8,7 @@
 #include "core/parallel.h"
 #include "core/util.h"
 #include "daemons/openflow/describe.h"
+#include "daemons/openflow/meters.h"
 #include "daemons/openflow/switches.h"
 
 enum { SWITCH_MS = 1000 };
@@ -21,12 +22,16 @@ about(struct switches *all, const xmlrpc_value *item)
     struct fs_switch *sw = switches_reader(all, fs_get_string(item, "name", ""), fs_get_string(item, "target", ""), &error);
     xmlrpc_value *ports = sw ? openflow_ports(sw, SWITCH_MS, &error) : NULL;
     xmlrpc_value *rules = ports ? openflow_rules(sw, fs_cookie(0, 0), FS_COOKIE_SPACE_MASK, SWITCH_MS, &error) : NULL;
+    xmlrpc_value *meters = rules ? openflow_meters(sw, -1, NULL, SWITCH_MS, &error) : NULL;
     fs_set(v, "up", fs_int(ports && rules));
     if (ports) {
         fs_set(v, "ports", ports);
     }
     if (rules) {
         fs_set(v, "rules", rules);
+    }
+    if (meters) {
+        fs_set(v, "meters", meters);
     }
     if (error) {
         fs_set(v, "problem", fs_string(error));
@@ -70,8 +75,8 @@ run(struct fs_call *call)
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "get_statistics",
-    .help = "Tells the daemon's figures ('process') and, for each switch that it knows, its ports with packets, bytes and drops and Flowstream's rules with "
-            "packets and bytes ('switches').",
+    .help = "Tells the daemon's figures ('process') and, for each switch that it knows, its ports with packets, bytes and drops, Flowstream's rules with "
+            "packets and bytes, and its meters with what they dropped ('switches').",
     .returns = "struct",
     .idempotent = true,
     .run = run,

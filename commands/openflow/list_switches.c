@@ -13,7 +13,7 @@ FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "list_switches",
     .help = "Lists the switches that this daemon has been told of: name, target, session (counts the connections to it, 0: none "
-            "now; within one no rules get lost but by others), ports (a fingerprint of the names and numbers of its ports).",
+            "now; within one no rules get lost but by others), ports (a fingerprint of the names and numbers of its ports), down (names of ports that carry nothing).",
     .returns = "array",
     .idempotent = true,
     .run = run,

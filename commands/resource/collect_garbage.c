@@ -13,7 +13,7 @@ run(struct fs_call *call)
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "collect_garbage",
-    .help = "Removes modules and rules that belong to no allocation, now; the daemon does so by itself when it finds some. Rules without Flowstream's cookie and processes outside the "
+    .help = "Removes modules, rules and meters that belong to no allocation, now; the daemon does so by itself when it finds some. Rules without Flowstream's cookie, meters without its sign and processes outside the "
             "hosts' folders are never touched. Answers items (kind, problem, allocation, where, name) and problems: what could not be looked at or removed.",
     .params = { { "options", "struct?", "dry_run (boolean): only tell what would go" } },
     .returns = "struct",

@@ -21,7 +21,9 @@ run(struct fs_call *call)
     free(counts);
     fs_set(v, "text", fs_string(fs_get_string(doc, "text", "")));
     fs_set(v, "warnings", fs_string(fs_get_string(fs_get(doc, "request"), "warnings", "")));
-    fs_set(v, "problems", fs_copy(fs_get(counters, "problems")));
+    xmlrpc_value *problems = fs_copy(fs_get(counters, "problems"));
+    fs_set(v, "meters", resource_show_meters(call, id, doc, problems));
+    fs_set(v, "problems", problems);
     fs_set(v, "rules", fs_get(fs_get(doc, "plan"), "rules") ? fs_copy(fs_get(fs_get(doc, "plan"), "rules")) : fs_array());
     fs_call_return(call, v);
     fs_free(counters);
@@ -32,7 +34,8 @@ FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "get_allocation",
     .help = "Tells all about one allocation: id, name, owner, state, message, text, warnings (of the language, a text), modules (name, type, host, state, packets in, out and dropped, bytes, rates: read now), ports "
-            "chosen for its ToNets, paths, rules of each switch, problems (what could not be read).",
+            "chosen for its ToNets, paths, rules of each switch, meters (of switches that hold its links to their rate: switch, from, meter, kbps, burst, packets and bytes that came, rate_drops and "
+            "rate_drop_bytes of these), problems (what could not be read).",
     .params = { { "alloc_id", "int", "the id that install_allocation answered" } },
     .returns = "struct",
     .idempotent = true,

@@ -28,7 +28,7 @@ static void
 look_at_host(struct work *w, const xmlrpc_value *host, xmlrpc_value *found)
 {
     const char *name = fs_get_string(host, "name", ""), *state = fs_get_string(host, "state", "");
-    char *why = !strcmp(state, "silent") ? fs_xstrdup("it has not been heard of for more than ten seconds") : resource_compare_host(w->call, name, NULL, found, NULL);
+    char *why = !strcmp(state, "silent") ? fs_xstrdup("it has not been heard of for more than ten seconds") : resource_compare_host(w->call, name, NULL, NULL, found, NULL);
     if (why) {
         fs_append(found, unreachable("host", name, why));
     }
@@ -163,8 +163,8 @@ run(struct fs_call *call)
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "get_drift",
-    .help = "Compares all that is wanted with all that is there, and changes nothing. Answers in_step and differences: kind (module, rule, host, switch), problem (missing, dead, changed, "
-            "extra, owned by nobody, unreachable), allocation (0: none), where (host or switch), name (module, or the rule), why (optional). The daemon mends them by itself.",
+    .help = "Compares all that is wanted with all that is there, and changes nothing. Answers in_step and differences: kind (module, rule, meter, host, switch), problem (missing, dead, changed, "
+            "extra, owned by nobody, unreachable), allocation (0: none), where (host or switch), name (module, or the rule or meter), why (optional). The daemon mends them by itself.",
     .params = {},
     .returns = "struct",
     .idempotent = true,

@@ -15,7 +15,7 @@ run(struct fs_call *call)
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "list_hosts",
-    .help = "Lists the module hosts: as they registered, and state (up; preparing: its bridge has no rules yet; silent: nothing heard for ten seconds), cpu and mem with what of them is taken, number of modules.",
+    .help = "Lists the module hosts: as they registered, and state (up; preparing: its bridge has no rules yet; silent: nothing heard for ten seconds), cpu and mem with what of them is taken, number of modules, cpu_idle and mem_available (cores and MB of its computer that nobody uses, as it tells, smoothed; -1: it does not tell).",
     .returns = "array",
     .idempotent = true,
     .run = run,

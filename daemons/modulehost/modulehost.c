@@ -42,6 +42,7 @@ modulehost_change_ports(struct fs_call *call, int (*change)(const struct fs_host
     struct fs_module_ports ports = { in, fs_size(fs_get(pm, "inputs")), out, fs_size(fs_get(pm, "outputs")) };
     char *error = NULL;
     int e = change(&m->env, name, &ports, MULTIPLEXER_MS, &error);
+    modulehost_watch_note(m, name); /* a module whose ports can be changed is alone in its process, which has its name */
     if (e) {
         fs_call_fail(call, "host %s: module %s: %s", m->name, name, error ? error : strerror(e));
     }
@@ -94,6 +95,7 @@ modulehost_start(struct fs_daemon *daemon, const struct fs_settings *s, char **e
     m->mtu = (int) fs_setting_number(s, "host", "mtu", 1600);
     m->programs = own_folder();
     m->watch = modulehost_watch_new();
+    m->meter = modulehost_meter_new();
     m->env = (struct fs_host_env) {
         .dir = copy(s, "dir"),
         .programs = m->programs,
@@ -133,6 +135,7 @@ modulehost_stop(void *state)
     free(m->mux);
     free(m->netns);
     free(m->basesys);
+    modulehost_meter_free(m->meter);
     modulehost_watch_free(m->watch);
     free(m->programs);
     free(m);

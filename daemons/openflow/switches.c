@@ -102,6 +102,17 @@ switches_reader(struct switches *s, const char *name, const char *target, char *
     return e ? e->reader : NULL;
 }
 
+/* Each word of a text that has a space behind each. */
+static xmlrpc_value *
+words(const char *text)
+{
+    xmlrpc_value *list = fs_array();
+    for (const char *end; (end = strchr(text, ' ')); text = end + 1) {
+        fs_append(list, fs_stringf("%.*s", (int) (end - text), text));
+    }
+    return list;
+}
+
 static xmlrpc_value *
 describe(struct entry *e)
 {
@@ -113,7 +124,10 @@ describe(struct entry *e)
     free(error);
     xmlrpc_value *v = fs_set(fs_set(fs_struct(), "name", fs_string(e->name)), "target", fs_string(e->target));
     fs_set(v, "session", fs_int((int) watch.session));
-    return fs_set(v, "ports", fs_stringf("%016" PRIx64, watch.ports));
+    fs_set(v, "ports", fs_stringf("%016" PRIx64, watch.ports));
+    fs_set(v, "down", words(watch.down ? watch.down : ""));
+    free(watch.down);
+    return v;
 }
 
 /* Entries are never taken out, so the lock is not held while switches are asked. */

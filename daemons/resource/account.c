@@ -1,172 +1,158 @@
-/* The account of the platform: what each plan takes of servers and links.  What was entered is remembered as amounts, so it is struck out exactly, whatever has become of the plan;
- * and it is read from the packed document, for at start this is done for all allocations. */
+/* The account of what is taken of the platform: a live state of the allocator (flowstream/online.h), in which each allocation with a plan is held under its id.
+ *
+ * What an allocation costs here depends on the allocation alone.  The account is the platform's: another platform gets another one, which closing and opening make; model.c and
+ * state.c enter and strike out, place_allocation asks.  hosts.c says which servers may take modules, and what was measured there. */
 #include "config.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/util.h"
 #include "daemons/resource/state.h"
 
-/* Of a server, or of an arc. */
-struct taken {
-    int server, arc; /* one is -1 */
-    fs_amount cpu, mem, bandwidth;
-    int modules;
-};
-
-struct bill {
-    struct resource *r;
-    struct taken *taken;
-    size_t n, room;
-    char *error;
-};
-
-static struct taken *
-entry(struct bill *b, int server, int arc)
-{
-    for (size_t i = 0; i < b->n; i++) {
-        if (b->taken[i].server == server && b->taken[i].arc == arc) {
-            return &b->taken[i];
-        }
-    }
-    if (b->n == b->room) {
-        b->room = b->room * 2 + 8;
-        b->taken = fs_xrealloc(b->taken, b->room * sizeof *b->taken);
-    }
-    b->taken[b->n] = (struct taken) { .server = server, .arc = arc };
-    return &b->taken[b->n++];
-}
-
-/* The number of a node of the platform, or -1 and the bill says why. */
 static int
-find_node(struct bill *b, const char *name)
+set_place(struct resource *r, const xmlrpc_value *plan, struct fs_solution *solution, const struct fs_services *s, int n, char **error)
 {
-    int node = fs_platform_find(b->r->platform, name);
-    if (node < 0 && !b->error) {
-        b->error = fs_xasprintf("'%s' is not part of the platform any more", name);
+    const struct fs_service_node *node = &s->nodes[n];
+    const char *where = node->kind == FS_SERVICE_SOURCE ? strrchr(node->id, '@') + 1
+                        : node->kind == FS_SERVICE_SINK ? fs_get_string(fs_get(plan, "ports"), node->id, "")
+                                                        : fs_get_string(resource_module_of(fs_get(plan, "modules"), node->id), "host", "");
+    int at = fs_platform_find(r->platform, where);
+    if (at < 0) {
+        *error = fs_xasprintf("'%s' is not part of the platform any more", where);
+        return ENOENT;
     }
-    return node;
+    return fs_solution_set_place(solution, n, at, error);
 }
 
-static const char *
-host_of(struct fs_packed modules, const char *node)
+static int
+set_route(struct resource *r, struct fs_solution *solution, const struct fs_services *s, const xmlrpc_value *flow, char **error)
 {
-    struct fs_packed m = { 0 };
-    for (struct fs_packed_items i = fs_packed_items(modules); fs_packed_next(&i, &m);) {
-        if (!strcmp(fs_packed_get_string(m, "node", ""), node)) {
-            return fs_packed_get_string(m, "host", "");
+    const xmlrpc_value *path = fs_get(flow, "path");
+    size_t n = fs_size(path);
+    int link = resource_link_of(s, flow);
+    if (n < 2 || link < 0) {
+        return 0; /* inside one host */
+    }
+    int *arcs = fs_xcalloc(n, sizeof *arcs), e = 0;
+    for (size_t i = 0; i + 1 < n && !e; i++) {
+        int from = fs_platform_find(r->platform, fs_text(fs_item(path, i), ""));
+        int to = fs_platform_find(r->platform, fs_text(fs_item(path, i + 1), ""));
+        arcs[i] = from < 0 || to < 0 ? -1 : resource_arc_between(r->platform, from, to);
+        if (arcs[i] < 0) {
+            *error = fs_xasprintf("the link from %s to %s is not part of the platform any more", fs_text(fs_item(path, i), ""),
+                                  fs_text(fs_item(path, i + 1), ""));
+            e = ENOENT;
         }
     }
-    return "";
+    e = e ? e : fs_solution_set_route(solution, link, arcs, (int) n - 1, error);
+    free(arcs);
+    return e;
 }
 
-static void
-add_nodes(struct bill *b, struct fs_packed request, struct fs_packed plan)
+/* Where the plan has its modules, ports and flows, as the allocator writes it; NULL with *error. */
+static struct fs_solution *
+solution_of(struct resource *r, const xmlrpc_value *plan, const struct fs_services *s, char **error)
 {
-    struct fs_packed node = { 0 }, modules = fs_packed_get(plan, "modules");
-    for (struct fs_packed_items i = fs_packed_items(fs_packed_get(request, "nodes")); fs_packed_next(&i, &node) && !b->error;) {
-        const char *kind = fs_packed_get_string(node, "kind", ""), *name = fs_packed_get_string(node, "name", "");
-        if (!strcmp(kind, "to")) {
-            find_node(b, fs_packed_get_string(fs_packed_get(plan, "ports"), name, ""));
-        } else if (!strcmp(kind, "module")) {
-            const char *host = host_of(modules, name);
-            int at = find_node(b, host), server = at < 0 ? -1 : b->r->platform->nodes[at].server;
-            if (at >= 0 && server < 0) {
-                b->error = fs_xasprintf("'%s' is no server of the platform any more", host);
-            } else if (at >= 0) {
-                struct taken *t = entry(b, server, -1);
-                t->cpu += resource_amount(fs_packed_get_double(node, "cpu", RESOURCE_MODULE_CPU));
-                t->mem += resource_amount(fs_packed_get_double(node, "mem", RESOURCE_MODULE_MEM));
-                t->modules++;
-            }
-        }
+    const xmlrpc_value *flows = fs_get(plan, "flows");
+    struct fs_solution *solution = fs_solution_create(r->platform, s);
+    int e = 0;
+    for (int i = 0; i < s->n_nodes && !e; i++) {
+        e = set_place(r, plan, solution, s, i, error);
     }
-}
-
-static void
-add_path(struct bill *b, struct fs_packed path, fs_amount rate)
-{
-    struct fs_packed step = { 0 };
-    const char *before = NULL;
-    for (struct fs_packed_items i = fs_packed_items(path); fs_packed_next(&i, &step) && !b->error;) {
-        const char *here = fs_packed_text(step, "");
-        int to = find_node(b, here), from = before && to >= 0 ? fs_platform_find(b->r->platform, before) : -1;
-        int arc = from >= 0 ? resource_arc_between(b->r->platform, from, to) : -1;
-        if (before && arc < 0 && !b->error) {
-            b->error = fs_xasprintf("the link from %s to %s is not part of the platform any more", before, here);
-        } else if (arc >= 0) {
-            entry(b, -1, arc)->bandwidth += rate;
-        } else if (to >= 0 && fs_packed_count(path) == 1 && b->r->platform->nodes[to].server >= 0) {
-            entry(b, b->r->platform->nodes[to].server, -1)->bandwidth += rate; /* between two modules inside one host */
-        }
-        before = here;
+    for (size_t i = 0; i < fs_size(flows) && !e; i++) {
+        e = set_route(r, solution, s, fs_item(flows, i), error);
     }
-}
-
-static void
-add_flows(struct bill *b, struct fs_packed flows)
-{
-    struct fs_packed flow = { 0 };
-    for (struct fs_packed_items i = fs_packed_items(flows); fs_packed_next(&i, &flow) && !b->error;) {
-        add_path(b, fs_packed_get(flow, "path"), resource_amount(fs_packed_get_double(flow, "rate", RESOURCE_FLOW_RATE)));
+    if (e) {
+        fs_solution_destroy(solution);
     }
+    return e ? NULL : solution;
 }
 
+/* Strike it out of the account; a plan that is not on the disk yet is kept. */
 static void
-enter(struct fs_load *load, const struct allocation *a, int sign)
+strike_out(struct resource *r, struct allocation *a)
 {
-    for (size_t i = 0; i < a->n_taken; i++) {
-        const struct taken *t = &a->taken[i];
-        if (t->arc >= 0) {
-            fs_load_take_arc(load, t->arc, sign * t->bandwidth);
-        } else {
-            fs_load_take_server(load, t->server, sign * t->cpu, sign * t->mem, sign * t->bandwidth, sign * t->modules);
-        }
+    if (a->services) {
+        fs_online_remove(r->online, (uint64_t) a->id);
+        fs_services_destroy(a->services);
+        a->services = NULL;
     }
 }
 
 static char *
-account(struct resource *r, struct allocation *a, struct fs_packed request, struct fs_packed plan)
+enter(struct resource *r, struct allocation *a, const xmlrpc_value *request, const xmlrpc_value *plan)
 {
-    struct bill b = { .r = r };
-    if (!plan.block) {
-        return NULL;
+    char *error = NULL;
+    a->services = resource_services(r, request, fs_get(plan, "flows"), &error);
+    struct fs_solution *solution = a->services ? solution_of(r, plan, a->services, &error) : NULL;
+    if (solution) {
+        fs_online_restore(r->online, (uint64_t) a->id, solution, 0);
+        fs_solution_destroy(solution);
+    } else {
+        fs_services_destroy(a->services);
+        a->services = NULL;
     }
-    add_nodes(&b, request, plan);
-    add_flows(&b, fs_packed_get(plan, "flows"));
-    if (b.error) {
-        free(b.taken);
-        return b.error;
-    }
-    a->taken = b.n ? fs_xrealloc(b.taken, b.n * sizeof *b.taken) : NULL;
-    a->n_taken = b.n;
-    enter(r->load, a, 1);
-    return NULL;
+    return error;
 }
 
 char *
 resource_account(struct resource *r, struct allocation *a)
 {
-    struct fs_packed plan = a->planned ? fs_packed(a->planned, a->planned_size) : fs_packed_get(resource_doc(a), "plan");
-    return account(r, a, fs_packed_get(resource_doc(a), "request"), plan);
-}
-
-void
-resource_forget_taken(struct allocation *a)
-{
-    free(a->taken);
-    a->taken = NULL;
-    a->n_taken = 0;
+    struct fs_packed packed = a->planned ? fs_packed(a->planned, a->planned_size) : fs_packed_get(resource_doc(a), "plan");
+    if (!packed.block) {
+        return NULL;
+    }
+    strike_out(r, a);
+    xmlrpc_value *request = fs_packed_value(fs_packed_get(resource_doc(a), "request")), *plan = fs_packed_value(packed);
+    char *error = enter(r, a, request, plan);
+    fs_free(request);
+    fs_free(plan);
+    return error;
 }
 
 void
 resource_unaccount(struct resource *r, struct allocation *a)
 {
-    if (r->load) {
-        enter(r->load, a, -1);
-    }
-    resource_forget_taken(a);
+    strike_out(r, a);
     free(a->planned);
     a->planned = NULL;
+}
+
+void
+resource_open_account(struct resource *r, struct fs_platform *platform)
+{
+    r->platform = platform;
+    r->online = fs_online_create(platform);
+    r->servers = fs_xcalloc((size_t) platform->n_servers + 1, sizeof *r->servers);
+    r->arcs_down = fs_xcalloc((size_t) platform->n_arcs + 1, sizeof *r->arcs_down);
+    r->links_changed = true;
+    for (int s = 0; s < platform->n_servers; s++) {
+        r->servers[s].state = FS_ONLINE_UP; /* as the account has it: resource_look_at_servers() looks for itself */
+    }
+}
+
+void
+resource_close_account(struct resource *r)
+{
+    for (struct allocation *a = r->allocations; a; a = a->next) {
+        strike_out(r, a);
+    }
+    fs_online_destroy(r->online);
+    free(r->servers);
+    free(r->arcs_down);
+    r->online = NULL;
+    r->servers = NULL;
+    r->arcs_down = NULL;
+}
+
+struct fs_online *
+resource_online(struct resource *r)
+{
+    pthread_mutex_lock(&r->lock);
+    resource_look_at_servers(r);
+    resource_look_at_links(r);
+    pthread_mutex_unlock(&r->lock);
+    return r->online;
 }

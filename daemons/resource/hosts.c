@@ -12,7 +12,11 @@
 
 FS_LOG_MODULE("hosts");
 
-enum { SILENT_AFTER_MS = 10000 };
+enum {
+    SILENT_AFTER_MS = 10000,
+    SMOOTH_MS = 10000, /* what a host measures counts for about so long */
+    STEPS = 16,        /* the account hears of a change only when it is more than so many-th of what the server has */
+};
 
 static struct host *
 find_host(struct resource *r, const char *name)
@@ -85,6 +89,22 @@ keep(struct resource *r, struct host *h, const xmlrpc_value *doc, char **error)
     return 0;
 }
 
+/* The new figure weighs as much as the time since the last one; a host that was silent begins anew. */
+static double
+smoothed(double before, double now, int64_t ms)
+{
+    double weight = (double) ms / (double) (ms + SMOOTH_MS);
+    return !(now >= 0) || now > 1e9 ? -1 : before < 0 || ms >= SILENT_AFTER_MS ? now : before + (now - before) * weight;
+}
+
+static void
+note_measured(struct host *h, const xmlrpc_value *doc)
+{
+    int64_t ms = h->last_seen ? fs_now_ms() - h->last_seen : SILENT_AFTER_MS;
+    h->idle = smoothed(h->idle, fs_get_double(doc, "cpu_idle", -1), ms);
+    h->free_mem = smoothed(h->free_mem, fs_get_double(doc, "mem_available", -1), ms);
+}
+
 static int
 enter(struct resource *r, const char *name, const xmlrpc_value *doc, bool *changed, char **error)
 {
@@ -97,6 +117,7 @@ enter(struct resource *r, const char *name, const xmlrpc_value *doc, bool *chang
     if (is_new) {
         h = fs_xcalloc(1, sizeof *h);
         h->name = fs_xstrdup(name);
+        h->idle = h->free_mem = -1;
     }
     *changed = is_new || !same(h->doc, doc, "incarnation") || !same(h->doc, doc, "address") || !same(h->doc, doc, "switch");
     int e = *changed ? keep(r, h, doc, error) : 0;
@@ -111,6 +132,7 @@ enter(struct resource *r, const char *name, const xmlrpc_value *doc, bool *chang
         fs_log_info("host %s registered from %s", name, h->peer_url);
     }
     h->removed = h->removed && e;
+    note_measured(h, doc);
     h->last_seen = fs_now_ms();
     if (fs_get(doc, "modules")) {
         free(h->digest);
@@ -206,8 +228,8 @@ resource_drain_host(struct resource *r, const char *name, bool drain, char **err
     return e;
 }
 
-static const char *
-host_state(const struct host *h)
+const char *
+resource_host_state(const struct host *h)
 {
     bool heard = h->last_seen && fs_now_ms() - h->last_seen < SILENT_AFTER_MS;
     return h->removed ? "removed" : !heard ? "silent" : h->prepared ? "up" : "preparing";
@@ -224,14 +246,16 @@ resource_hosts(struct resource *r)
             continue;
         }
         const struct fs_server *s = &r->platform->servers[r->platform->nodes[node].server];
-        const struct fs_server_load *load = fs_load_server(r->load, r->platform->nodes[node].server);
+        const struct fs_server_load *load = fs_online_server(r->online, r->platform->nodes[node].server);
         xmlrpc_value *v = fs_copy(h->doc);
-        fs_set(v, "state", fs_string(host_state(h)));
+        fs_set(v, "state", fs_string(resource_host_state(h)));
         fs_set(v, "draining", fs_bool(h->draining));
         fs_set(v, "cpu", fs_double((double) s->cpu / (double) FS_UNIT));
         fs_set(v, "mem", fs_double((double) s->mem / (double) FS_UNIT));
         fs_set(v, "cpu_used", fs_double((double) load->cpu / (double) FS_UNIT));
         fs_set(v, "mem_used", fs_double((double) load->mem / (double) FS_UNIT));
+        fs_set(v, "cpu_idle", fs_double(h->idle));
+        fs_set(v, "mem_available", fs_double(h->free_mem));
         fs_set(v, "modules", fs_int((int) resource_modules_on(r, h->name)));
         fs_set(v, "silent_seconds", fs_double(h->last_seen ? (double) (fs_now_ms() - h->last_seen) / 1e3 : -1.0));
         fs_append(all, v);
@@ -240,6 +264,91 @@ resource_hosts(struct resource *r)
     return all;
 }
 
+/* --- For placing --- */
+
+static const char being_drained[] = "being drained";
+
+static const char *
+why_closed(const struct host *h)
+{
+    const char *state = h && !h->removed ? resource_host_state(h) : "removed";
+    return !strcmp(state, "removed") ? "no module host is registered" : !strcmp(state, "silent") ? "silent: nothing is heard of its module host"
+           : !strcmp(state, "preparing") ? "its bridge is being prepared" : h->draining ? being_drained : NULL;
+}
+
+/* What of 'limit' others leave no room for, as far as that differs from what the account knows already. */
+static fs_amount
+measured(fs_amount limit, double left, fs_amount known)
+{
+    fs_amount used = left < 0 ? 0 : limit - (fs_amount) (left * (double) FS_UNIT);
+    used = used < 0 ? 0 : used;
+    fs_amount change = used > known ? used - known : known - used;
+    return change > limit / STEPS || !used ? used : known;
+}
+
+static void
+look_at_server(struct resource *r, int server)
+{
+    struct server_now *now = &r->servers[server];
+    const struct fs_server *limits = &r->platform->servers[server];
+    now->closed = why_closed(now->host);
+    enum fs_online_state state = !now->closed ? FS_ONLINE_UP : now->closed == being_drained ? FS_ONLINE_DRAINING : FS_ONLINE_DOWN;
+    if (state != now->state) {
+        fs_online_set_server(r->online, server, now->state = state);
+    }
+    bool counts = r->measures && now->host;
+    fs_amount cpu = counts ? measured(limits->cpu, now->host->idle, now->cpu) : 0, mem = counts ? measured(limits->mem, now->host->free_mem, now->mem) : 0;
+    if (cpu != now->cpu || mem != now->mem) {
+        fs_online_measure_server(r->online, server, now->cpu = cpu, now->mem = mem);
+    }
+}
+
+void
+resource_look_at_servers(struct resource *r)
+{
+    for (const struct host *h = r->hosts; h; h = h->next) {
+        int node = fs_platform_find(r->platform, h->name);
+        if (node >= 0 && r->platform->nodes[node].kind == FS_NODE_SERVER) {
+            r->servers[r->platform->nodes[node].server].host = h;
+        }
+    }
+    for (int s = 0; s < r->platform->n_servers; s++) {
+        look_at_server(r, s);
+    }
+}
+
+static bool
+offers(const xmlrpc_value *host, const char *basesys)
+{
+    const xmlrpc_value *list = fs_get(host, "basesys");
+    for (size_t i = 0; i < fs_size(list); i++) {
+        if (!strcmp(fs_text(fs_item(list, i), ""), basesys)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+const char **
+resource_closed_servers(struct resource *r, const char *basesys)
+{
+    const char **closed = fs_xcalloc((size_t) r->platform->n_servers + 1, sizeof *closed);
+    pthread_mutex_lock(&r->lock);
+    for (int s = 0; s < r->platform->n_servers; s++) {
+        closed[s] = r->servers[s].closed ? r->servers[s].closed : offers(r->servers[s].host->doc, basesys) ? NULL : "does not offer the base system that is asked for";
+    }
+    pthread_mutex_unlock(&r->lock);
+    return closed;
+}
+
+bool
+resource_fills(const struct resource *r)
+{
+    return r->fills;
+}
+
+/* --- What others ask --- */
+
 xmlrpc_value *
 resource_host_states(struct resource *r)
 {
@@ -247,7 +356,7 @@ resource_host_states(struct resource *r)
     pthread_mutex_lock(&r->lock);
     for (struct host *h = r->hosts; h; h = h->next) {
         if (!h->removed) {
-            fs_append(all, fs_set(fs_set(fs_struct(), "name", fs_string(h->name)), "state", fs_string(host_state(h))));
+            fs_append(all, fs_set(fs_set(fs_struct(), "name", fs_string(h->name)), "state", fs_string(resource_host_state(h))));
         }
     }
     pthread_mutex_unlock(&r->lock);
@@ -270,7 +379,7 @@ resource_host(struct resource *r, const char *name)
 {
     pthread_mutex_lock(&r->lock);
     struct host *h = find_host(r, name);
-    xmlrpc_value *v = h && !h->removed ? fs_set(fs_copy(h->doc), "state", fs_string(host_state(h))) : NULL;
+    xmlrpc_value *v = h && !h->removed ? fs_set(fs_copy(h->doc), "state", fs_string(resource_host_state(h))) : NULL;
     pthread_mutex_unlock(&r->lock);
     return v;
 }

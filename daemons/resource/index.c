@@ -14,17 +14,17 @@
 enum { BUCKETS_MIN = 64, PLACE_BUCKETS = 4096 };
 
 /* A host or a switch. */
-struct place {
+struct site {
     char *name;
     size_t n_modules;
     struct stay *stays;
-    struct place *next;
+    struct site *next;
 };
 
 struct fs_index {
     struct allocation **by_id, **by_key; /* n_buckets each, a power of two; without those whose key is "" */
     size_t n_buckets;
-    struct place *hosts[PLACE_BUCKETS], *switches[PLACE_BUCKETS];
+    struct site *hosts[PLACE_BUCKETS], *switches[PLACE_BUCKETS];
 };
 
 static size_t
@@ -48,10 +48,10 @@ resource_index_create(void)
 }
 
 static void
-destroy_places(struct place **buckets)
+destroy_places(struct site **buckets)
 {
     for (size_t i = 0; i < PLACE_BUCKETS; i++) {
-        for (struct place *p = buckets[i], *next; p; p = next) {
+        for (struct site *p = buckets[i], *next; p; p = next) {
             next = p->next;
             free(p->name);
             free(p);
@@ -156,10 +156,10 @@ resource_find_key(struct resource *r, const char *key)
 
 /* --- By place --- */
 
-static struct place *
-place_named(struct place **buckets, const char *name, bool make)
+static struct site *
+place_named(struct site **buckets, const char *name, bool make)
 {
-    struct place **p = &buckets[hash(name) % PLACE_BUCKETS];
+    struct site **p = &buckets[hash(name) % PLACE_BUCKETS];
     while (*p && strcmp((*p)->name, name)) {
         p = &(*p)->next;
     }
@@ -188,7 +188,7 @@ leave_places(struct allocation *a)
 
 /* One more place of 'a', or the same as before; 'stays' has room. */
 static void
-note_place(struct allocation *a, struct stay *stays, size_t *n, struct place *place, size_t modules)
+note_place(struct allocation *a, struct stay *stays, size_t *n, struct site *place, size_t modules)
 {
     size_t i = 0;
     while (i < *n && stays[i].place != place) {
@@ -230,9 +230,9 @@ enter_places(struct resource *r, struct allocation *a)
 }
 
 static struct stay *
-stays_of(struct place **buckets, const char *name)
+stays_of(struct site **buckets, const char *name)
 {
-    const struct place *p = place_named(buckets, name, false);
+    const struct site *p = place_named(buckets, name, false);
     return p ? p->stays : NULL;
 }
 
@@ -251,7 +251,7 @@ resource_stays_in(struct resource *r, const char *name)
 size_t
 resource_modules_on(struct resource *r, const char *host)
 {
-    const struct place *p = place_named(r->index->hosts, host, false);
+    const struct site *p = place_named(r->index->hosts, host, false);
     return p ? p->n_modules : 0;
 }
 

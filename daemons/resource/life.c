@@ -353,8 +353,8 @@ resource_claimed_by(struct resource *r, int id, int handle)
     pthread_mutex_unlock(&r->lock);
 }
 
-void
-resource_release(struct resource *r, int id)
+static void
+release(struct resource *r, int id, bool changed)
 {
     pthread_mutex_lock(&r->lock);
     struct allocation *a = resource_find(r, id);
@@ -363,7 +363,22 @@ resource_release(struct resource *r, int id)
         a->handle = 0;
         resource_index_rest(r, a);
     }
+    if (a && changed) {
+        resource_doubt_allocation(r, a);
+    }
     pthread_mutex_unlock(&r->lock);
+}
+
+void
+resource_release(struct resource *r, int id)
+{
+    release(r, id, true);
+}
+
+void
+resource_release_unchanged(struct resource *r, int id)
+{
+    release(r, id, false);
 }
 
 /* Between begin and end of placing the account is being read and tried out: whoever changes it otherwise takes that lock first, but not to wait for the disk. */
@@ -384,6 +399,7 @@ resource_forget(struct resource *r, int id, char **error)
     if (a && !e) {
         a->entering = a->writing = true; /* it is gone, but for its place in the account and its packets */
         take_both(r);
+        resource_doubt_allocation(r, a);
         resource_strike(r, a);
         resource_written(r);
         pthread_mutex_unlock(&r->placing);
@@ -441,6 +457,7 @@ resource_restore_later(struct resource *r, int id, const char *message, char **e
         if (e) {
             free(block);
         } else {
+            resource_doubt_allocation(r, a); /* by the plan that it has no more */
             resource_set_doc(r, a, block, size);
             a->writing = true; /* nobody may change it, or have it forgotten, before its account is settled */
             take_both(r);

@@ -18,10 +18,10 @@ take(const struct resource *r)
     const struct fs_platform *p = r->platform;
     struct snapshot s = { fs_xcalloc((size_t) p->n_servers + 1, sizeof *s.servers), fs_xcalloc((size_t) p->n_arcs + 1, sizeof *s.arcs) };
     for (int i = 0; i < p->n_servers; i++) {
-        s.servers[i] = *fs_load_server(r->load, i);
+        s.servers[i] = *fs_online_server(r->online, i);
     }
     for (int i = 0; i < p->n_arcs; i++) {
-        s.arcs[i] = fs_load_arc(r->load, i);
+        s.arcs[i] = fs_online_arc(r->online, i);
     }
     return s;
 }

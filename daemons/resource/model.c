@@ -12,8 +12,8 @@
 
 FS_LOG_MODULE("model");
 
-fs_amount
-resource_amount(double d)
+static fs_amount
+amount(double d)
 {
     return (fs_amount) (d * (double) FS_UNIT + 0.5);
 }
@@ -113,8 +113,8 @@ add_node(struct fs_services_builder *b, const xmlrpc_value *node, char **error)
 {
     const char *name = fs_get_string(node, "name", "");
     if (is_kind(node, "module")) {
-        return fs_services_add_pm(b, name, resource_amount(fs_get_double(node, "cpu", RESOURCE_MODULE_CPU)),
-                                  resource_amount(fs_get_double(node, "mem", RESOURCE_MODULE_MEM)), error);
+        return fs_services_add_pm(b, name, amount(fs_get_double(node, "cpu", RESOURCE_MODULE_CPU)),
+                                  amount(fs_get_double(node, "mem", RESOURCE_MODULE_MEM)), error);
     }
     if (!is_kind(node, "to")) {
         return 0; /* sources come with their flows */
@@ -136,7 +136,7 @@ add_flow_to_service(struct fs_services_builder *b, const xmlrpc_value *flow, cha
     const char *io = fs_get_string(flow, "io", "");
     int e = *io && fs_get_int(flow, "choice", 1) == 1 ? fs_services_add_source(b, from, io, error) : 0; /* several choices, one source */
     e = e ? e : fs_services_add_link(b, from, fs_get_string(flow, "to", ""),
-                                     resource_amount(fs_get_double(flow, "rate", RESOURCE_FLOW_RATE)), error);
+                                     amount(fs_get_double(flow, "rate", RESOURCE_FLOW_RATE)), error);
     free(from);
     return e;
 }
@@ -182,12 +182,6 @@ const struct fs_platform *
 resource_platform(struct resource *r)
 {
     return r->platform;
-}
-
-struct fs_load *
-resource_load(struct resource *r)
-{
-    return r->load;
 }
 
 /* The node of the platform where a node of the request is, by a placement and, for sources, the flow's port. */
@@ -259,8 +253,8 @@ make_module(int id, const xmlrpc_value *request, const xmlrpc_value *node, const
     return fs_set(fs_set(m, "inputs", fs_array()), "outputs", outputs);
 }
 
-static xmlrpc_value *
-module_of(const xmlrpc_value *modules, const char *node)
+xmlrpc_value *
+resource_module_of(const xmlrpc_value *modules, const char *node)
 {
     for (size_t i = 0; i < fs_size(modules); i++) {
         if (!strcmp(fs_get_string(fs_item(modules, i), "node", ""), node)) {
@@ -380,7 +374,7 @@ fill_plan(struct resource *r, int id, const xmlrpc_value *request, const xmlrpc_
         const xmlrpc_value *flow = fs_item(flows, i), *path = fs_item(fs_get(placement, "paths"), i);
         why = check_path(r, placement, flow, path);
         int spi = why ? 0 : next_spi(r);
-        xmlrpc_value *from = module_of(modules, fs_get_string(flow, "from", "")), *to = module_of(modules, fs_get_string(flow, "to", ""));
+        xmlrpc_value *from = resource_module_of(modules, fs_get_string(flow, "from", "")), *to = resource_module_of(modules, fs_get_string(flow, "to", ""));
         if (from && !why) {
             fs_append(fs_get(from, "outputs"), port_spi(flow, "from_port", spi, true));
         }
@@ -434,7 +428,7 @@ resource_make_plan(struct resource *r, int id, const xmlrpc_value *request, cons
     return plan;
 }
 
-/* --- The platform --- */
+/* --- Links --- */
 
 int
 resource_arc_between(const struct fs_platform *p, int from, int to)
@@ -459,38 +453,6 @@ resource_link_of(const struct fs_services *s, const xmlrpc_value *flow)
     }
     free(from);
     return found;
-}
-
-char *
-resource_reload_platform(struct resource *r)
-{
-    struct fs_platform *platform;
-    char *error = NULL;
-    if (fs_platform_read(r->platform_path, &platform, &error)) {
-        return error;
-    }
-    if (fs_platform_check(platform, r->platform_path, &error)) {
-        fs_platform_destroy(platform);
-        return error;
-    }
-    if (*platform->warnings) {
-        fs_log_warning("%s", platform->warnings);
-    }
-    for (struct allocation *a = r->allocations; a; a = a->next) {
-        resource_forget_taken(a);
-    }
-    fs_load_destroy(r->load);
-    fs_platform_destroy(r->platform);
-    r->platform = platform;
-    r->load = fs_load_create(platform, FS_PATHS_LINK);
-    for (struct allocation *a = r->allocations; a; a = a->next) {
-        char *why = resource_account(r, a);
-        if (why) {
-            fs_log_warning("allocation %d does not fit the platform file any more: %s", a->id, why);
-            free(why);
-        }
-    }
-    return NULL;
 }
 
 /* --- Names of ports --- */

@@ -173,10 +173,10 @@ cut_overload(struct resource *r, const struct fs_platform *before, xmlrpc_value 
         int node = fs_platform_find(before, id), old = node >= 0 ? before->nodes[node].server : -1;
         bool less = old >= 0 && (server->cpu < before->servers[old].cpu || server->mem < before->servers[old].mem);
         for (;;) {
-            const struct fs_server_load *load = fs_load_server(r->load, s);
+            const struct fs_server_load *load = fs_online_server(r->online, s);
             struct allocation *youngest = NULL;
             for (struct allocation *a = r->allocations; a && less && (load->cpu > server->cpu || load->mem > server->mem); a = a->next) {
-                youngest = a->n_taken && uses_server(a, id) ? a : youngest;
+                youngest = a->services && uses_server(a, id) ? a : youngest;
             }
             if (!youngest) {
                 break;
@@ -191,8 +191,8 @@ cut_overload(struct resource *r, const struct fs_platform *before, xmlrpc_value 
         bool less = old >= 0 && p->arcs[i].bandwidth < before->arcs[old].bandwidth;
         for (;;) {
             struct allocation *youngest = NULL;
-            for (struct allocation *a = r->allocations; a && less && fs_load_arc(r->load, i) > p->arcs[i].bandwidth; a = a->next) {
-                youngest = a->n_taken && uses_arc(a, from, to) ? a : youngest;
+            for (struct allocation *a = r->allocations; a && less && fs_online_arc(r->online, i) > p->arcs[i].bandwidth; a = a->next) {
+                youngest = a->services && uses_arc(a, from, to) ? a : youngest;
             }
             if (!youngest) {
                 break;
@@ -208,12 +208,8 @@ static void
 settle_on(struct resource *r, struct fs_platform *platform, xmlrpc_value *cuts)
 {
     const struct fs_platform *before = r->platform;
-    for (struct allocation *a = r->allocations; a; a = a->next) {
-        resource_forget_taken(a);
-    }
-    fs_load_destroy(r->load);
-    r->platform = platform;
-    r->load = fs_load_create(platform, FS_PATHS_LINK);
+    resource_close_account(r);
+    resource_open_account(r, platform);
     for (struct allocation *a = r->allocations; a; a = a->next) {
         char *why = resource_account(r, a);
         why = why || !cuts ? why : renamed(before, platform, a);
@@ -230,6 +226,34 @@ settle_on(struct resource *r, struct fs_platform *platform, xmlrpc_value *cuts)
 }
 
 /* --- Taking it up --- */
+
+char *
+resource_reload_platform(struct resource *r)
+{
+    struct fs_platform *platform;
+    char *error = NULL;
+    if (fs_platform_read(r->platform_path, &platform, &error)) {
+        return error;
+    }
+    if (fs_platform_check(platform, r->platform_path, &error)) {
+        fs_platform_destroy(platform);
+        return error;
+    }
+    if (*platform->warnings) {
+        fs_log_warning("%s", platform->warnings);
+    }
+    resource_close_account(r);
+    fs_platform_destroy(r->platform);
+    resource_open_account(r, platform);
+    for (struct allocation *a = r->allocations; a; a = a->next) {
+        char *why = resource_account(r, a);
+        if (why) {
+            fs_log_warning("allocation %d does not fit the platform file any more: %s", a->id, why);
+            free(why);
+        }
+    }
+    return NULL;
+}
 
 /* Hosts that are no more: as remove_host does it. */
 static void

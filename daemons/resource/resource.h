@@ -9,7 +9,8 @@
  * A *placement* is what the placement step answers: hosts {module: host}, ports {ToNet: network port}, paths [[node of the platform, ...], ...],
  * one path a flow, in the order of resource_flows().
  * A *plan* is what is installed: modules [{name, process, node, type, args, basesys, host, cpu, mem, inputs [{port, spi, rate}], outputs [{port, spi, rate}]}], flows [{from,
- * from_port, to, to_port, io, spi, path}], rules [{switch, target, rules [text]}]. */
+ * from_port, to, to_port, io, spi, path, meter (id, of those that have one)}], meters [{switch, from, meter, kbps, burst}], rules [{switch, target, rules [text],
+ * meters (of those with some)}]. */
 #ifndef DAEMONS_RESOURCE_H
 #define DAEMONS_RESOURCE_H 1
 
@@ -18,6 +19,7 @@
 
 #include <flowstream/alloc.h>
 #include <flowstream/api.h>
+#include <flowstream/online.h>
 #include <flowstream/platform.h>
 #include <flowstream/value.h>
 
@@ -81,6 +83,15 @@ enum resource_watched {
 };
 FS_API enum resource_watched resource_watch(struct resource *, const char *name, const xmlrpc_value *now);
 FS_API void resource_note_watched(struct resource *, const char *name, const xmlrpc_value *now);
+/* The same: note which ports it tells to be down.  Placing leads nothing over links of the fabric that are.  'now' may be NULL. */
+FS_API void resource_note_links(struct resource *, const char *name, const xmlrpc_value *now);
+
+/* Told by prepare_platform: a switch could be reached, or not. */
+FS_API void resource_note_reached(struct resource *, const char *name, bool reached);
+/* "switch tor1 is not connected since 12 s" (owned), or NULL. */
+FS_API char *resource_switch_away(struct resource *, const char *name);
+/* Who is not there, a text each: hosts that get no modules now, and why, and switches that cannot be reached.  Empty when all are; shortened where they are many. */
+FS_API xmlrpc_value *resource_absent(struct resource *);
 
 /* --- Allocations --- */
 
@@ -110,6 +121,8 @@ FS_API int resource_update(struct resource *, int id, xmlrpc_value *members, cha
 /* Begin to work on it: false when somebody does already, or there is none.  End with resource_release(), also after resource_forget(). */
 FS_API bool resource_claim(struct resource *, int id);
 FS_API void resource_release(struct resource *, int id);
+/* The same for who has changed nothing that is wanted: the reconciler. */
+FS_API void resource_release_unchanged(struct resource *, int id);
 /* Tell which task of this daemon's engine works on a claimed allocation: should it be cancelled before it begins, the claim ends with it. */
 FS_API void resource_claimed_by(struct resource *, int id, int handle);
 /* Forget it, in the store and in memory, and give back what it took of the platform.  Never between resource_placing_begin() and _end(). */
@@ -136,12 +149,22 @@ FS_API int resource_restore_later(struct resource *, int id, const char *message
 FS_API char *resource_write_instances(xmlrpc_value *request);
 /* The flows of a request: an array of {from, from_port, to, to_port, io}, io being "" or the network port of a source. */
 FS_API xmlrpc_value *resource_flows(struct resource *, const xmlrpc_value *request);
-/* Between these only one placement is made at a time. */
+/* Between these only one placement is made at a time.  They may be nested. */
 FS_API void resource_placing_begin(struct resource *);
 FS_API void resource_placing_end(struct resource *);
-/* The platform and what is taken of it; only between begin and end. */
+/* The platform; only between begin and end. */
 FS_API const struct fs_platform *resource_platform(struct resource *);
-FS_API struct fs_load *resource_load(struct resource *);
+/* The account of what is taken of it: each allocation that has a plan is held under its id, servers are up, draining or down as their hosts are now, links as switches tell.  Only between begin and end.
+ * Others may try things out under keys above all ids (RESOURCE_TRIAL) and must leave it as it was. */
+#define RESOURCE_TRIAL (UINT64_C(1) << 32)
+FS_API struct fs_online *resource_online(struct resource *);
+/* The links that resource_online() found to be down: "tor0-h1, tor0-h2" (owned), or "".  Only between begin and end. */
+FS_API char *resource_links_down(struct resource *);
+/* For each server of the platform why no module of base system 'basesys' may be put there now, in words that live as long as the program, or NULL where it may.  The array is
+ * the caller's.  As resource_online() found them last, so that both say the same.  Only between begin and end. */
+FS_API const char **resource_closed_servers(struct resource *, const char *basesys);
+/* The daemon's setting: are hosts filled one after the other rather than in turn?  Needs no lock. */
+FS_API bool resource_fills(const struct resource *);
 /* The one service of a request, for the allocator.  NULL with *error. */
 FS_API struct fs_services *resource_services(struct resource *, const xmlrpc_value *request, const xmlrpc_value *flows, char **error);
 /* The index in the service of the link that a flow became (links between the same two nodes are one there), or -1.  Needs no lock. */

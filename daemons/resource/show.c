@@ -12,7 +12,7 @@
 #include "daemons/resource/byhand.h"
 #include "daemons/resource/reconcile.h"
 
-enum { MONITORING_MS = 4000 };
+enum { MONITORING_MS = 4000, OPENFLOW_MS = 4000 };
 
 /* Counters in the order of host and name. */
 struct resource_counts {
@@ -168,4 +168,45 @@ resource_counters(struct fs_call *call, int id, const xmlrpc_value *doc, bool fr
     }
     fs_reply_clear(&reply);
     return v;
+}
+
+/* What a meter of the plan has counted, by what its switch answered. */
+static xmlrpc_value *
+show_meter(const xmlrpc_value *planned, const char *name, const xmlrpc_value *answer)
+{
+    static const char *const figures[] = { "packets", "bytes", "rate_drops", "rate_drop_bytes" };
+    const xmlrpc_value *meters = fs_get(answer, "meters"), *there = NULL;
+    for (size_t i = 0; i < fs_size(meters) && !there; i++) {
+        there = fs_get_int(fs_item(meters, i), "meter", 0) == fs_get_int(planned, "meter", -1) ? fs_item(meters, i) : NULL;
+    }
+    xmlrpc_value *v = fs_set(fs_copy(planned), "switch", fs_string(name));
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
+        fs_set(v, figures[i], fs_double(fs_get_double(there, figures[i], 0)));
+    }
+    return v;
+}
+
+xmlrpc_value *
+resource_show_meters(struct fs_call *call, int id, const xmlrpc_value *doc, xmlrpc_value *problems)
+{
+    const xmlrpc_value *switches = fs_get(fs_get(doc, "plan"), "rules");
+    struct fs_peer *openflow = fs_daemon_peer(fs_call_daemon(call), "openflow");
+    xmlrpc_value *all = fs_array();
+    for (size_t i = 0; i < fs_size(switches); i++) {
+        const xmlrpc_value *sw = fs_item(switches, i), *meters = fs_get(sw, "meters");
+        const char *name = fs_get_string(sw, "switch", "");
+        if (!fs_size(meters) || !openflow) {
+            continue;
+        }
+        xmlrpc_value *which = fs_set(fs_set(fs_struct(), "switch", fs_string(name)), "target", fs_string(fs_get_string(sw, "target", "")));
+        struct fs_reply reply;
+        if (fs_peer_call(openflow, "get_meters", fs_append(fs_array(), fs_set(which, "allocation", fs_int(id))), OPENFLOW_MS, fs_call_request_id(call), &reply)) {
+            fs_append(problems, fs_stringf("what meters dropped: %s", reply.message));
+        }
+        for (size_t k = 0; k < fs_size(meters); k++) {
+            fs_append(all, show_meter(fs_item(meters, k), name, reply.code ? NULL : reply.value));
+        }
+        fs_reply_clear(&reply);
+    }
+    return all;
 }

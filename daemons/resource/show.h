@@ -18,4 +18,8 @@ FS_API xmlrpc_value *resource_show_health(struct resource *, xmlrpc_value *shown
  * empty list and the reason among the problems. */
 FS_API xmlrpc_value *resource_counters(struct fs_call *, int id, const xmlrpc_value *doc, bool fresh);
 
+/* The meters of an allocation with what they have counted, asked now: [{switch, from, meter, kbps, burst, packets, bytes, rate_drops, rate_drop_bytes}].  What could not be asked
+ * is appended to 'problems'. */
+FS_API xmlrpc_value *resource_show_meters(struct fs_call *, int id, const xmlrpc_value *doc, xmlrpc_value *problems);
+
 #endif

@@ -83,6 +83,7 @@ load_host(void *aux, const char *name, xmlrpc_value *doc)
     struct host *h = fs_xcalloc(1, sizeof *h);
     h->name = fs_xstrdup(name);
     h->doc = doc;
+    h->idle = h->free_mem = -1;
     h->peer_url = fs_xstrdup(fs_get_string(doc, "address", ""));
     h->peer = fs_peer_new("modulehost", h->peer_url, fs_daemon_credentials(r->daemon));
     h->next = r->hosts;
@@ -139,6 +140,25 @@ load_store(struct resource *r, char **error)
            && !fs_store_read(r->store, "drained", load_drained, r, error);
 }
 
+/* A task that others call between begin and end may be run by itself, too, and then has to begin for itself. */
+static void
+init_recursive(pthread_mutex_t *mutex)
+{
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(mutex, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+}
+
+/* An attribute of element 'placement', which the schema has checked. */
+static const char *
+setting(const struct fs_settings *settings, const char *attribute, const char *otherwise)
+{
+    const char *value = fs_setting(settings, "placement", 0, attribute);
+    return value ? value : otherwise;
+}
+
 void *
 resource_start(struct fs_daemon *daemon, const struct fs_settings *settings, char **error)
 {
@@ -150,12 +170,16 @@ resource_start(struct fs_daemon *daemon, const struct fs_settings *settings, cha
     struct resource *r = fs_xcalloc(1, sizeof *r);
     r->daemon = daemon;
     r->platform_path = fs_xstrdup(platform);
+    r->fills = !strcmp(setting(settings, "order", "spread"), "fill");
+    r->measures = !strcmp(setting(settings, "measured", "no"), "yes");
     r->base_rules = fs_struct();
     r->watched = fs_struct();
+    r->away = fs_struct();
+    r->down = fs_struct();
     r->index = resource_index_create();
     r->claims = fs_match_set_create();
     pthread_mutex_init(&r->lock, NULL);
-    pthread_mutex_init(&r->placing, NULL);
+    init_recursive(&r->placing);
     pthread_cond_init(&r->written, NULL);
     r->by_hand_end = &r->by_hand;
     r->memory = resource_memory_new();
@@ -199,9 +223,11 @@ resource_stop(void *state)
     resource_patients_free(r);
     fs_free(r->base_rules);
     fs_free(r->watched);
+    fs_free(r->away);
+    fs_free(r->down);
     fs_match_set_destroy(r->claims);
     resource_index_destroy(r->index);
-    fs_load_destroy(r->load);
+    resource_close_account(r);
     fs_platform_destroy(r->platform);
     fs_store_close(r->store);
     pthread_mutex_destroy(&r->lock);

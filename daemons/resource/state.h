@@ -4,6 +4,8 @@
 
 #include <pthread.h>
 
+#include <flowstream/online.h>
+
 #include "core/pack.h"
 #include "core/store.h"
 #include "daemons/resource/resource.h"
@@ -19,17 +21,17 @@ struct host {
     bool draining;        /* gets no more modules */
     bool writing;         /* a change of that is on its way to the disk: resource_write() */
     char *digest;         /* of its modules, as it told last; or NULL */
+    double idle, free_mem; /* cores and MB of its computer that nobody uses, smoothed; less than 0: it does not tell */
     struct host *next;
 };
 
 struct claim;
-struct place;
-struct taken;
+struct site;
 
 /* That an allocation has modules on a host, or rules in a switch. */
 struct stay {
     struct allocation *allocation;
-    struct place *place;
+    struct site *place;
     size_t modules;
     struct stay *next, **link; /* of those at the same place */
 };
@@ -46,8 +48,7 @@ struct allocation {
     int handle;                   /* of the task that works on it; 0: none was told */
     struct claim *claims;         /* the packets that its FromNets take: claims.c */
     size_t n_claims;
-    struct taken *taken;          /* of the platform, while it is accounted for: account.c */
-    size_t n_taken;
+    struct fs_services *services; /* what it takes of the platform, while it is accounted for */
     unsigned char *planned;       /* its plan, accounted for and not on the disk yet; else NULL */
     size_t planned_size;
     struct stay *stays;           /* index.c */
@@ -61,6 +62,14 @@ struct allocation {
 struct resource_memory;
 struct resource_patient;
 
+/* A server of the platform as the account has it now. */
+struct server_now {
+    const struct host *host;    /* NULL: none has registered */
+    const char *closed;         /* why no module may be put there, in words that live as long as the program; NULL: it may */
+    enum fs_online_state state;
+    fs_amount cpu, mem;         /* measured */
+};
+
 struct resource {
     struct fs_daemon *daemon;
     struct fs_store *store;
@@ -69,7 +78,9 @@ struct resource {
     pthread_cond_t written;  /* a change that was on its way has arrived, or failed */
     pthread_mutex_t placing; /* taken before 'lock' */
     struct fs_platform *platform;
-    struct fs_load *load;
+    struct fs_online *online;   /* the account of what is taken; see resource.h for its lock */
+    struct server_now *servers; /* of the platform, likewise */
+    bool *arcs_down;            /* of the platform, likewise */
     struct host *hosts;
     struct fs_peer **old_peers; /* replaced by a new address, maybe still in use */
     size_t n_old_peers;
@@ -79,6 +90,9 @@ struct resource {
     struct fs_match_set *claims;
     xmlrpc_value *base_rules;   /* switch -> its base rules when they were last put there, as one string; those not looked at yet are missing */
     xmlrpc_value *watched;      /* switch -> what resource_note_watched() was told of it */
+    xmlrpc_value *away;         /* switch -> since when (fs_now_ms()) it cannot be reached; 0: it can */
+    xmlrpc_value *down;         /* switch -> names of its ports that carry nothing */
+    bool links_changed;         /* since the account was told of them */
     int last_id;
     int last_spi;
     bool prepared;           /* atomic */
@@ -86,6 +100,7 @@ struct resource {
     struct resource_patient *patients; /* health.c */
     int64_t started;
     long long epoch;
+    bool fills, measures;    /* settings: see docs/configuration.md */
 };
 
 /* The document of an allocation, to be read in place while the lock is held and the document not changed. */
@@ -126,22 +141,30 @@ struct allocation *resource_find_entering(struct resource *, int id);     /* lik
 struct stay *resource_stays_on(struct resource *, const char *host);
 struct stay *resource_stays_in(struct resource *, const char *name);
 size_t resource_modules_on(struct resource *, const char *host);
+/* memory.c: what runs for this allocation on its hosts is to be compared with what is wanted.  With the lock held. */
+void resource_doubt_allocation(struct resource *, const struct allocation *);
+/* hosts.c: "up", "preparing", "silent" or "removed".  With the lock held. */
+const char *resource_host_state(const struct host *);
 /* claims.c: the packets that an allocation takes; resource_conflict() with the lock held. */
 void resource_claims_add(struct resource *, struct allocation *);
 void resource_claims_remove(struct allocation *);
 int resource_conflict_locked(struct resource *, const xmlrpc_value *request, char **why);
-/* account.c: enter the plan that was made for the allocation, or that its document has, into the account of the platform, or strike out what was entered; with both locks held.
- * NULL, or why it cannot be; an allocation without a plan takes nothing. */
+/* account.c: enter the plan that was made for the allocation, or that its document has, into the account of the platform (NULL, or why it cannot be; without a plan it takes
+ * nothing), or strike it out; a new account of another platform, with nothing in it, after the one before has
+ * been closed, which strikes out all allocations.  Between begin and end (or before there is anybody else), with the lock held. */
 char *resource_account(struct resource *, struct allocation *);
 void resource_unaccount(struct resource *, struct allocation *);
-/* What is taken is not of this account any more: the account is about to go. */
-void resource_forget_taken(struct allocation *);
-/* Read the platform file again and account for all plans anew; NULL or what is wrong, then nothing has changed.  With the lock held. */
+void resource_open_account(struct resource *, struct fs_platform *);
+void resource_close_account(struct resource *);
+/* hosts.c: tell the account what has changed of the servers: which take modules, what was measured.  As above. */
+void resource_look_at_servers(struct resource *);
+/* links.c: the same for links that are down. */
+void resource_look_at_links(struct resource *);
+/* Read the platform file again and account for all plans anew; NULL or what is wrong, then nothing has changed.  As above. */
 char *resource_reload_platform(struct resource *);
-
-/* model.c: cores, MB or Mbit/s as the allocator counts them; the arc between two nodes of a platform, or -1. */
-fs_amount resource_amount(double);
+/* model.c: the arc from one node to another, or -1; the module of a plan that a node of the request became, or NULL. */
 int resource_arc_between(const struct fs_platform *, int from, int to);
+xmlrpc_value *resource_module_of(const xmlrpc_value *modules, const char *node);
 
 /* forwards.c: add to the switches, as resource_switches() answers, the hops of what the platform file has pass between ports on two of them.  With the lock held. */
 void resource_add_carries(struct resource *, xmlrpc_value *switches);

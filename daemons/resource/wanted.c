@@ -35,7 +35,7 @@ void
 resource_claims_give(struct resource *r, struct resource_claims *claims)
 {
     for (size_t i = 0; i < claims->n; i++) {
-        resource_release(r, claims->ids[i]);
+        resource_release_unchanged(r, claims->ids[i]);
     }
     free(claims->ids);
     *claims = (struct resource_claims) { 0 };
@@ -62,6 +62,16 @@ resource_knows(struct resource *r, int id)
     bool known = resource_find(r, id);
     pthread_mutex_unlock(&r->lock);
     return known;
+}
+
+bool
+resource_is_unsure(struct resource *r, int id, const struct resource_claims *mine)
+{
+    pthread_mutex_lock(&r->lock);
+    const struct allocation *a = resource_find(r, id);
+    bool unsure = a && !is_sure(a, mine);
+    pthread_mutex_unlock(&r->lock);
+    return unsure;
 }
 
 xmlrpc_value *
@@ -109,39 +119,59 @@ named(const xmlrpc_value *modules, const char *name)
     return NULL;
 }
 
-/* One pass over the plans of those who have modules on the host: modules of their own first, then what connections add to them. */
+struct wanted {
+    const char *host;
+    const struct resource_claims *mine;
+    xmlrpc_value *found, *unsure, *unsure_ids;
+};
+
+/* The modules of one plan: those of its own, or what its connections add to those that were found. */
 static void
-collect(struct resource *r, const char *host, const struct resource_claims *mine, bool existing, xmlrpc_value *found, xmlrpc_value *unsure)
+collect(struct wanted *w, const struct allocation *a, bool existing)
 {
-    for (const struct stay *s = resource_stays_on(r, host); s; s = s->next) {
-        struct fs_packed m = { 0 };
-        for (struct fs_packed_items i = fs_packed_items(fs_packed_get(fs_packed_get(resource_doc(s->allocation), "plan"), "modules")); fs_packed_next(&i, &m);) {
-            const char *name = fs_packed_get_string(m, "name", "");
-            if (strcmp(fs_packed_get_string(m, "host", ""), host) || fs_packed_get_bool(m, "existing", false) != existing) {
-                continue;
-            }
-            if (!is_sure(s->allocation, mine)) {
-                fs_set(unsure, name, fs_nil());
-            } else if (!existing) {
-                fs_append(found, fs_packed_value(m));
-            } else if (named(found, name)) {
-                xmlrpc_value *more = fs_packed_value(m);
-                add_ports(named(found, name), more);
-                fs_free(more);
-            }
+    struct fs_packed m = { 0 };
+    for (struct fs_packed_items i = fs_packed_items(fs_packed_get(fs_packed_get(resource_doc(a), "plan"), "modules")); fs_packed_next(&i, &m);) {
+        const char *name = fs_packed_get_string(m, "name", "");
+        if (strcmp(fs_packed_get_string(m, "host", ""), w->host) || fs_packed_get_bool(m, "existing", false) != existing) {
+            continue;
         }
+        if (!is_sure(a, w->mine)) {
+            fs_set(w->unsure, name, fs_nil());
+        } else if (!existing) {
+            fs_append(w->found, fs_packed_value(m));
+        } else if (named(w->found, name)) {
+            xmlrpc_value *more = fs_packed_value(m);
+            add_ports(named(w->found, name), more);
+            fs_free(more);
+        }
+    }
+    if (w->unsure_ids && !existing && !is_sure(a, w->mine)) {
+        char id[16];
+        snprintf(id, sizeof id, "%d", a->id);
+        fs_set(w->unsure_ids, id, fs_bool(resource_is_installed(a)));
     }
 }
 
 xmlrpc_value *
-resource_wanted_modules(struct resource *r, const char *host, const struct resource_claims *mine, xmlrpc_value *unsure)
+resource_wanted_modules(struct resource *r, const char *host, const struct resource_ids *only, const struct resource_claims *mine, xmlrpc_value *unsure,
+                        xmlrpc_value *unsure_ids)
 {
-    xmlrpc_value *found = fs_array();
+    struct wanted w = { host, mine, fs_array(), unsure, unsure_ids };
     pthread_mutex_lock(&r->lock);
-    collect(r, host, mine, false, found, unsure);
-    collect(r, host, mine, true, found, unsure);
+    for (size_t i = 0; only && i < only->n; i++) {
+        const struct allocation *a = resource_find(r, only->ids[i]);
+        if (a) {
+            collect(&w, a, false);
+        }
+    }
+    for (const struct stay *stay = only ? NULL : resource_stays_on(r, host); stay; stay = stay->next) {
+        collect(&w, stay->allocation, false);
+    }
+    for (const struct allocation *a = r->by_hand; a; a = a->next_by_hand) {
+        collect(&w, a, true);
+    }
     pthread_mutex_unlock(&r->lock);
-    return found;
+    return w.found;
 }
 
 xmlrpc_value *
@@ -151,25 +181,29 @@ resource_wanted_rules(struct resource *r, int id, const char *name)
     pthread_mutex_lock(&r->lock);
     struct allocation *a = resource_find(r, id);
     if (a && resource_is_installed(a)) {
-        struct fs_packed one = { 0 };
-        for (struct fs_packed_items i = fs_packed_items(fs_packed_get(fs_packed_get(resource_doc(a), "plan"), "rules")); !found && fs_packed_next(&i, &one);) {
-            found = strcmp(fs_packed_get_string(one, "switch", ""), name) ? NULL : fs_packed_value(fs_packed_get(one, "rules"));
+        struct fs_packed one = { 0 }, here = { 0 };
+        for (struct fs_packed_items i = fs_packed_items(fs_packed_get(fs_packed_get(resource_doc(a), "plan"), "rules")); !here.block && fs_packed_next(&i, &one);) {
+            here = strcmp(fs_packed_get_string(one, "switch", ""), name) ? here : one;
         }
-        found = found ? found : fs_array();
+        struct fs_packed rules = fs_packed_get(here, "rules"), meters = fs_packed_get(here, "meters");
+        found = fs_set(fs_set(fs_struct(), "allocation", fs_int(id)), "rules", rules.block ? fs_packed_value(rules) : fs_array());
+        if (meters.block) {
+            fs_set(found, "meters", fs_packed_value(meters));
+        }
     }
     pthread_mutex_unlock(&r->lock);
     return found;
 }
 
-int *
-resource_ids_in(struct resource *r, const char *name, size_t *n)
+/* The ids of those of the stays that may be told, ascending (owned). */
+static int *
+ids_of(const struct stay *stays, bool installed, size_t *n)
 {
     int *ids = NULL;
     size_t room = 0;
     *n = 0;
-    pthread_mutex_lock(&r->lock);
-    for (const struct stay *s = resource_stays_in(r, name); s; s = s->next) {
-        if (resource_is_installed(s->allocation)) {
+    for (const struct stay *s = stays; s; s = s->next) {
+        if (!installed || resource_is_installed(s->allocation)) {
             if (*n == room) {
                 room = room * 2 + 64;
                 ids = fs_xrealloc(ids, room * sizeof *ids);
@@ -177,6 +211,26 @@ resource_ids_in(struct resource *r, const char *name, size_t *n)
             ids[(*n)++] = s->allocation->id;
         }
     }
-    pthread_mutex_unlock(&r->lock);
+    if (*n) {
+        qsort(ids, *n, sizeof *ids, resource_by_id);
+    }
     return ids ? ids : fs_xcalloc(1, sizeof *ids);
+}
+
+int *
+resource_ids_in(struct resource *r, const char *name, size_t *n)
+{
+    pthread_mutex_lock(&r->lock);
+    int *ids = ids_of(resource_stays_in(r, name), true, n);
+    pthread_mutex_unlock(&r->lock);
+    return ids;
+}
+
+int *
+resource_ids_on(struct resource *r, const char *host, size_t *n)
+{
+    pthread_mutex_lock(&r->lock);
+    int *ids = ids_of(resource_stays_on(r, host), false, n);
+    pthread_mutex_unlock(&r->lock);
+    return ids;
 }

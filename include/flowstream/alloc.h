@@ -138,11 +138,6 @@ FS_API void fs_load_destroy(struct fs_load *load);
 FS_API void fs_load_add(struct fs_load *load, const struct fs_solution *solution, int service);
 FS_API void fs_load_remove(struct fs_load *load, const struct fs_solution *solution, int service);
 
-/* The same without a solution, for who remembers what was taken and nothing else: so much more (or, less than 0, less) of a server's cores, memory, bandwidth between modules
- * and number of modules, and of an arc's bandwidth. */
-FS_API void fs_load_take_server(struct fs_load *load, int server, fs_amount cpu, fs_amount mem, fs_amount bandwidth, int modules);
-FS_API void fs_load_take_arc(struct fs_load *load, int arc, fs_amount bandwidth);
-
 /* What is taken of a server and of an arc. */
 struct fs_server_load {
     fs_amount cpu, mem, bandwidth;

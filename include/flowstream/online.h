@@ -46,6 +46,8 @@ FS_API void fs_online_changes_clear(struct fs_online_changes *changes);
 struct fs_online_options {
     bool (*allowed)(void *aux, int node, int server); /* may service node NODE (of its fs_services) run on SERVER?  NULL: anywhere */
     bool (*may_move)(void *aux, uint64_t key, int node, int server); /* the same for the modules of services that are held; NULL: anywhere */
+    const char *(*forbids)(void *aux, int node, int server); /* for fs_online_why_not(): why SERVER takes no module, or not NODE, in a few words; NULL, or
+                                                              * NULL from it: general ones */
     void *aux;
     bool in_turn;   /* take servers in their order by racks from place START on, rather than where they fill best */
     int start;

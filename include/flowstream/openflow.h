@@ -82,12 +82,13 @@ FS_API int fs_switch_probe(struct fs_switch *sw, int deadline_ms, struct fs_swit
 struct fs_switch_watch {
     unsigned session; /* Counts the connections to the switch; 0: there is none now. */
     uint64_t ports;   /* A fingerprint of the names and numbers of its ports. */
+    char *down;       /* Names of its ports that carry nothing, each with a space behind it; the caller frees it. */
 };
 
 /* Stores in '*watch' what can be told without waiting: whether the connection that earlier calls made still lives, and whether ports of the
- * switch were renamed, renumbered, added or removed.  Only where it has told of such a change, or the connection is new, is it asked for its ports (ETIMEDOUT
+ * switch were renamed, renumbered, added or removed, or are down.  Only where it has told of such a change, or the connection is new, is it asked for its ports (ETIMEDOUT
  * when it does not answer by the deadline; '*watch' then is as before).  Never opens a connection, never fails for one that is lost, and does not wait for its turn: while
- * another thread has it '*watch' is all 0.  Rules do not get lost within a session unless somebody else removes them. */
+ * another thread has it '*watch' is all 0, and NULL.  Rules do not get lost within a session unless somebody else removes them. */
 FS_API int fs_switch_watch(struct fs_switch *sw, int deadline_ms, struct fs_switch_watch *watch, char **error);
 
 /* Changes of rules. */
@@ -148,17 +149,63 @@ FS_API int fs_switch_rules(struct fs_switch *sw, uint64_t cookie, uint64_t mask,
                            int deadline_ms, char **error);
 FS_API void fs_rules_free(struct fs_rule *rules, size_t n);
 
+/* Meters: what holds the packets of the rules that name one ("meter:ID" as the first action) to a rate.
+ *
+ * A meter has no cookie.  Ours have a second band whose rate no traffic reaches: its rate is FS_METER_SIGN, its burst the top bit and the allocation.  All others belong to
+ * somebody else, and are neither changed nor removed, whatever their id.  A switch that takes no meters of two bands counts as one without meters. */
+
+#define FS_METER_SIGN UINT32_C(0xf1050000)    /* kbit/s */
+#define FS_METER_SIGN_BURST UINT32_C(0x80000000)
+#define FS_METER_KBPS_MAX UINT32_C(4000000000) /* Below FS_METER_SIGN, so that what is above the rate is counted in the first band. */
+
+struct fs_meter {
+    uint32_t id;
+    bool ours;
+    uint32_t allocation;             /* If it is ours. */
+    uint32_t kbps, burst;            /* kbit/s, and kbit that may pass at once. */
+    uint32_t rules;                  /* That use it; this and what follows are 0 where counters were not asked for. */
+    uint64_t packets, bytes;         /* That came to it. */
+    uint64_t dropped_packets, dropped_bytes;
+};
+
+/* Stores in '*most' how many meters of ours the switch can have; 0: none. */
+FS_API int fs_switch_meter_room(struct fs_switch *sw, uint32_t *most, int deadline_ms, char **error);
+
+/* Stores in '*meters' the '*n' meters of the switch, also those of others, by id, with their counters if asked for; none where the switch does not know of meters.
+ * The caller frees '*meters' with free(). */
+FS_API int fs_switch_meters(struct fs_switch *sw, bool counters, struct fs_meter **meters, size_t *n, int deadline_ms, char **error);
+
+enum fs_meter_op {
+    FS_METER_ADD,    /* EEXIST where its id is taken, also by ours. */
+    FS_METER_MODIFY, /* The rules that use it stay. */
+    FS_METER_DELETE  /* Open vSwitch removes the rules that still use it.  One that is not there is no error. */
+};
+
+struct fs_meter_change {
+    enum fs_meter_op op;
+    struct fs_meter meter; /* id, allocation, kbps, burst; of a delete the id */
+    bool adopt;            /* A modify only: also where it has not our sign; for one that is known to have been ours. */
+};
+
+/* Does the changes in their order.  EEXIST and EPERM: a meter of somebody else has the id, and nothing was done.  EREMOTEIO: the switch refused one, such as for want of
+ * room; others may be done. */
+FS_API int fs_switch_change_meters(struct fs_switch *sw, const struct fs_meter_change *changes, size_t n, int deadline_ms, char **error);
+
+/* Removes all meters of an allocation. */
+FS_API int fs_switch_remove_meters(struct fs_switch *sw, uint32_t allocation, int deadline_ms, char **error);
+
 /* What a switch has against what it should have. */
 
-/* A sum over what is ours of one allocation: places, actions, cookies and timeouts of its rules, not their counters.  It means something to the process that made it
+/* A sum over what is ours of one allocation: places, actions, cookies and timeouts of its rules, and its meters, not their counters.  It means something to the process that made it
  * alone, and only in comparison with another one. */
 struct fs_digest {
     uint32_t allocation;
     uint32_t n;          /* rules */
+    uint32_t n_meters;
     uint64_t digest;
 };
 
-/* Stores in '*digests' one for each of the '*n' allocations that have rules in the switch, ascending; the caller frees '*digests' with free().  It costs the switch as much as
+/* Stores in '*digests' one for each of the '*n' allocations that have rules or meters in the switch, ascending; the caller frees '*digests' with free().  It costs the switch as much as
  * fs_switch_rules(), and us a small part of it. */
 FS_API int fs_switch_digests(struct fs_switch *sw, struct fs_digest **digests, size_t *n, int deadline_ms, char **error);
 
@@ -180,6 +227,18 @@ struct fs_difference {
 FS_API int fs_switch_compare(struct fs_switch *sw, const uint32_t *allocations, size_t n_allocations, const struct fs_change *wanted, size_t n,
                              struct fs_difference **differences, size_t *n_differences, int deadline_ms, char **error);
 FS_API void fs_differences_free(struct fs_difference *differences, size_t n);
+
+struct fs_meter_difference {
+    enum fs_difference_kind kind;
+    struct fs_meter meter; /* As it is wanted; an extra one as it is. */
+    bool adopt;            /* It was ours and has lost our sign: our own rule still uses it, which would have gone with it. */
+    char *why;             /* NULL, or why the switch cannot have it: its id is somebody else's. */
+};
+
+/* The same for meters: how those of these allocations differ from the 'n' in 'wanted'.  The caller frees '*differences' with fs_meter_differences_free(). */
+FS_API int fs_switch_compare_meters(struct fs_switch *sw, const uint32_t *allocations, size_t n_allocations, const struct fs_meter *wanted, size_t n,
+                                    struct fs_meter_difference **differences, size_t *n_differences, int deadline_ms, char **error);
+FS_API void fs_meter_differences_free(struct fs_meter_difference *differences, size_t n);
 
 struct fs_port {
     char name[16];

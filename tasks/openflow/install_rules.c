@@ -5,8 +5,11 @@
  * traffic in that crosses the other.  A switch that refuses a rule, does not answer or has started again meanwhile undoes all: what was committed is taken out, what
  * lets traffic in first.
  *
+ * Meters are no part of bundles: those that the rules name are put there before the bundle of their switch is prepared, and taken away again where it all is undone.
+ *
  * A bundle first removes what the switch has of the allocation in its tables, then adds the rules, so that doing it again does no harm and packets see the old
  * rules or the new ones. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +20,7 @@
 
 #include "core/parallel.h"
 #include "core/util.h"
+#include "daemons/openflow/meters.h"
 #include "daemons/openflow/switches.h"
 
 FS_LOG_MODULE("rules");
@@ -33,6 +37,10 @@ struct part {
     char **texts; /* of deletes, by table */
     size_t n[N_PHASES], n_texts;
     struct fs_bundle *bundles[N_PHASES];
+    struct fs_meter *meters;
+    size_t n_meters;
+    bool metered; /* some of its meters may be there ... */
+    bool fresh;   /* ... and none was before */
     char *error;
 };
 
@@ -99,6 +107,44 @@ make_changes(struct work *w, struct part *p, bool split)
     free(seen);
 }
 
+/* --- Meters --- */
+
+static int
+put_meters(const struct work *w, struct part *p, char **error)
+{
+    p->metered = p->n_meters > 0;
+    int e = p->metered ? openflow_put_meters(p->sw, w->id, p->meters, p->n_meters, SWITCH_DEADLINE_MS, &p->fresh, error) : 0;
+    if (!e && p->metered && FS_FAILPOINT_ERROR("install_rules.meters")) {
+        *error = fs_xasprintf("switch %s: failpoint", fs_get_string(p->item, "switch", ""));
+        e = EIO;
+    }
+    return e;
+}
+
+/* Those that rules of before used and these do not. */
+static void
+trim_meters(const struct work *w, struct part *p)
+{
+    char *ignored = NULL;
+    if (p->metered && openflow_trim_meters(p->sw, w->id, p->meters, p->n_meters, CLEAR_MS, &ignored)) {
+        fs_log_warning("meters of allocation %u may be left: %s", w->id, ignored);
+    }
+    free(ignored);
+}
+
+/* Behind the rules, which would go with them.  all: also where the allocation had some before, since its rules are gone as well. */
+static void
+remove_meters(struct work *w, bool all)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        char *ignored = NULL;
+        if (w->parts[i].metered && (all || w->parts[i].fresh) && fs_switch_remove_meters(w->parts[i].sw, w->id, CLEAR_MS, &ignored)) {
+            fs_log_warning("meters of allocation %u may be left: %s", w->id, ignored);
+        }
+        free(ignored);
+    }
+}
+
 /* --- Preparing, committing, undoing --- */
 
 static void
@@ -106,6 +152,7 @@ prepare(void *aux, size_t i)
 {
     struct work *w = aux;
     struct part *p = &w->parts[i];
+    put_meters(w, p, &p->error);
     for (int phase = 0; phase < N_PHASES && !p->error; phase++) {
         if (p->n[phase]) {
             fs_switch_prepare(p->sw, p->changes[phase], p->n[phase], SWITCH_DEADLINE_MS, &p->bundles[phase], &p->error);
@@ -126,12 +173,27 @@ first_error(struct work *w)
     return NULL;
 }
 
+static void
+discard(struct work *w)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        for (int phase = 0; phase < N_PHASES; phase++) {
+            fs_bundle_discard(w->parts[i].bundles[phase]);
+            w->parts[i].bundles[phase] = NULL;
+        }
+    }
+}
+
 /* Prepared everywhere, or nowhere and why. */
 static char *
 prepare_all(struct work *w)
 {
     fs_parallel(w->n, prepare, w);
     char *error = first_error(w), *why = error ? fs_xasprintf("%s; no switch was changed", error) : NULL;
+    if (error) {
+        discard(w);
+        remove_meters(w, false);
+    }
     free(error);
     return why;
 }
@@ -175,6 +237,13 @@ commit_all(struct work *w)
         }
     }
     char *why = error ? fs_xasprintf("%s; all switches have been put back", error) : NULL;
+    if (error) {
+        discard(w);
+        remove_meters(w, true);
+    }
+    for (size_t i = 0; i < w->n && !error; i++) {
+        trim_meters(w, &w->parts[i]);
+    }
     free(error);
     return why;
 }
@@ -182,12 +251,13 @@ commit_all(struct work *w)
 static void
 destroy(struct work *w)
 {
+    discard(w);
     for (size_t i = 0; i < w->n; i++) {
         struct part *p = &w->parts[i];
         for (int phase = 0; phase < N_PHASES; phase++) {
-            fs_bundle_discard(p->bundles[phase]);
             free(p->changes[phase]);
         }
+        free(p->meters);
         while (p->n_texts) {
             free(p->texts[--p->n_texts]);
         }
@@ -199,7 +269,7 @@ destroy(struct work *w)
 
 /* --- The task --- */
 
-/* Does the switch have just as many rules of the allocation as are wanted? */
+/* Does the switch have just as many rules of the allocation as are wanted?  A meter that is not there has no rules. */
 static bool
 is_complete(struct fs_switch *sw, uint32_t allocation, size_t wanted)
 {
@@ -227,8 +297,11 @@ choose(struct fs_call *call, const xmlrpc_value *param, struct work *w)
         if (!error && fs_size(p->rules) > MAX_RULES) {
             error = fs_xasprintf("switch %s: %zu rules for one allocation; %d are possible", fs_get_string(p->item, "switch", ""), fs_size(p->rules), MAX_RULES);
         }
-        if (!error && (!only_missing || !is_complete(p->sw, w->id, fs_size(p->rules)))) {
+        error = error ? error : openflow_read_meters(fs_get(p->item, "meters"), w->id, &p->meters, &p->n_meters);
+        if (error || !only_missing || !is_complete(p->sw, w->id, fs_size(p->rules))) {
             w->n++;
+        } else {
+            free(p->meters);
         }
     }
     for (size_t i = 0; i < w->n && !error; i++) {
@@ -244,6 +317,7 @@ put_back(struct work *w)
     char *error = NULL;
     for (size_t i = 0; i < w->n && !error; i++) {
         struct part *p = &w->parts[i];
+        put_meters(w, p, &error);
         for (int phase = 0; phase < N_PHASES && !error; phase++) {
             if (p->n[phase]) {
                 fs_switch_apply(p->sw, p->changes[phase], p->n[phase], SWITCH_DEADLINE_MS, &error);
@@ -288,10 +362,11 @@ run(struct fs_call *call)
 FS_TASK = {
     FS_IS_TASK,
     .name = "install_rules",
-    .help = "Puts the rules of an allocation into switches, replacing what they have of it: prepared in all, then committed, what lets traffic in last. If one refuses, does not answer or "
-            "has started again meanwhile, all is undone. Answers the names of the switches that were changed.",
+    .help = "Puts the rules and meters of an allocation into switches, replacing what they have of it: prepared in all, then committed, what lets traffic in last. If one refuses, "
+            "does not answer or has started again meanwhile, all is undone. Answers the names of the switches that were changed.",
     .params = { { "parameter", "struct",
-                  "allocation: id; switches: array of {switch, target, rules: array of rules as ovs-ofctl writes them, without cookie}; entry (optional): the table "
+                  "allocation: id; switches: array of {switch, target, rules: array of rules as ovs-ofctl writes them, without cookie, meters (optional): array of "
+                  "{meter: id, kbps, burst (kbit)} that these rules use}; entry (optional): the table "
                   "whose rules let traffic in, default 10; only_missing (boolean): leave a switch alone that has the right number of rules of the allocation, and undo nothing if "
                   "one fails; other (boolean, with only_missing): these are other rules than before, so the right number proves nothing" } },
     .returns = "array",

@@ -1,7 +1,8 @@
-/* mend_rules: make the rules of allocations in one switch what they should be, by nothing but the difference, in one atomic bundle.
+/* mend_rules: make the rules and meters of allocations in one switch what they should be, by nothing but the difference, the rules in one atomic bundle.
  *
  * Rules that are as they should be are not touched: their counters and the traffic that they carry go on.  Extra rules are taken away first, then what is missing is added in
- * the order given.  An allocation that needs a port which the switch has not got is left as it is, and said. */
+ * the order given.  An allocation that needs a port which the switch has not got, or a meter whose id is somebody else's, is left as it is, and said.  Meters are put
+ * right before the rules that use them, and those that are too much go behind them. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include <flowstream/openflow.h>
 
 #include "core/util.h"
+#include "daemons/openflow/meters.h"
 #include "daemons/openflow/switches.h"
 
 FS_LOG_MODULE("mend");
@@ -20,12 +22,23 @@ struct wanted {
     uint32_t *ids;
     struct fs_change *changes;
     size_t n_ids, n;
+    struct fs_meter *meters;
+    size_t n_meters;
 };
 
-static void
+/* How the switch differs from that. */
+struct found {
+    struct fs_difference *rules;
+    struct fs_meter_difference *meters;
+    size_t n_rules, n_meters;
+};
+
+/* NULL, or what is wrong with it. */
+static char *
 collect(const xmlrpc_value *list, struct wanted *w)
 {
-    for (size_t i = 0; i < fs_size(list); i++) {
+    char *error = NULL;
+    for (size_t i = 0; i < fs_size(list) && !error; i++) {
         const xmlrpc_value *rules = fs_get(fs_item(list, i), "rules");
         uint32_t id = (uint32_t) fs_get_int(fs_item(list, i), "allocation", 0);
         w->ids = fs_xrealloc(w->ids, (w->n_ids + 1) * sizeof *w->ids);
@@ -34,45 +47,89 @@ collect(const xmlrpc_value *list, struct wanted *w)
         for (size_t k = 0; k < fs_size(rules); k++) {
             w->changes[w->n++] = (struct fs_change) { FS_CHANGE_ADD, fs_text(fs_item(rules, k), ""), fs_cookie(id, (uint16_t) k), 0 };
         }
+        error = openflow_read_meters(fs_get(fs_item(list, i), "meters"), id, &w->meters, &w->n_meters);
     }
+    return error;
 }
+
+static const char *const problems[] = { [FS_RULE_MISSING] = "missing", [FS_RULE_CHANGED] = "changed", [FS_RULE_EXTRA] = "extra" };
 
 static xmlrpc_value *
 describe(const struct fs_difference *d)
 {
-    static const char *const problems[] = { [FS_RULE_MISSING] = "missing", [FS_RULE_CHANGED] = "changed", [FS_RULE_EXTRA] = "extra" };
     xmlrpc_value *v = fs_set(fs_struct(), "allocation", fs_int((int) fs_cookie_allocation(d->cookie)));
     fs_set(fs_set(v, "problem", fs_string(problems[d->kind])), "rule", fs_string(d->text));
     return d->why ? fs_set(v, "why", fs_string(d->why)) : v;
 }
 
-/* Does the difference's allocation need what the switch has not got? */
-static bool
-is_hopeless(const struct fs_difference *d, size_t n, const struct fs_difference *one)
+static xmlrpc_value *
+describe_meter(const struct fs_meter_difference *d)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (d[i].why && fs_cookie_allocation(d[i].cookie) == fs_cookie_allocation(one->cookie)) {
+    xmlrpc_value *v = fs_set(fs_struct(), "allocation", fs_int((int) d->meter.allocation));
+    fs_set(v, "problem", fs_string(problems[d->kind]));
+    fs_set(v, "meter", fs_stringf("meter=%u,kbps,burst,band=type=drop,rate=%u,burst_size=%u", d->meter.id, d->meter.kbps, d->meter.burst));
+    return d->why ? fs_set(v, "why", fs_string(d->why)) : v;
+}
+
+static xmlrpc_value *
+describe_all(const struct found *f)
+{
+    xmlrpc_value *all = fs_array();
+    for (size_t i = 0; i < f->n_meters; i++) {
+        fs_append(all, describe_meter(&f->meters[i]));
+    }
+    for (size_t i = 0; i < f->n_rules; i++) {
+        fs_append(all, describe(&f->rules[i]));
+    }
+    return all;
+}
+
+/* Does the allocation need what the switch has not got? */
+static bool
+is_hopeless(const struct found *f, uint32_t allocation)
+{
+    for (size_t i = 0; i < f->n_rules; i++) {
+        if (f->rules[i].why && fs_cookie_allocation(f->rules[i].cookie) == allocation) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < f->n_meters; i++) {
+        if (f->meters[i].why && f->meters[i].meter.allocation == allocation) {
             return true;
         }
     }
     return false;
 }
 
+static bool
+all_good(const struct found *f)
+{
+    for (size_t i = 0; i < f->n_rules; i++) {
+        if (f->rules[i].why) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < f->n_meters; i++) {
+        if (f->meters[i].why) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The changes that make an end of the differences, those that can be. */
 static struct fs_change *
-changes_for(const struct fs_difference *d, size_t n, size_t *n_changes)
+changes_for(const struct found *f, size_t *n_changes)
 {
-    struct fs_change *changes = fs_xcalloc(n + 1, sizeof *changes);
-    bool all_good = true;
-    for (size_t i = 0; i < n; i++) {
-        all_good = all_good && !d[i].why;
-    }
+    struct fs_change *changes = fs_xcalloc(f->n_rules + 1, sizeof *changes);
+    bool good = all_good(f);
     for (int pass = 0; pass < 2; pass++) {
-        for (size_t i = 0; i < n; i++) {
-            bool extra = d[i].kind == FS_RULE_EXTRA;
-            if (extra == !pass && (all_good || !is_hopeless(d, n, &d[i]))) {
-                changes[(*n_changes)++] = extra ? (struct fs_change) { FS_CHANGE_DELETE_STRICT, d[i].text, d[i].cookie, FS_COOKIE_EXACT_MASK }
-                                                : (struct fs_change) { FS_CHANGE_ADD, d[i].text, d[i].cookie, 0 };
+        for (size_t i = 0; i < f->n_rules; i++) {
+            const struct fs_difference *d = &f->rules[i];
+            bool extra = d->kind == FS_RULE_EXTRA;
+            if (extra == !pass && (good || !is_hopeless(f, fs_cookie_allocation(d->cookie)))) {
+                changes[(*n_changes)++] = extra ? (struct fs_change) { FS_CHANGE_DELETE_STRICT, d->text, d->cookie, FS_COOKIE_EXACT_MASK }
+                                                : (struct fs_change) { FS_CHANGE_ADD, d->text, d->cookie, 0 };
             }
         }
     }
@@ -80,16 +137,26 @@ changes_for(const struct fs_difference *d, size_t n, size_t *n_changes)
 }
 
 static int
-mend(struct fs_switch *sw, const struct fs_difference *d, size_t n, char **error)
+mend(struct fs_switch *sw, const struct found *f, char **error)
 {
     size_t n_changes = 0;
-    struct fs_change *changes = changes_for(d, n, &n_changes);
-    int e = n_changes ? fs_switch_apply(sw, changes, n_changes, SWITCH_MS, error) : 0;
-    if (!e && n_changes) {
-        fs_log_info("switch %s: %zu rules of %zu that differed are put right", fs_switch_name(sw), n_changes, n);
+    struct fs_change *changes = changes_for(f, &n_changes);
+    int e = f->n_meters ? openflow_mend_meters(sw, f->meters, f->n_meters, false, SWITCH_MS, error) : 0;
+    e = e || !n_changes ? e : fs_switch_apply(sw, changes, n_changes, SWITCH_MS, error);
+    e = e || !f->n_meters ? e : openflow_mend_meters(sw, f->meters, f->n_meters, true, SWITCH_MS, error);
+    if (!e && (n_changes || f->n_meters)) {
+        fs_log_info("switch %s: %zu rules of %zu that differed are put right, and %zu meters looked after", fs_switch_name(sw), n_changes, f->n_rules, f->n_meters);
     }
     free(changes);
     return e;
+}
+
+/* Meters first: a rule that goes with its meter in between is found missing. */
+static int
+compare(struct fs_switch *sw, const struct wanted *w, struct found *f, char **error)
+{
+    int e = fs_switch_compare_meters(sw, w->ids, w->n_ids, w->meters, w->n_meters, &f->meters, &f->n_meters, SWITCH_MS, error);
+    return e ? e : fs_switch_compare(sw, w->ids, w->n_ids, w->changes, w->n, &f->rules, &f->n_rules, SWITCH_MS, error);
 }
 
 static void
@@ -97,35 +164,31 @@ run(struct fs_call *call)
 {
     const xmlrpc_value *param = fs_call_param(call, 0);
     struct wanted w = { 0 };
-    struct fs_difference *d = NULL;
-    size_t n = 0;
-    char *error = NULL;
-    struct fs_switch *sw = switches_get(fs_call_state(call), fs_get_string(param, "switch", ""), fs_get_string(param, "target", ""), &error);
-    collect(fs_get(param, "rules"), &w);
-    int e = sw ? fs_switch_compare(sw, w.ids, w.n_ids, w.changes, w.n, &d, &n, SWITCH_MS, &error) : 1;
-    e = e || fs_get_bool(param, "dry_run", false) ? e : mend(sw, d, n, &error);
+    struct found f = { 0 };
+    char *error = collect(fs_get(param, "rules"), &w);
+    struct fs_switch *sw = error ? NULL : switches_get(fs_call_state(call), fs_get_string(param, "switch", ""), fs_get_string(param, "target", ""), &error);
+    int e = sw ? compare(sw, &w, &f, &error) : 1;
+    e = e || fs_get_bool(param, "dry_run", false) ? e : mend(sw, &f, &error);
     if (e) {
         fs_call_fail(call, "%s", error ? error : strerror(e));
     } else {
-        xmlrpc_value *all = fs_array();
-        for (size_t i = 0; i < n; i++) {
-            fs_append(all, describe(&d[i]));
-        }
-        fs_call_return(call, all);
+        fs_call_return(call, describe_all(&f));
     }
-    fs_differences_free(d, n);
+    fs_differences_free(f.rules, f.n_rules);
+    fs_meter_differences_free(f.meters, f.n_meters);
     free(w.changes);
     free(w.ids);
+    free(w.meters);
     free(error);
 }
 
 FS_TASK = {
     FS_IS_TASK,
     .name = "mend_rules",
-    .help = "Compares the rules of allocations in one switch with what they should be and puts the difference right, in one atomic bundle; answers the differences: allocation, "
-            "problem (missing, changed, extra), rule, why (where the switch cannot have it). Rules of others are never touched.",
+    .help = "Compares the rules and meters of allocations in one switch with what they should be and puts the difference right, rules in one atomic bundle; answers "
+            "the differences: allocation, problem (missing, changed, extra), rule or meter, why (where the switch cannot have it). What belongs to others is never touched.",
     .params = { { "parameter", "struct",
-                  "switch, target; rules: array of {allocation, rules: all of its rules in this switch, as for install_rules}; dry_run (boolean): only tell" } },
+                  "switch, target; rules: array of {allocation, rules: all of its rules in this switch, meters: the same; as for install_rules}; dry_run (boolean): only tell" } },
     .returns = "array",
     .idempotent = true,
     .run = run,

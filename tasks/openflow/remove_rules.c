@@ -1,4 +1,4 @@
-/* remove_rules: the rules of one allocation out of switches.  All switches are tried; what could not be reached is told. */
+/* remove_rules: the rules of one allocation out of switches, and behind the last of them its meters.  All switches are tried; what could not be reached is told. */
 #include <stdlib.h>
 
 #include <flowstream/log.h>
@@ -11,6 +11,13 @@
 FS_LOG_MODULE("rules");
 
 enum { SWITCH_DEADLINE_MS = 5000 };
+
+/* Has the allocation no meters there?  Known only of one that is given with its rules. */
+static bool
+has_no_meters(const xmlrpc_value *item)
+{
+    return fs_get(item, "rules") && !fs_size(fs_get(item, "meters"));
+}
 
 static void
 run(struct fs_call *call)
@@ -29,7 +36,10 @@ run(struct fs_call *call)
         struct fs_switch *sw = switches_get(fs_call_state(call), fs_get_string(item, "switch", ""), fs_get_string(item, "target", ""), &error);
         struct fs_change change = { FS_CHANGE_DELETE_COOKIE, narrow, fs_cookie((uint32_t) id, 0), FS_COOKIE_ALLOCATION_MASK };
         if (sw) {
-            fs_switch_apply(sw, &change, 1, SWITCH_DEADLINE_MS, &error);
+            int e = fs_switch_apply(sw, &change, 1, SWITCH_DEADLINE_MS, &error);
+            if (!e && !narrow && !has_no_meters(item)) {
+                fs_switch_remove_meters(sw, (uint32_t) id, SWITCH_DEADLINE_MS, &error);
+            }
         }
         if (error) {
             fs_text_addf(&failed, "%s%s", failed.length ? "; " : "", error);
@@ -48,8 +58,10 @@ run(struct fs_call *call)
 FS_TASK = {
     FS_IS_TASK,
     .name = "remove_rules",
-    .help = "Removes the rules of an allocation from switches, the last one in the list first. Rules of others are never touched.",
-    .params = { { "parameter", "struct", "allocation: id; switches: array of {switch, target}; table (optional): only the rules of that table" } },
+    .help = "Removes the rules and meters of an allocation from switches, the last one in the list first. What belongs to others is never touched.",
+    .params = { { "parameter", "struct",
+                  "allocation: id; switches: array of {switch, target, and optionally rules and meters as of install_rules: with rules and no meters none are looked for}; "
+                  "table (optional): only the rules of that table, and no meters" } },
     .returns = "nil",
     .idempotent = true,
     .run = run,

@@ -4,7 +4,7 @@
  * in for a module of several instances is given one by flow, and put on that one's path; 20 forwards tagged frames.  A flow has a service path of its own (RFC 8300):
  * where it enters, its frames get a Network Service Header with the flow's path identifier and an outer Ethernet header; every switch on the path sends
  * them on by it; where it leaves to the network both headers are taken off.  docs/nsh-on-ovs.md has the facts.
- * Rules needed: one a switch that the flow crosses, the bridges of hosts included.
+ * Rules needed: one a switch that the flow crosses, the bridges of hosts included.  Those that let in a flow for which choose_meters has chosen one use its meter.
  *
  * Switches with rules that let traffic in come last, so that the rest of the path is there when the first packet comes. */
 #include <stdlib.h>
@@ -85,12 +85,12 @@ node_named(const xmlrpc_value *request, const char *name)
     return NULL;
 }
 
-/* The rule that puts packets on the flow's path.  'match' is all that stands before the actions. */
+/* The rule that puts packets on the flow's path.  'match' is all that stands before the actions, 'meter' the first of them with a comma, or "". */
 static void
-add_encapsulation(struct maker *m, size_t at, const char *match, const xmlrpc_value *flow, const char *output)
+add_encapsulation(struct maker *m, size_t at, const char *match, const char *meter, const xmlrpc_value *flow, const char *output)
 {
-    add(m, at, fs_xasprintf("%s,actions=encap(nsh(md_type=2)),set_field:0x%x->nsh_spi,set_field:255->nsh_si,encap(ethernet),"
-                            "set_field:02:f5:00:00:00:01->eth_dst,set_field:02:f5:00:00:00:02->eth_src,%s", match, (unsigned) fs_get_int(flow, "spi", 0), output));
+    add(m, at, fs_xasprintf("%s,actions=%sencap(nsh(md_type=2)),set_field:0x%x->nsh_spi,set_field:255->nsh_si,encap(ethernet),"
+                            "set_field:02:f5:00:00:00:01->eth_dst,set_field:02:f5:00:00:00:02->eth_src,%s", match, meter, (unsigned) fs_get_int(flow, "spi", 0), output));
 }
 
 /* The flow to the first instance, of those that packets are spread over where they come in. */
@@ -118,7 +118,7 @@ add_hash(struct maker *m, size_t at, int priority, unsigned key, const char *mat
 /* Where traffic for several instances comes in: register 0 says whose it is (the first instance's path), register 1 becomes the number of the instance, by flow.  The
  * two hashes are those of pm/spread.h.  A rule for each instance, and four. */
 static void
-add_spread(struct maker *m, size_t at, const char *match, const xmlrpc_value *flow, const char *output)
+add_spread(struct maker *m, size_t at, const char *match, const char *meter, const xmlrpc_value *flow, const char *output)
 {
     const xmlrpc_value *first = first_choice(m, flow);
     unsigned key = (unsigned) fs_get_int(first, "spi", 0);
@@ -128,13 +128,13 @@ add_spread(struct maker *m, size_t at, const char *match, const xmlrpc_value *fl
         return;
     }
     if (choice == 1) {
-        add(m, at, fs_xasprintf("%s,actions=set_field:0x%x->reg0,goto_table:%d", match, key, RESOURCE_TABLE_SPREAD));
+        add(m, at, fs_xasprintf("%s,actions=%sset_field:0x%x->reg0,goto_table:%d", match, meter, key, RESOURCE_TABLE_SPREAD));
         add_hash(m, at, 200, key, ",ipv6,ip_frag=first", "symmetric_l3", choices);
         add_hash(m, at, 200, key, ",ipv6,ip_frag=later", "symmetric_l3", choices);
         add_hash(m, at, 100, key, "", "symmetric_l3l4+udp", choices);
     }
     char *chosen = fs_xasprintf("table=%d,priority=100,reg0=0x%x,reg1=%d", RESOURCE_TABLE_CHOOSE, key, choice - 1);
-    add_encapsulation(m, at, chosen, flow, output);
+    add_encapsulation(m, at, chosen, "", flow, output);
     free(chosen);
 }
 
@@ -147,15 +147,17 @@ add_entry(struct maker *m, size_t at, const xmlrpc_value *flow, const char *in, 
     int priority = ENTRY_PRIORITY + atoi(fs_get_string(fs_get(m->request, "headers"), "PRIORITY", "0"));
     char *match = rest_of_match(fs_get_string(from, "match", ""));
     char *output = strcmp(in, out) ? fs_xasprintf("output:%s", out) : fs_xstrdup("in_port");
+    char *meter = fs_get_int(flow, "meter", 0) > 0 ? fs_xasprintf("meter:%d,", fs_get_int(flow, "meter", 0)) : fs_xstrdup("");
     char *head = fs_xasprintf("table=%d,priority=%d,in_port=%s%s", table, priority, in, match);
     if (leaves_here) {
-        add(m, at, fs_xasprintf("%s,actions=%s", head, output));
+        add(m, at, fs_xasprintf("%s,actions=%s%s", head, meter, output));
     } else if (fs_get_int(flow, "choices", 1) > 1) {
-        add_spread(m, at, head, flow, output);
+        add_spread(m, at, head, meter, flow, output);
     } else {
-        add_encapsulation(m, at, head, flow, output);
+        add_encapsulation(m, at, head, meter, flow, output);
     }
     free(head);
+    free(meter);
     if (!m->error) {
         m->out[at].entry = true;
     }
@@ -204,6 +206,23 @@ add_flow(struct maker *m, const xmlrpc_value *flow)
     }
 }
 
+/* The plan's meters in a switch, as install_rules takes them; NULL for none. */
+static xmlrpc_value *
+meters_in(const struct maker *m, const char *name)
+{
+    const xmlrpc_value *all = fs_get(m->plan, "meters");
+    xmlrpc_value *here = NULL;
+    for (size_t i = 0; i < fs_size(all); i++) {
+        const xmlrpc_value *one = fs_item(all, i);
+        if (!strcmp(fs_get_string(one, "switch", ""), name)) {
+            xmlrpc_value *v = fs_set(fs_struct(), "meter", fs_int(fs_get_int(one, "meter", 0)));
+            fs_set(fs_set(v, "kbps", fs_double(fs_get_double(one, "kbps", 0))), "burst", fs_double(fs_get_double(one, "burst", 0)));
+            here = fs_append(here ? here : fs_array(), fs_set(v, "from", fs_string(fs_get_string(one, "from", ""))));
+        }
+    }
+    return here;
+}
+
 /* Switches with rules, those that let traffic in last. */
 static xmlrpc_value *
 collect(struct maker *m)
@@ -216,6 +235,10 @@ collect(struct maker *m)
                 xmlrpc_value *v = fs_struct();
                 fs_set(v, "switch", fs_string(fs_get_string(sw, "name", "")));
                 fs_set(v, "target", fs_string(fs_get_string(sw, "target", "")));
+                xmlrpc_value *meters = meters_in(m, fs_get_string(sw, "name", ""));
+                if (meters) {
+                    fs_set(v, "meters", meters);
+                }
                 fs_append(list, fs_set(v, "rules", fs_copy(m->out[i].rules)));
             }
         }
@@ -253,7 +276,7 @@ run(struct fs_call *call)
 FS_TASK = {
     FS_IS_TASK,
     .name = "generate_rules",
-    .help = "Makes the rules of each switch for a plan: [{switch, target, rules}], switches that let traffic in last. Changes nothing.",
+    .help = "Makes the rules of each switch for a plan: [{switch, target, rules, meters (where there are some)}], switches that let traffic in last. Changes nothing.",
     .params = { { "parameter", "struct", "plan, request" } },
     .returns = "array",
     .idempotent = true,

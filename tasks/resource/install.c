@@ -152,9 +152,27 @@ all_answer(struct fs_call *call, int id, const xmlrpc_value *plan, const xmlrpc_
 
 /* --- The steps --- */
 
+/* The plan becomes the one that choose_meters has answered (taken). */
+static void
+take_meters(xmlrpc_value *plan, xmlrpc_value *metered)
+{
+    static const char *const members[] = { "modules", "flows", "meters" };
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
+        if (fs_get(metered, members[i])) {
+            fs_set(plan, members[i], fs_copy(fs_get(metered, members[i])));
+        }
+    }
+    fs_free(metered);
+}
+
 static bool
 add_rules(struct fs_call *call, int id, const xmlrpc_value *request, xmlrpc_value *plan, char **error)
 {
+    xmlrpc_value *metered = step(call, "choose_meters", fs_set(fs_struct(), "plan", fs_copy(plan)), error);
+    if (!metered) {
+        return false;
+    }
+    take_meters(plan, metered);
     xmlrpc_value *param = fs_set(fs_set(fs_struct(), "plan", fs_copy(plan)), "request", fs_copy(request));
     xmlrpc_value *rules = step(call, "generate_rules", param, error);
     if (!rules) {

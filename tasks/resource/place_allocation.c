@@ -1,27 +1,28 @@
 /* place_allocation: the placement step: which host runs each module, which port each ToNet gets, which path each flow takes.
  *
- * The first greedy round robin of section 3.2.3 of D3.2, over the hosts that are up, on top of what is installed.  Runs between resource_placing_begin() and
- * _end() of its caller and leaves the account as it was: the caller enters what it takes up. */
+ * The allocator's live state is the daemon's account: the request is added to it, where the hosts and limits of now let it, looked at, and taken out again; nothing else of what is
+ * installed is looked at, and nothing of it moves.  Runs between resource_placing_begin() and _end() of its caller, who enters what it takes up.  A refusal says which limit
+ * binds where and with which others the request would fit. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <flowstream/alloc.h>
 #include <flowstream/method.h>
+#include <flowstream/online.h>
 
 #include "core/util.h"
 #include "daemons/resource/resource.h"
 
-/* Which servers are up: indexed by server. */
+/* What the request and the hosts allow. */
 struct choice {
-    bool *up;
-    size_t n_up;
+    const char **closed;     /* by server: why it takes no modules, or NULL */
     const struct fs_platform *platform;
     const struct fs_services *services;
     const xmlrpc_value *request;
     const xmlrpc_value **asked; /* the request's node by the service's, as far as it was looked for; see node_at() */
     bool apart;              /* instances of a module are kept on different hosts, as far as there are enough */
-    int first;               /* where the round robin begins */
+    int first;               /* where taking turns begins */
     const char *ranked;      /* module whose hosts are ranked */
     int *rank, n_ranked;     /* the place of each server among those that it may run on, or -1 */
 };
@@ -69,7 +70,7 @@ wants(const xmlrpc_value *node, const char *host)
 static bool
 may_run(const struct choice *c, int node, int server)
 {
-    return c->up[server] && wants(node_at(c, node), c->platform->nodes[c->platform->servers[server].node].id);
+    return !c->closed[server] && wants(node_at(c, node), c->platform->nodes[c->platform->servers[server].node].id);
 }
 
 /* Number the servers that a node, and with it all instances of its module, may run on. */
@@ -106,57 +107,39 @@ allowed(void *aux, int node, int server)
     return c->apart ? is_dealt(c, node, server) : may_run(c, node, server);
 }
 
-static bool
-offers(const xmlrpc_value *host, const char *basesys)
+/* For the refusal: why not, in words. */
+static const char *
+forbids(void *aux, int node, int server)
 {
-    const xmlrpc_value *list = fs_get(host, "basesys");
-    for (size_t i = 0; i < fs_size(list); i++) {
-        if (!strcmp(fs_text(fs_item(list, i), ""), basesys)) {
-            return true;
+    const struct choice *c = aux;
+    const char *host = c->platform->nodes[c->platform->servers[server].node].id;
+    const xmlrpc_value *n = node_at(c, node);
+    return c->closed[server] ? c->closed[server] : names(fs_get(n, "avoid"), host) ? "avoided by the request" : !wants(n, host) ? "not among the hosts of the request" : NULL;
+}
+
+/* NULL, or why no host at all takes modules. */
+static char *
+all_closed(struct resource *r, const struct choice *c, const char *basesys)
+{
+    for (int s = 0; s < c->platform->n_servers; s++) {
+        if (!c->closed[s]) {
+            return NULL;
         }
     }
-    return false;
-}
-
-static void
-name_offers(struct fs_text *t, const xmlrpc_value *host)
-{
-    const xmlrpc_value *list = fs_get(host, "basesys");
-    fs_text_addf(t, "%s%s offers ", t->length ? "; " : "", fs_get_string(host, "name", ""));
-    for (size_t i = 0; i < fs_size(list); i++) {
-        fs_text_addf(t, "%s%s", i ? ", " : "", fs_text(fs_item(list, i), ""));
-    }
-}
-
-/* The hosts that are up and have the base system; NULL or why there is none. */
-static char *
-choose(struct resource *r, const char *basesys, struct choice *c)
-{
-    const struct fs_platform *p = resource_platform(r);
     xmlrpc_value *hosts = resource_hosts(r);
     struct fs_text offered = { 0 };
-    size_t n_alive = 0, n_draining = 0;
-    c->up = fs_xcalloc((size_t) p->n_servers, sizeof *c->up);
+    size_t n_draining = 0;
     for (size_t i = 0; i < fs_size(hosts); i++) {
-        const xmlrpc_value *h = fs_item(hosts, i);
-        if (fs_get_bool(h, "draining", false)) {
-            n_draining++;
-        } else if (!strcmp(fs_get_string(h, "state", ""), "up")) {
-            n_alive++;
-            name_offers(&offered, h);
-            if (offers(h, basesys)) {
-                c->up[p->nodes[fs_platform_find(p, fs_get_string(h, "name", ""))].server] = true;
-                c->n_up++;
-            }
+        const xmlrpc_value *h = fs_item(hosts, i), *list = fs_get(h, "basesys");
+        bool draining = fs_get_bool(h, "draining", false);
+        n_draining += draining;
+        for (size_t k = 0; k < fs_size(list) && !draining && !strcmp(fs_get_string(h, "state", ""), "up"); k++) {
+            fs_text_addf(&offered, k ? ", %s%s" : "%s offers %s", k ? "" : fs_get_string(h, "name", ""), fs_text(fs_item(list, k), ""));
         }
     }
-    char *why = NULL;
-    if (!n_alive) {
-        why = fs_xasprintf("no module host is up that may take modules (%zu are known, %zu of them are being drained; list_hosts tells their state): start "
-                            "flowstream-modulehost on a server of the platform", fs_size(hosts), n_draining);
-    } else if (!c->n_up) {
-        why = fs_xasprintf("no host offers the base system %s: %s", basesys, offered.text);
-    }
+    char *why = offered.length ? fs_xasprintf("no host offers the base system %s: %s", basesys, offered.text)
+                               : fs_xasprintf("no module host is up that may take modules (%zu are known, %zu of them are being drained; list_hosts tells their state): start "
+                                              "flowstream-modulehost on a server of the platform", fs_size(hosts), n_draining);
     free(offered.text);
     fs_free(hosts);
     return why;
@@ -221,43 +204,121 @@ explain_direct(const struct fs_platform *p, const xmlrpc_value *request, const x
     return NULL;
 }
 
-/* A place for all, or NULL with the limit that binds.  The account is left as it was. */
-static struct fs_solution *
-try(struct fs_load *load, const struct fs_services *s, struct choice *c, char **why)
+static bool
+has_instances(const xmlrpc_value *request)
 {
-    int at = c->first;
-    struct fs_place_options options = { .pointer = &at, .allowed = allowed, .aux = c };
-    struct fs_solution *solution = NULL;
-    int e = fs_place_greedy(load, s, &options, &solution, why);
-    if (solution) {
-        fs_load_remove(load, solution, 0);
+    const xmlrpc_value *nodes = fs_get(request, "nodes");
+    for (size_t i = 0; i < fs_size(nodes); i++) {
+        if (fs_get(fs_item(nodes, i), "element")) {
+            return true;
+        }
     }
-    if (solution && *why) { /* it breaks a limit */
-        fs_solution_destroy(solution);
-        solution = NULL;
-    } else if (!solution && !*why) {
-        *why = fs_xstrdup(strerror(e));
+    return false;
+}
+
+/* Instances go to different hosts if that can be done, else anywhere.  NULL where nothing fits.  The account is left as it was: the caller enters what it takes up. */
+static struct fs_solution *
+place(struct fs_online *online, uint64_t key, struct choice *c, const struct fs_online_options *options)
+{
+    int e = ENOSPC;
+    c->apart = has_instances(c->request);
+    if (c->apart) {
+        e = fs_online_add(online, key, c->services, 0, options, NULL);
+        c->apart = false;
     }
+    e = e ? fs_online_add(online, key, c->services, 0, options, NULL) : 0;
+    if (e) {
+        return NULL;
+    }
+    struct fs_solution *solution = fs_solution_create(c->platform, c->services);
+    fs_online_copy(online, key, solution);
+    fs_online_remove(online, key);
     return solution;
 }
 
-/* Instances go to different hosts if that can be done, else anywhere. */
-static struct fs_solution *
-place(struct fs_load *load, const struct fs_services *s, struct choice *c, char **why)
+/* --- Refusals --- */
+
+/* What would have to be larger, as a struct: limit, where (a host, "FROM TO" for a link, "FROM TO" of a bounded way), is, and needed. */
+static xmlrpc_value *
+relaxation_value(const struct choice *c, const struct fs_online_relaxation *x)
 {
-    c->rank = fs_xcalloc((size_t) c->platform->n_servers, sizeof *c->rank);
-    c->asked = fs_xcalloc((size_t) s->n_nodes, sizeof *c->asked);
-    c->apart = true;
-    struct fs_solution *solution = try(load, s, c, why);
-    if (!solution) {
-        free(*why);
-        *why = NULL;
-        c->apart = false;
-        solution = try(load, s, c, why);
+    static const char *const limits[] = { "cpu", "mem", "inside", "bandwidth", "delay" };
+    const struct fs_platform *p = c->platform;
+    const struct fs_services *s = c->services;
+    const struct fs_server *server = x->limit <= FS_ONLINE_INSIDE ? &p->servers[x->index] : NULL;
+    fs_amount is = x->limit == FS_ONLINE_CPU         ? server->cpu
+                   : x->limit == FS_ONLINE_MEM       ? server->mem
+                   : x->limit == FS_ONLINE_INSIDE    ? server->bandwidth
+                   : x->limit == FS_ONLINE_BANDWIDTH ? p->arcs[x->index].bandwidth
+                                                     : s->paths[x->index].bound;
+    xmlrpc_value *v = fs_set(fs_struct(), "limit", fs_string(limits[x->limit]));
+    if (server) {
+        fs_set(v, "host", fs_string(p->nodes[server->node].id));
+    } else if (x->limit == FS_ONLINE_BANDWIDTH) {
+        fs_set(v, "from", fs_string(p->nodes[p->arcs[x->index].from].id));
+        fs_set(v, "to", fs_string(p->nodes[p->arcs[x->index].to].id));
+    } else {
+        const struct fs_service_path *path = &s->paths[x->index];
+        fs_set(v, "from", fs_string(s->nodes[s->links[s->path_links[path->first_link]].from].id));
+        fs_set(v, "to", fs_string(s->nodes[s->links[s->path_links[path->first_link + path->n_links - 1]].to].id));
     }
-    free(c->rank);
-    free(c->asked);
-    return solution;
+    fs_set(v, "is", fs_double((double) is / (double) FS_UNIT));
+    return fs_set(v, "needed", fs_double((double) (is + x->more) / (double) FS_UNIT));
+}
+
+/* Why not: the text, and *value: {reason, would_fit_with}. */
+static char *
+explain(struct resource *r, struct fs_online *online, const struct choice *c, const struct fs_online_options *options, xmlrpc_value **value)
+{
+    struct fs_online_relaxation *changes = NULL;
+    size_t n = 0;
+    char *why = fs_online_why_not(online, c->services, 0, options, &changes, &n);
+    why = why ? why : fs_xstrdup("the search ended before it found a place: ask again");
+    char *down = resource_links_down(r);
+    if (*down) {
+        char *more = fs_xasprintf("%s\nlinks that are down: %s", why, down);
+        free(why);
+        why = more;
+    }
+    free(down);
+    xmlrpc_value *list = fs_array();
+    for (size_t i = 0; i < n; i++) {
+        fs_append(list, relaxation_value(c, &changes[i]));
+    }
+    free(changes);
+    *value = fs_set(fs_set(fs_struct(), "reason", fs_string(why)), "would_fit_with", list);
+    return why;
+}
+
+static void
+refuse(struct fs_call *call, const char *why, xmlrpc_value *value)
+{
+    struct fs_text t = { 0 };
+    xmlrpc_value *absent = resource_absent(fs_call_state(call));
+    fs_text_addf(&t, "the request does not fit: %s", why);
+    for (size_t i = 0; i < fs_size(absent); i++) {
+        fs_text_addf(&t, "\n%s", fs_text(fs_item(absent, i), ""));
+    }
+    fs_free(absent);
+    struct fs_reply reply = { .code = 1, .message = t.text, .value = value };
+    fs_call_reply(call, &reply);
+}
+
+/* --- The task --- */
+
+/* The placement, or NULL with *why and, where limits are the reason, *value. */
+static xmlrpc_value *
+find_place(struct resource *r, struct fs_online *online, int id, struct choice *c, const xmlrpc_value *flows, char **why, xmlrpc_value **value)
+{
+    struct fs_online_options options = { .allowed = allowed, .forbids = forbids, .aux = c, .in_turn = !resource_fills(r), .start = c->first };
+    struct fs_solution *solution = place(online, RESOURCE_TRIAL + (uint32_t) id, c, &options);
+    *why = solution ? NULL : explain_direct(c->platform, c->request, flows);
+    if (!solution && !*why) {
+        *why = explain(r, online, c, &options, value);
+    }
+    xmlrpc_value *placement = solution ? placement_value(c->platform, c->services, solution, flows) : NULL;
+    fs_solution_destroy(solution);
+    return placement;
 }
 
 static void
@@ -265,34 +326,33 @@ run(struct fs_call *call)
 {
     struct resource *r = fs_call_state(call);
     const xmlrpc_value *request = fs_get(fs_call_param(call, 0), "request");
-    const struct fs_platform *p = resource_platform(r);
-    struct choice c = { 0 };
-    char *why = choose(r, fs_get_string(fs_get(request, "headers"), "BASESYS", "linux.process"), &c);
-    xmlrpc_value *flows = resource_flows(r, request);
-    struct fs_services *s = why ? NULL : resource_services(r, request, flows, &why);
-    struct fs_solution *solution = NULL;
-    if (s) {
-        c.first = p->n_servers ? fs_get_int(fs_call_param(call, 0), "id", 0) % p->n_servers : 0; /* requests spread over the hosts */
-        c.platform = p;
-        c.services = s;
-        c.request = request;
-        solution = place(resource_load(r), s, &c, &why);
+    const char *basesys = fs_get_string(fs_get(request, "headers"), "BASESYS", "linux.process");
+    int id = fs_get_int(fs_call_param(call, 0), "id", 0);
+    resource_placing_begin(r);
+    struct fs_online *online = resource_online(r);
+    struct choice c = { .platform = resource_platform(r), .request = request, .closed = resource_closed_servers(r, basesys) };
+    c.first = c.platform->n_servers ? id % c.platform->n_servers : 0; /* requests spread over the hosts */
+    char *why = all_closed(r, &c, basesys);
+    xmlrpc_value *flows = resource_flows(r, request), *placement = NULL, *value = NULL;
+    struct fs_services *services = why ? NULL : resource_services(r, request, flows, &why);
+    if (services) {
+        c.services = services;
+        c.rank = fs_xcalloc((size_t) c.platform->n_servers, sizeof *c.rank);
+        c.asked = fs_xcalloc((size_t) services->n_nodes, sizeof *c.asked);
+        placement = find_place(r, online, id, &c, flows, &why, &value);
     }
-    char *direct = why ? explain_direct(p, request, flows) : NULL;
-    if (direct) {
-        free(why);
-        why = direct;
-    }
-    if (why) {
-        fs_call_fail(call, "the request does not fit: %s", why);
+    if (placement) {
+        fs_call_return(call, placement);
     } else {
-        fs_call_return(call, placement_value(p, s, solution, flows));
+        refuse(call, why, value);
     }
-    fs_solution_destroy(solution);
-    fs_services_destroy(s);
+    fs_services_destroy(services);
+    resource_placing_end(r);
     fs_free(flows);
     free(why);
-    free(c.up);
+    free(c.rank);
+    free(c.asked);
+    free(c.closed);
 }
 
 FS_TASK = {

@@ -171,16 +171,19 @@ prepare(struct fs_call *call, const xmlrpc_value *one, int own, const xmlrpc_val
 {
     struct resource *r = fs_call_state(call);
     const char *name = fs_get_string(one, "switch", "");
+    resource_note_links(r, name, now);
     bool other = resource_base_rules_differ(r, name, fs_get(one, "rules"));
     enum resource_watched watched = resource_watch(r, name, now);
     bool moved = watched == RESOURCE_PORTS_MOVED;
     if (watched == RESOURCE_SAME && !other && !due) {
+        resource_note_reached(r, name, true);
         return true;
     }
     if (moved) {
         fs_log_info("ports of switch %s were added, removed, renamed or renumbered: its rules are put there again", name);
     }
     enum found found = look(call, one, own > 0);
+    resource_note_reached(r, name, found != AWAY);
     if (found == LOST && !moved) {
         restore_all(call, name);
     }

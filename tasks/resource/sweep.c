@@ -2,7 +2,7 @@
  * killed in the middle and went on later, or because a host was away when it was deleted.
  *
  * An allocation is in the store before anything of it exists and its id is never used again, so what has an owner that is not in the store now will never
- * have one.  What does not carry our cookie, or does not lie in a module host's folder, is not looked at. */
+ * have one.  What does not carry our cookie or our sign, or does not lie in a module host's folder, is not looked at. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,10 +48,10 @@ add_orphan(xmlrpc_value *orphans, const char *host, const char *process)
 }
 
 static void
-sweep_host(struct sweeping *s, const char *host)
+sweep_host(struct sweeping *s, const char *host, const struct resource_ids *only)
 {
     xmlrpc_value *differences = fs_array(), *orphans = fs_array();
-    char *why = resource_compare_host(s->call, host, NULL, differences, NULL);
+    char *why = resource_compare_host(s->call, host, only, NULL, differences, NULL);
     for (size_t i = 0; i < fs_size(differences) && !why; i++) {
         const xmlrpc_value *d = fs_item(differences, i);
         if (!strcmp(fs_get_string(d, "problem", ""), "owned by nobody")) {
@@ -74,13 +74,13 @@ sweep_host(struct sweeping *s, const char *host)
     fs_free(differences);
 }
 
-/* --- Rules --- */
+/* --- Rules and meters --- */
 
 static void
 clear(struct sweeping *s, int id, const xmlrpc_value *where)
 {
     FS_FAILPOINT("recover.sweep");
-    fs_log_warning("rules of allocation %d, which is no more, are in switch %s: they are removed", id, fs_get_string(where, "switch", ""));
+    fs_log_warning("rules or meters of allocation %d, which is no more, are in switch %s: they are removed", id, fs_get_string(where, "switch", ""));
     xmlrpc_value *param = fs_set(fs_set(fs_struct(), "allocation", fs_int(id)), "switches", fs_append(fs_array(), fs_copy(where)));
     struct fs_reply reply;
     if (fs_call_task(s->call, "clear_switches", param, &reply)) {
@@ -105,8 +105,10 @@ sweep_switch(struct sweeping *s, const xmlrpc_value *sw)
             int id = (int) fs_number(fs_item(fs_item(owners, i), 0), 0);
             if (id && !resource_knows(fs_call_state(s->call), id)) {
                 const char *digest = fs_text(fs_item(fs_item(owners, i), 1), "");
-                char *rules = fs_xasprintf("%.*s rules", (int) strcspn(digest, "-"), digest);
-                fs_append(s->items, resource_difference("rule", "owned by nobody", id, name, rules));
+                int meters = (int) fs_number(fs_item(fs_item(owners, i), 2), 0);
+                char *rules = fs_xasprintf("%.*s rules", (int) strcspn(digest, "-"), digest), *both = meters ? fs_xasprintf("%s, %d meters", rules, meters) : NULL;
+                fs_append(s->items, resource_difference("rule", "owned by nobody", id, name, both ? both : rules));
+                free(both);
                 free(rules);
                 if (!s->dry_run) {
                     clear(s, id, where);
@@ -132,11 +134,17 @@ run(struct fs_call *call)
 {
     const xmlrpc_value *param = fs_call_param(call, 0);
     struct sweeping s = { call, fs_get_bool(param, "dry_run", false), fs_array(), fs_array() };
+    const xmlrpc_value *owners = fs_get(param, "owners");
+    int *ids = fs_xcalloc(fs_size(owners) + 1, sizeof *ids);
+    struct resource_ids only = { ids, fs_size(owners) };
+    for (size_t i = 0; i < only.n; i++) {
+        ids[i] = (int) fs_number(fs_item(owners, i), 0);
+    }
     xmlrpc_value *hosts = resource_host_states(fs_call_state(call)), *switches = resource_switches(fs_call_state(call));
     for (size_t i = 0; i < fs_size(hosts) && !fs_call_cancelled(call); i++) {
         const char *name = fs_get_string(fs_item(hosts, i), "name", ""), *state = fs_get_string(fs_item(hosts, i), "state", "");
         if (is_asked_for(param, "host", name) && (!strcmp(state, "up") || !strcmp(state, "preparing"))) {
-            sweep_host(&s, name);
+            sweep_host(&s, name, owners ? &only : NULL);
         } else if (is_asked_for(param, "host", name)) {
             char *why = fs_xasprintf("host %s is %s: what is there is not known, and is looked at when it comes back", name, state);
             note_problem(&s, why);
@@ -148,6 +156,7 @@ run(struct fs_call *call)
             sweep_switch(&s, fs_item(switches, i));
         }
     }
+    free(ids);
     fs_free(hosts);
     fs_free(switches);
     fs_call_return(call, fs_set(fs_set(fs_struct(), "items", s.items), "problems", s.problems));
@@ -156,8 +165,8 @@ run(struct fs_call *call)
 FS_TASK = {
     FS_IS_TASK,
     .name = "sweep",
-    .help = "Removes modules and rules whose allocation is no more; answers items, what they were, and problems, what could not be looked at or removed.",
-    .params = { { "parameter", "any?", "dry_run (boolean): only tell; host or switch: only this one" } },
+    .help = "Removes modules, rules and meters whose allocation is no more; answers items, what they were, and problems, what could not be looked at or removed.",
+    .params = { { "parameter", "any?", "dry_run (boolean): only tell; host or switch: only this one; owners (array of ids): on a host, only the modules of these" } },
     .returns = "struct",
     .idempotent = true,
     .run = run,

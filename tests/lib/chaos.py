@@ -17,7 +17,7 @@ from flowtest import PATIENCE, flowstream, until
 
 from flowstream import embedded, processes
 
-CHAIN = 'NAME={name}\nin :: FromNet("in_port=net0,udp,tp_dst={port}")\nin -> a :: Counter("") -> b :: Counter("") -> ToNet("net1")\n'
+CHAIN = 'NAME={name}\nin :: FromNet("in_port=net0,udp,tp_dst={port}")\nin -> {{rate=2Mbps}} a :: Counter("") -> b :: Counter("") -> ToNet("net1")\n'
 MODULES = ("a", "b")
 
 

@@ -182,9 +182,25 @@ class Platform:
             found += [f"{name}: {line.strip()}" for line in said.stdout.splitlines() if "cookie=" in line]
         return found
 
+    def meters(self, allocation=None):
+        """Flowstream's meters, of all switches or only of an allocation: [(switch, allocation, id, kbit/s, burst)]."""
+        band = r"\s+type=drop rate=(\d+) burst_size=(\d+)"
+        ours = re.compile(rf"meter=(\d+) kbps burst stats bands={band}{band}")
+        found = []
+        for name, target in self.bridges().items():
+            def ask(argv=("ovs-ofctl", "-OOpenFlow14", "dump-meters", target)):
+                return subprocess.run(argv, capture_output=True, text=True, check=False)
+            said = until(10, lambda: (done := ask()).returncode == 0 and done) or ask()  # a switch that was just started again takes a moment
+            if said.returncode:
+                raise RuntimeError(said.stderr)
+            meters = (map(int, figures) for figures in ours.findall(said.stdout))
+            found += [(name, owner - 2**31, number, rate, burst) for number, rate, burst, sign, owner in meters if sign == 0xf1050000]
+        return [meter for meter in found if allocation in (None, meter[1])]
+
     def remains(self, allocation="*"):
-        """What there is of an allocation (default: of any) on this computer: rules, processes, folders with their rings, cgroups."""
-        found = [rule for rule in self.rules(None if allocation == "*" else allocation) if not re.search(r"cookie=0xf10500000000[0-9a-f]{4},", rule)]
+        """What there is of an allocation (default: of any) on this computer: rules, meters, processes, folders with their rings, cgroups."""
+        found = [f"meter {meter}" for meter in self.meters(None if allocation == "*" else allocation)]
+        found += [rule for rule in self.rules(None if allocation == "*" else allocation) if not re.search(r"cookie=0xf10500000000[0-9a-f]{4},", rule)]
         found += [str(path) for path in self.dir.glob(f"hosts/*/modules/a{allocation}.*")]
         found += [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/flowstream/{self.tag()}-*/a{allocation}.*")]
         mine = re.compile(re.escape(str(self.dir)) + r"/hosts/[^/]*/modules/a" + ("[0-9]+" if allocation == "*" else str(allocation)) + r"\.")

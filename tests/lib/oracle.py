@@ -213,6 +213,8 @@ class Oracle:
         for id_, by_switch in sorted(found.items()):
             if id_ not in wanted and id_ != 0:
                 problems += [f"LEFT: {len(rules)} rules of allocation {id_} in {switch}" for switch, rules in by_switch.items()]
+        meters = {meter[:3] for meter in self.platform.meters()}
+        problems += [f"LEFT: meter {number} of allocation {owner} in {switch}" for switch, owner, number in sorted(meters) if owner not in wanted]
         if found.get(0, {}) != self.base_rules:
             problems.append(f"LOST: base rules are other ones than at first: {found.get(0)}")
         for id_, entry in wanted.items():
@@ -221,6 +223,8 @@ class Oracle:
                 plan = self.platform.client.get_allocation(id_)["rules"]
             for rule in plan:
                 planned[rule["switch"]] = planned.get(rule["switch"], 0) + len(rule["rules"])
+                missing = [meter["meter"] for meter in rule.get("meters", []) if (rule["switch"], id_, meter["meter"]) not in meters]
+                problems += [f"LOST: {entry}: meter {number} in {rule['switch']}" for number in missing]
             there = {switch: len(rules) for switch, rules in found.get(id_, {}).items()}
             if not there or there != planned:
                 problems.append(f"LOST: {entry}: rules {there}, planned {planned}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import random
 import shutil
 import signal
@@ -85,6 +86,15 @@ def refuses(p, name, words, port, seconds=15):
     tests.check(until(5, lambda: all(a["name"] != f"c{port}" for a in p.client.list_allocations())), f"{name}: it is not listed", p.client.list_allocations())
 
 
+def plan_refused(p, text):
+    """Why a plan is refused, or ""."""
+    try:
+        p.client.plan_allocation(text)
+    except flowstream.Error as error:
+        return str(error)
+    return ""
+
+
 def test_daemons_down(p):
     standing = p.client.install_allocation(chain(7000))
     for number, name in enumerate(("pm", "openflow")):
@@ -106,7 +116,7 @@ def test_daemons_down(p):
         kill(p, f"modulehost:{host}")
     refuses(p, "install without module hosts", ["host"], 7005)
     tests.check(until(20, lambda: not p.client.hosts_up()), "silent hosts are told apart")
-    refuses(p, "install when all hosts are silent", ["no module host is up"], 7006)
+    refuses(p, "install when all hosts are silent", ["no module host is up", "host h2 is silent since"], 7006)
     for host in ("h1", "h2", "h3"):
         start(p, f"modulehost:{host}")
     tests.check(settled(p), "they register again")
@@ -151,6 +161,8 @@ def test_switch_away(p):
     tests.check(until(30, lambda: not p.remains(standing + 1)), "nothing is left of what failed")
     kill(p, "ovs-vswitchd")
     refuses(p, "install while ovs-vswitchd is dead", ["switch"], 7022, 30)
+    away = re.compile(r"switch tor0 is not connected since \d+ s, and \d+ rules would go there")
+    tests.check(until(10, lambda: away.search(plan_refused(p, chain(7022)))), "a plan says so as well, and since when", plan_refused(p, chain(7022)))
     done = p.command("start", timeout=90)
     tests.same(done.returncode, 0, "flowstream start starts it again")
     p.record = flowstream.folder.Record.load(p.dir)

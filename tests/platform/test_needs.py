@@ -40,7 +40,7 @@ def check_hosts(platform):
 def check_refused(platform):
     for text, words in ((CHAIN + "delay in -> out < 2ms", "delay"),
                         (CHAIN.replace("hosts=h1", "hosts=h1, cpu=9"), "cpu"),
-                        ("RATE=20Gbps\n" + CHAIN, "20000 of 10000 Mbit/s"),
+                        ("RATE=20Gbps\n" + CHAIN, "0 of 10000 Mbit/s used, 20000 asked"),
                         (CHAIN.replace("hosts=h2", "hosts=h9"), "the platform has no host 'h9'")):
         tests.refused(f"refused: {words}", [words], platform.client.plan_allocation, text)
     plan = platform.client.plan_allocation(CHAIN + "delay in -> out < 20ms")

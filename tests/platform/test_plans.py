@@ -58,6 +58,8 @@ def test_plan_is_what_is_done(p):
         if planned:
             file.write_text("\n".join(before[name] + planned[:-1]) + "\n")
             tests.check(differs(target, file) != "", "and one less would have been noticed")
+    meters = sorted((entry["switch"], id_, m["meter"], int(m["kbps"]), int(m["burst"])) for entry in plan["rules"] for m in entry.get("meters", []))
+    tests.same((sorted(p.meters()), len(meters)), (meters, 2), "and exactly the planned meters, one for each FromNet")
     loads = {host["host"]: host for host in plan["loads"]["hosts"]}
     for host in p.client.list_hosts():
         told = loads[host["name"]]
@@ -66,6 +68,8 @@ def test_plan_is_what_is_done(p):
     tests.same((links[("net0", "tor0")], links[("h1", "tor0")], links[("tor0", "net1")], links[("tor0", "h3")] >= 0), (5.0, 5.0, 5.0, True), "links are planned with their rates")
     again = p.client.plan_allocation(chain("udp,tp_dst=9999"))
     tests.same(sum(host["cpu_before"] for host in again["loads"]["hosts"]), sum(host["cpu_after"] for host in loads.values()), "the next plan begins where this one ended")
+    shown = p.command("plan", "-", input="RATE=3Mbps\n" + chain("udp,tp_dst=9999")).stdout
+    tests.check(re.search(r"meters of tor0:\n  meter=\d+,kbps,burst,band=type=drop,rate=3000,burst_size=205\n", shown), "flowstream plan tells meters", shown)
     shown = p.command("plan", "-", input=chain("udp,tp_dst=9999")).stdout
     tests.check("RESERVED" in shown and re.search(r"net0 > tor0 +5 -> 6 of 10000 Mbit/s", shown) and "as before: " in shown, "flowstream plan tells loads", shown)
     p.client.delete_allocation(id_)
@@ -90,7 +94,7 @@ OVERLAPS = (
     ("udp,tp_dst=0x1000/0xf000", "udp,tp_src=0x2000", True), ("tcp,tp_dst=80", "udp,tp_dst=80", False),
     ("dl_vlan=5,ip", "dl_vlan=6,ip", False), ("dl_vlan=5", "dl_vlan=5,ip,nw_dst=10.1.0.0/16", True), ("dl_vlan=5", "vlan_tci=0,ip", False),
     ("ip,nw_dst=10.0.0.0/255.0.0.255", "ip,nw_dst=10.9.9.0/24", True), ("ip,nw_dst=10.0.0.1/255.0.0.255", "ip,nw_dst=10.0.0.2/255.0.0.255", False),
-    ("arp", "arp,arp_tpa=10.0.0.1", True), ("dl_type=0x88cc", "dl_type=0x88cd", False))
+    ("ip,ip_frag=yes", "udp,ip_frag=no", False), ("ip,ip_frag=yes", "ip,ip_frag=later", True), ("arp", "arp,arp_tpa=10.0.0.1", True), ("dl_type=0x88cc", "dl_type=0x88cd", False))
 
 
 def test_overlaps(p):

@@ -6,6 +6,7 @@ The judge is tests/lib/oracle.py, which asks switches and kernel.  'flowstream d
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -173,6 +174,12 @@ def test_host_away(p, oracle, ledger, ids):
         tests.check(until(25, lambda: p.client.get_allocation(ids[0])["state"] == "degraded", 0.3), "an allocation on a silent host is shown as degraded", p.client.list_allocations())
         found = p.client.get_drift()["differences"]
         tests.check(any((d["kind"], d["problem"], d["where"]) == ("host", "unreachable", host) for d in found), "drift tells a host that cannot be reached", found)
+        plan = p.client.plan_allocation(CHAIN.format(name="elsewhere", port=6009))
+        tests.check(any(re.fullmatch(rf"host {host} is silent since \d+ s: not considered", note) for note in plan["notes"]), "a plan says that it was not considered", plan["notes"])
+        tests.check(f"note: host {host} is silent since" in p.command("plan", "-", input=CHAIN.format(name="elsewhere", port=6009)).stdout, "so does flowstream plan")
+        for ask in (p.client.plan_allocation, p.client.install_allocation):
+            tests.refused(f"{ask.__name__} that only fits there", ["does not fit", f"host {host} is silent since", "not considered"], ask,
+                          CHAIN.format(name="there", port=6009).replace('b :: Counter("")', f'b :: Counter("") {{hosts={host}}}'))
         done = p.command("delete", str(ids[0]), "--force", timeout=120)
         tests.check(done.returncode == 0 and host in done.stderr, "delete --force ends, and says what it could not reach", done.stdout + done.stderr)
         ledger.entries["one"].fate = "deleted"

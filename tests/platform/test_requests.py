@@ -235,8 +235,9 @@ def test_tasks(p, s):
     id_ = installed(s, chain(5006))
     before = s.get_allocation(id_)["value"]
     for name, parameter in (("install", {"id": id_}), ("install", {}), ("install", {"id": "x"}), ("undo_allocation", {"id": 9999}), ("compile_request", {}),
-                            ("place_allocation", {}), ("generate_rules", {}), ("create_modules", {}), ("program_switches", {}), ("clear_switches", {}),
+                            ("place_allocation", {}), ("choose_meters", {}), ("generate_rules", {}), ("create_modules", {}), ("program_switches", {}), ("clear_switches", {}),
                             ("place_allocation", {"request": {"nodes": [{}, 7, {"kind": "to"}], "links": [{}, []]}}),
+                            ("choose_meters", {"plan": {"flows": [{"io": "net0", "rate": 1.0, "path": ["net0", "x"]}, {"io": 3, "path": [{}, 1]}, 3], "modules": 7}}),
                             ("generate_rules", {"plan": {"flows": [{"path": ["net0", "x", "y", "net1"]}, {"path": [{}, 1]}, 3]}})):
         s.run_task(name, parameter, {"wait": 20})
     after = s.get_allocation(id_)["value"]

@@ -323,7 +323,7 @@ def test_matches(tool):
             "ipv6,ipv6_dst=fe80::/10", "arp,arp_tpa=10.0.0.1", "udp,tp_src=0x400/0xfc00", "dl_src=00:00:00:00:00:00/01:00:00:00:00:00",
             "dl_type=0x894f,nsh_spi=0x123", "tcp,tcp_flags=+syn-ack", "vlan_tci=0",
             "dl_vlan=0xffff", "dl_vlan=4095", "vlan_vid=0x1000/0x1000", "ip,nw_tos=252", "vlan_tci=0x1005/0x1fff", "icmp6,icmp_type=135,nd_target=fe80::1", "mpls,mpls_label=5", "ct_state=+trk,ip",
-            "metadata=5", "ip,nw_frag=no", "ip_dscp=4,ip", "reg0=1", "sctp6,tp_dst=1", "tun_id=5")
+            "metadata=5", "ip,nw_frag=no", "ip,ip_frag=yes", "ipv6,ip_frag=not_later", "ip,ip_frag=first", "ip_dscp=4,ip", "reg0=1", "sctp6,tp_dst=1", "tun_id=5")
     for match in good:
         status, text, _ = tool.ask("match", match)
         report(status == "ok", "match '%s'" % match, text)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from . import __version__, change, embedded, folder, ports, staged, trail, words
 from .client import Client
-from .errors import BadFile, DaemonDown, Error, NotReady
+from .errors import BadFile, DaemonDown, Error, NotReady, Refused
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
@@ -105,7 +105,7 @@ def parser():
 
     add("drift", run_drift, "show how what is there differs from what is wanted; exit 0 when it does not")
 
-    gc = add("gc", run_gc, "remove modules and rules that belong to no request; the platform does so by itself, too")
+    gc = add("gc", run_gc, "remove modules, rules and meters that belong to no request; the platform does so by itself, too")
     gc.add_argument("--dry-run", action="store_true", help="only say what would go")
 
     add("list", run_list, "list the installed requests")
@@ -302,7 +302,12 @@ def run_install(arguments):
 def run_plan(arguments):
     request = _read_request(arguments.file)
     with Client(arguments.dir) as client:
-        plan = client.plan_allocation(request, **_text_options(arguments, request))
+        try:
+            plan = client.plan_allocation(request, **_text_options(arguments, request))
+        except Refused as error:
+            if arguments.json:
+                _print(arguments, {"refused": str(error), **(error.value if isinstance(error.value, dict) else {})}, "")
+            raise
     sys.stderr.write(plan.get("warnings", ""))
     _print(arguments, plan, words.plan(plan))
 

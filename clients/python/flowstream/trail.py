@@ -19,7 +19,10 @@ class Counted(NamedTuple):
 
 
 class Trail(NamedTuple):
-    """One path with its counts.  start and end: names of nodes; port_in, port_out: the network ports where it begins and ends, or ""."""
+    """One path with its counts.  start and end: names of nodes; port_in, port_out: the network ports where it begins and ends, or "".
+
+    arrived: how many packets came to its end; None when that is not known.
+    """
 
     number: int
     start: str
@@ -27,6 +30,7 @@ class Trail(NamedTuple):
     port_in: str
     port_out: str
     counts: list
+    arrived: Optional[int] = None
 
 
 def follow(client, allocation):
@@ -35,7 +39,7 @@ def follow(client, allocation):
         return []
     bridges = {host["name"]: host["bridge"] for host in client.list_hosts()}
     counts = {entry["switch"]: rule_counts(client, entry["switch"], entry["target"], allocation["id"]) for entry in allocation["rules"]}
-    return [_trail(path, allocation["ports"], bridges, counts) for path in allocation["paths"]]
+    return [_trail(path, allocation, bridges, counts) for path in allocation["paths"]]
 
 
 def rule_counts(client, switch, target, number):
@@ -61,6 +65,17 @@ def switches_of(path, bridges):
     return [bridges[stop] for stop in stops[:1] if stop in bridges] + stops[1:-1] + [bridges[stop] for stop in stops[-1:] if stop in bridges]
 
 
-def _trail(path, ports, bridges, counts):
+def _trail(path, allocation, bridges, counts):
     crossed = [Counted(switch, counts.get(switch, {}).get(path["spi"])) for switch in switches_of(path, bridges)]
-    return Trail(path["spi"], path["from"], path["to"], path["io"], ports.get(path["to"], ""), crossed)
+    return Trail(path["spi"], path["from"], path["to"], path["io"], allocation["ports"].get(path["to"], ""), crossed, _arrived(path, allocation, crossed))
+
+
+def _arrived(path, allocation, crossed):
+    """A switch counts for its rules also what their meter drops, and Open vSwitch does so for all switches behind it that it holds itself."""
+    last = crossed[-1].packets if crossed else None
+    if "meter" not in path:
+        return last
+    if sum(other.get("meter") == path["meter"] for other in allocation["paths"]) > 1:
+        return None  # which of them the meter's drops are of, nobody knows
+    passed = sum(int(meter["packets"] - meter["rate_drops"]) for meter in allocation.get("meters") or [] if meter["meter"] == path["meter"])
+    return passed if last is None else min(last, passed)

@@ -88,8 +88,8 @@ def allocation(value, trails=()):
     since = f" since {date(value['created'])}" if value.get("created") else ""
     parts = [f"request {cell(value.get('id'))}{name}{owner}: {cell(value.get('state'))}{since}"]
     modules = value.get("modules") or []
-    on_links = {one.number: one.counts[-1].packets for one in trails if one.counts}
-    rows = _drawing(value.get("paths") or [], value.get("ports") or {}, modules, lambda path: _on_link(path, value["paths"], modules, on_links))
+    on_links = {one.number: one.arrived for one in trails if one.counts}
+    rows = _drawing(value.get("paths") or [], value.get("ports") or {}, modules, lambda path: _on_link(path, value["paths"], modules, on_links), value.get("meters") or [])
     if rows:
         unusual = [("state", "STATE")] if any(row.get("state") not in (None, "running") for row in rows) else []
         unusual += [("ring_drops", "NO ROOM")] if any(row.get("ring_drops") for row in rows) else []
@@ -109,7 +109,7 @@ def plan(value):
         row["memory"] = _Figure(f"{cell(row['mem'])} MB") if "mem" in row else None
     drawing = table(rows, [("way", "WAY"), ("host", "HOST"), ("cpu", "CORES AT MOST"), ("memory", "MEMORY AT MOST"), ("path", "PATH"), ("through", "THROUGH")],
                     unknown="")
-    parts = [f"would be request {value['id']}", drawing, loads(value.get("loads") or {}), rules(value["rules"])]
+    parts = [f"would be request {value['id']}", drawing, loads(value.get("loads") or {}), rules(value["rules"]), "\n".join(f"note: {text(note)}" for note in value.get("notes") or [])]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -165,7 +165,7 @@ def dot(value, trails=()):
     """An installed request as a graph for Graphviz: modules with their counts, and on each link what arrived at its end."""
     modules = {module["name"]: module for module in value.get("modules") or []}
     paths = value.get("paths") or []
-    on_links = {one.number: one.counts[-1].packets for one in trails if one.counts}
+    on_links = {one.number: one.arrived for one in trails if one.counts}
     lines, done = [f"digraph {_quoted(value.get('name') or value['id'])} {{", "  rankdir=LR;", "  node [shape=box];"], set()
 
     def node(name, label, shape="box"):
@@ -194,9 +194,12 @@ def _quoted(text_):
 
 
 def rules(switches):
-    """The rules of each switch, one a line."""
+    """The meters and rules of each switch, one a line, as ovs-ofctl takes them."""
     lines = []
     for entry in switches:
+        if entry.get("meters"):
+            lines += [f"meters of {cell(entry['switch'])}:"]
+            lines += [f"  meter={meter['meter']},kbps,burst,band=type=drop,rate={meter['kbps']:.0f},burst_size={meter['burst']:.0f}" for meter in entry["meters"]]
         lines += [f"rules of {cell(entry['switch'])}:"] + [f"  {cell(rule)}" for rule in entry["rules"]]
     return "\n".join(lines)
 
@@ -215,8 +218,9 @@ class _Drawn(str):
     """A text whose spaces are part of a drawing."""
 
 
-def _drawing(paths, ports, modules, on_link):
-    """The way of the packets as a tree, a row a node, in each source's order."""
+def _drawing(paths, ports, modules, on_link, meters=()):
+    """The way of the packets as a tree, a row a node, in each source's order.  What a meter dropped stands at the first port whose packets it holds."""
+    drops = {meter["meter"]: meter.get("rate_drops", 0) for meter in meters}
     known, rows, done = {module["name"]: module for module in modules}, [], set()
     ends = {path["to"] for path in paths}
 
@@ -239,7 +243,8 @@ def _drawing(paths, ports, modules, on_link):
     for path in paths:
         if path["from"] not in ends and path["from"] not in known and (path["from"], path["io"]) not in done:
             done.add((path["from"], path["io"]))
-            rows.append({"way": _Drawn(_ascii(f"{path['io']} ({path['from']})"))})
+            dropped = drops.pop(path.get("meter"), None)
+            rows.append({"way": _Drawn(_ascii(f"{path['io']} ({path['from']})")), **({} if dropped is None else {"rate_drops": dropped})})
             same = [other for other in paths if (other["from"], other["io"]) == (path["from"], path["io"])]
             for number, other in enumerate(same, 1):
                 draw(other, "", number == len(same))
@@ -255,10 +260,10 @@ def _figures(module):
 
 
 def _on_link(path, paths, modules, on_links):
-    """How many packets came to the end of a path: as its last switch says, or inside a host as the module says whose only path it is."""
-    if path["spi"] in on_links:
+    """How many packets came to the end of a path: as its last switch says, or where that cannot tell, or inside a host, as the module says whose only path it is."""
+    if on_links.get(path["spi"]) is not None:
         return on_links[path["spi"]]
-    if len(path["path"]) < 2 and sum(other["to"] == path["to"] for other in paths) == 1:
+    if (len(path["path"]) < 2 or path["spi"] in on_links) and sum(other["to"] == path["to"] for other in paths) == 1:
         return next((module["in"] for module in modules if module["name"] == path["to"]), None)
     return None
 
