@@ -40,7 +40,7 @@ bin_flowstream_resource_DEPENDENCIES = lib/libflowstream-resourced.so lib/libflo
 
 noinst_PROGRAMS += lib/libflowstream-openflowd.so
 FLOWSTREAM_SHARED += lib/libflowstream-openflowd.so
-lib_libflowstream_openflowd_so_SOURCES = daemons/openflow/describe.c daemons/openflow/describe.h daemons/openflow/switches.c daemons/openflow/switches.h
+lib_libflowstream_openflowd_so_SOURCES = daemons/openflow/describe.c daemons/openflow/describe.h daemons/openflow/lost.c daemons/openflow/lost.h daemons/openflow/switches.c daemons/openflow/switches.h
 lib_libflowstream_openflowd_so_LDFLAGS = $(SHARED_LDFLAGS) -Wl,-soname,libflowstream-openflowd.so
 lib_libflowstream_openflowd_so_LDADD = -lflowstream-core -lflowstream-openflow -lxmlrpc
 lib_libflowstream_openflowd_so_DEPENDENCIES = lib/libflowstream-core.so lib/libflowstream-openflow.so

@@ -191,6 +191,7 @@ static char *
 mend(struct part *p, const xmlrpc_value *rules)
 {
     xmlrpc_value *param = fs_set(fs_copy(p->where), "rules", fs_copy(rules)), *options = fs_set(fs_struct(), "wait", fs_int(12));
+    fs_set(param, "brief", fs_bool(!p->dry_run)); /* who mends them does not need the text of each of ten thousand */
     resource_order(fs_call_state(p->call), fs_set(param, "dry_run", fs_bool(p->dry_run)));
     fs_set(options, "priority", fs_string("high"));
     struct fs_reply reply;
@@ -200,6 +201,7 @@ mend(struct part *p, const xmlrpc_value *rules)
         const xmlrpc_value *one = fs_item(reply.value, i);
         xmlrpc_value *d = resource_difference("rule", fs_get_string(one, "problem", ""), fs_get_int(one, "allocation", 0), fs_get_string(p->where, "switch", ""),
                                               fs_get_string(one, "rule", ""));
+        fs_set(d, "rules", fs_int(fs_get_int(one, "rules", 1)));
         fs_append(p->differences, fs_get(one, "why") ? fs_set(d, "why", fs_copy(fs_get(one, "why"))) : d);
     }
     fs_reply_clear(&reply);
@@ -278,12 +280,9 @@ resource_compare_switch(struct fs_call *call, const xmlrpc_value *where, const i
         base = base || !ids[i];
         why = rules ? add_rules(&p, ids[i], rules) : NULL;
     }
+    xmlrpc_value *own = base && !why ? base_rules(call, name) : NULL; /* in one bundle with the others or, where these are too many, after them: they send packets to them */
+    why = own ? add_rules(&p, 0, own) : why;
     why = why ? why : send_rules(&p);
-    xmlrpc_value *own = base && !why ? base_rules(call, name) : NULL; /* the last: they send packets to the others */
-    if (own) {
-        why = add_rules(&p, 0, own);
-        why = why ? why : send_rules(&p);
-    }
     fs_free(p.rules);
     return why;
 }

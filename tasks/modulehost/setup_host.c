@@ -122,7 +122,9 @@ set_up(struct modulehost *m)
     if (!error && !__atomic_load_n(&m->ready, __ATOMIC_RELAXED) && !trunk_is_port(m)) {
         error = run_tool(m, false, "ovs-vsctl --timeout=5 --db=%s --may-exist add-port %s %s", m->ovsdb, m->bridge, m->trunk);
     }
-    FS_FAILPOINT("recover.multiplexer");
+    if (FS_FAILPOINT_ERROR("recover.multiplexer") && !error) {
+        error = fs_xstrdup("failpoint recover.multiplexer");
+    }
     if (!error) {
         fs_mux_start(&m->env, MUX_MS, &error);
     }
@@ -132,8 +134,11 @@ set_up(struct modulehost *m)
 static void
 run(struct fs_call *call)
 {
+    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER; /* its turn may come while watch_host has asked for it */
     struct modulehost *m = fs_call_state(call);
+    pthread_mutex_lock(&one_at_a_time);
     char *error = set_up(m);
+    pthread_mutex_unlock(&one_at_a_time);
     bool was_ready = __atomic_exchange_n(&m->ready, !error, __ATOMIC_RELAXED);
     if (error) {
         fs_call_fail(call, "host %s: %s", m->name, error);

@@ -92,6 +92,22 @@ mend(struct fs_switch *sw, const struct fs_difference *d, size_t n, char **error
     return e;
 }
 
+/* All of them; or, briefly, one for all rules of an allocation that differ in the same way, with their number. */
+static xmlrpc_value *
+describe_all(const struct fs_difference *d, size_t n, bool brief)
+{
+    xmlrpc_value *all = fs_array();
+    for (size_t i = 0, same = 1; i < n; i += same, same = 1) {
+        while (brief && !d[i].why && i + same < n && !d[i + same].why && d[i + same].kind == d[i].kind
+               && fs_cookie_allocation(d[i + same].cookie) == fs_cookie_allocation(d[i].cookie)) {
+            same++;
+        }
+        xmlrpc_value *one = describe(&d[i]);
+        fs_append(all, same > 1 ? fs_set(one, "rules", fs_int((int) same)) : one);
+    }
+    return all;
+}
+
 static void
 run(struct fs_call *call)
 {
@@ -107,11 +123,7 @@ run(struct fs_call *call)
     if (e) {
         fs_call_fail(call, "%s", error ? error : strerror(e));
     } else {
-        xmlrpc_value *all = fs_array();
-        for (size_t i = 0; i < n; i++) {
-            fs_append(all, describe(&d[i]));
-        }
-        fs_call_return(call, all);
+        fs_call_return(call, describe_all(d, n, fs_get_bool(param, "brief", false)));
     }
     fs_differences_free(d, n);
     free(w.changes);
@@ -125,7 +137,8 @@ FS_TASK = {
     .help = "Compares the rules of allocations in one switch with what they should be and puts the difference right, in one atomic bundle; answers the differences: allocation, "
             "problem (missing, changed, extra), rule, why (where the switch cannot have it). Rules of others are never touched.",
     .params = { { "parameter", "struct",
-                  "switch, target; rules: array of {allocation, rules: all of its rules in this switch, as for install_rules}; dry_run (boolean): only tell" } },
+                  "switch, target; rules: array of {allocation, rules: all of its rules in this switch, as for install_rules}; dry_run (boolean): only tell; brief (boolean): rules of an allocation that differ in the same "
+                  "way are told as one, with their number in rules" } },
     .returns = "array",
     .idempotent = true,
     .run = run,
