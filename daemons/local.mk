@@ -88,6 +88,6 @@ bin_flowstream_monitoring_DEPENDENCIES = lib/libflowstream-monitoringd.so lib/li
 
 # The supervisor of 'flowstream up' uses the C library alone.
 bin_PROGRAMS += bin/flowstream-supervisor
-bin_flowstream_supervisor_SOURCES = daemons/supervisor/main.c daemons/supervisor/process.c daemons/supervisor/services.c daemons/supervisor/supervisor.h
+bin_flowstream_supervisor_SOURCES = daemons/supervisor/main.c daemons/supervisor/process.c daemons/supervisor/services.c daemons/supervisor/supervisor.h daemons/supervisor/watch.c
 bin_flowstream_supervisor_CPPFLAGS = $(AM_CPPFLAGS) -include config.h
 bin_flowstream_supervisor_LDFLAGS = $(PROGRAM_LDFLAGS)
