@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <flowstream/failpoint.h>
@@ -49,18 +47,21 @@ run_tool(struct modulehost *m, bool in_netns, const char *format, ...)
 struct look {
     struct modulehost *host;
     bool there;
-    bool promiscuous; /* the trunk's end at the bridge: Open vSwitch has its ports so in the userspace datapath */
+    bool listened_at; /* somebody has a socket at the trunk's end at the bridge: Open vSwitch, where the trunk is a port of its userspace datapath */
 };
 
 static bool
-is_promiscuous(const char *interface)
+is_listened_at(unsigned interface)
 {
-    struct ifreq request = { 0 };
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    snprintf(request.ifr_name, sizeof request.ifr_name, "%s", interface);
-    bool is = fd >= 0 && !ioctl(fd, SIOCGIFFLAGS, &request) && (request.ifr_flags & IFF_PROMISC);
-    if (fd >= 0) {
-        close(fd);
+    FILE *f = fopen("/proc/thread-self/net/packet", "re");
+    char line[256];
+    unsigned one;
+    bool is = false;
+    while (f && !is && fgets(line, sizeof line, f)) {
+        is = sscanf(line, "%*s %*s %*s %*s %u", &one) == 1 && one == interface;
+    }
+    if (f) {
+        fclose(f);
     }
     return is;
 }
@@ -71,8 +72,9 @@ look(void *aux)
     struct look *l = aux;
     int fd = l->host->netns ? open(l->host->netns, O_RDONLY | O_CLOEXEC) : -1;
     if (!l->host->netns || (fd >= 0 && !setns(fd, CLONE_NEWNET))) {
-        l->there = if_nametoindex(l->host->mux) != 0 && if_nametoindex(l->host->trunk) != 0;
-        l->promiscuous = is_promiscuous(l->host->trunk);
+        unsigned trunk = if_nametoindex(l->host->trunk);
+        l->there = trunk && if_nametoindex(l->host->mux);
+        l->listened_at = trunk && is_listened_at(trunk);
     }
     if (fd >= 0) {
         close(fd);
@@ -142,7 +144,7 @@ set_up(struct modulehost *m)
     if (!error && !trunk.there) { /* a port that is kept would be the interface that is no more */
         free(run_tool(m, false, "ovs-vsctl --timeout=5 --db=%s --if-exists del-port %s %s", m->ovsdb, m->bridge, m->trunk));
     }
-    if (!error && (!ready || !trunk.there || !trunk.promiscuous) && !trunk_is_port(m)) {
+    if (!error && (!ready || !trunk.there || !trunk.listened_at) && !trunk_is_port(m)) {
         error = run_tool(m, false, "ovs-vsctl --timeout=5 --db=%s --may-exist add-port %s %s", m->ovsdb, m->bridge, m->trunk);
         if (!error && ready) {
             fs_log_warning("the trunk %s was no port of bridge %s any more: it is one again", m->trunk, m->bridge);

@@ -27,7 +27,7 @@ def _fabric(directory):
 def main(directory):
     try:
         if _fabric(directory).missing():  # only who has something to do keeps others from changing the platform
-            with folder.locked(directory):
+            with folder.locked(directory, mending=True):
                 missing = _fabric(directory).mend()
                 if missing:
                     say(f"{', '.join(missing)} had been taken away: made again")
