@@ -63,6 +63,12 @@ class Load:
         while self.undone:  # to be asked again, as an operator would
             self.replatform(None, random.Random(1))
 
+    def trim(self):
+        """What was installed only when it was asked for again is nobody's to delete: not more of that than there is room for."""
+        self.mine = [entry.key for entry in self.ledger.of("installed")]
+        while len(self.mine) > MOST:
+            self.delete(self.p.client, self.chance)
+
     def _client(self, seed):
         chance = random.Random(seed)
         with flowstream.Client(self.p.dir, deadline=20) as client:
@@ -122,7 +128,9 @@ def round_of(story, load, name, point, kind, chance):
     finally:
         load.join()
     story.settled()
-    return hit, [f"{name} {action}: {line}" for line in story.judge()]
+    problems = story.judge()
+    load.trim()
+    return hit, [f"{name} {action}: {line}" for line in problems]
 
 
 def series(story, load, name, point, options):
