@@ -77,6 +77,17 @@ open_pid(pid_t pid)
     return pid > 0 ? (int) syscall(SYS_pidfd_open, pid, 0) : -1;
 }
 
+/* 0 for a process that is being made, else another number for each that died: whoever found all right while it was being made must hear that it died. */
+static uintmax_t
+which_death(struct modulehost *m, const char *process)
+{
+    char *path = fs_xasprintf("%s/modules/%s/pid", m->env.dir, process);
+    struct stat st;
+    uintmax_t which = stat(path, &st) ? 0 : (uintmax_t) st.st_ino;
+    free(path);
+    return which;
+}
+
 /* Read all anew.  A module that does not run is one that is being made, or dead: the folder does not tell when it comes to life. */
 static void
 read_modules(struct modulehost *m, struct modulehost_watch *w)
@@ -88,7 +99,7 @@ read_modules(struct modulehost *m, struct modulehost_watch *w)
     w->processes = fs_xrealloc(w->processes, (n + 1) * sizeof *w->processes);
     w->digest = UINT64_C(0xcbf29ce484222325);
     for (size_t i = 0; i < n; i++) {
-        char *state = fs_xasprintf("%s %d", list[i].name, list[i].running ? (int) list[i].pid : 0);
+        char *state = fs_xasprintf("%s %d %ju", list[i].name, list[i].running ? (int) list[i].pid : 0, list[i].running ? 0 : which_death(m, list[i].process));
         int fd = list[i].running ? open_pid(list[i].pid) : -1;
         w->digest = mix(w->digest, state);
         free(state);
