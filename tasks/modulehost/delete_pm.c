@@ -20,6 +20,7 @@ run(struct fs_call *call)
     const char *name = fs_get_string(fs_call_param(call, 0), "name", "");
     char *error = NULL;
     int e = FS_FAILPOINT_ERROR("delete_pm.begun") ? EIO : fs_module_stop(&m->env, name, STOP_MS, &error);
+    modulehost_watch_note(m, name);
     e = !e && FS_FAILPOINT_ERROR("delete_pm.before_answer") ? EIO : e;
     if (e) {
         fs_call_fail(call, "host %s: module %s: %s", m->name, name, error ? error : strerror(e));
