@@ -1,6 +1,6 @@
 # The command flowstream and the Python package behind it.  Python needs no building, but the package is copied to where the
 # command looks for it, so that a build is used like an installation.
-PYTHON_MODULES = __init__ change cli client embedded errors fabric folder netns pcap ports processes staged supervision topology trail words
+PYTHON_MODULES = __init__ change cli client embedded errors fabric folder mend netns pcap ports processes staged supervision topology trail words
 PYTHON_FILES = $(PYTHON_MODULES:%=lib/flowstream/python/flowstream/%.py)
 PLATFORM_FILES = $(PLATFORMS:%=lib/flowstream/platforms/%.xml)
 

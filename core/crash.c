@@ -170,7 +170,7 @@ fs_crash_read(const char *folder, size_t *n)
         struct fs_crash one;
         bool whole_line = sscanf(line, "%64s %c %64s %" SCNd64, one.hash, &one.kind, one.name, &one.time) == 4;
         bool decent = whole_line && strspn(one.hash, "0123456789abcdef") == sizeof one.hash - 1 && fs_method_name_ok(one.name) && one.time > 0;
-        if (decent && now - REMEMBERED_SECONDS < one.time) {
+        if (decent && llabs(now - one.time) < REMEMBERED_SECONDS) {
             list = fs_xrealloc(list, (*n + 1) * sizeof *list);
             list[(*n)++] = one;
         }

@@ -133,7 +133,7 @@ is_settled(const struct timespec *changed)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME_COARSE, &now);
-    return (now.tv_sec - changed->tv_sec) * 1000 + (now.tv_nsec - changed->tv_nsec) / 1000000 > FS_TICK_MS;
+    return labs((now.tv_sec - changed->tv_sec) * 1000 + (now.tv_nsec - changed->tv_nsec) / 1000000) > FS_TICK_MS; /* the clock may have gone back since */
 }
 
 /* NULL, with the bytes, or why the file cannot be had. */

@@ -112,7 +112,10 @@ open_database(struct fs_store *s, char **error)
     }
     s->dev = st.st_dev;
     s->ino = st.st_ino;
-    FS_FAILPOINT("store.recover");
+    if (FS_FAILPOINT_ERROR("store.recover")) {
+        *error = fs_xasprintf("store %s: failpoint store.recover", s->path);
+        return EIO;
+    }
     int e = store_migrate(s->db, s->path, error);
     e = e ? e : store_verify(s->db, s->path, &s->sum, error);
     if (!e && !prepare(s)) {
@@ -251,14 +254,12 @@ static int
 commit(struct fs_store *s, struct fs_store_promise *first, const struct fs_store_promise *end)
 {
     struct store_sum sum = s->sum;
-    FS_FAILPOINT("store.before_write");
-    bool good = run(s, "BEGIN IMMEDIATE");
+    bool good = !FS_FAILPOINT_ERROR("store.before_write") && run(s, "BEGIN IMMEDIATE");
     for (struct fs_store_promise *w = first; good && w != end; w = w->next) {
         good = write_all(s, w, &sum);
     }
     good = good && store_put_sum(s->db, &sum);
-    FS_FAILPOINT("store.before_commit");
-    good = good && !FS_FAILPOINT_ERROR("store.commit") && run(s, "COMMIT");
+    good = good && !FS_FAILPOINT_ERROR("store.before_commit") && run(s, "COMMIT");
     FS_FAILPOINT("store.after_commit");
     if (good) {
         s->sum = sum;
@@ -278,7 +279,9 @@ static void
 checkpoint(struct fs_store *s)
 {
     if (s->log_pages >= CHECKPOINT_PAGES) {
-        FS_FAILPOINT("store.checkpoint");
+        if (FS_FAILPOINT_ERROR("store.checkpoint")) {
+            return;
+        }
         if (sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) != SQLITE_OK) {
             end_if_unsynced(s, sqlite3_extended_errcode(s->db));
             fs_log_limited(FS_LOG_WARNING, "store %s: its log cannot be brought in: %s (it is tried again)", s->path, sqlite3_errmsg(s->db));
@@ -552,7 +555,9 @@ copy_pages(struct fs_store *s, sqlite3 *to)
         pthread_mutex_unlock(&s->db_lock);
         usleep(code == SQLITE_OK ? 100 : 10000);
         pthread_mutex_lock(&s->db_lock);
-        FS_FAILPOINT("store.backup");
+        if (FS_FAILPOINT_ERROR("store.backup")) {
+            code = SQLITE_FULL;
+        }
     }
     int end = b ? sqlite3_backup_finish(b) : code;
     pthread_mutex_unlock(&s->db_lock);

@@ -168,6 +168,9 @@ static int
 write_all(int fd, const char *p, size_t n)
 {
     while (n) {
+        if (FS_FAILPOINT_ERROR("file.full")) {
+            return ENOSPC;
+        }
         ssize_t put = write(fd, p, FS_FAILPOINT_SHORT("file.write", n));
         if (put < 0 && errno != EINTR) {
             return errno;

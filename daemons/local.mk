@@ -45,7 +45,7 @@ bin_flowstream_resource_DEPENDENCIES = lib/libflowstream-resourced.so lib/libflo
 
 noinst_PROGRAMS += lib/libflowstream-openflowd.so
 FLOWSTREAM_SHARED += lib/libflowstream-openflowd.so
-lib_libflowstream_openflowd_so_SOURCES = daemons/openflow/describe.c daemons/openflow/describe.h daemons/openflow/meters.c daemons/openflow/meters.h \
+lib_libflowstream_openflowd_so_SOURCES = daemons/openflow/describe.c daemons/openflow/describe.h daemons/openflow/lost.c daemons/openflow/lost.h daemons/openflow/meters.c daemons/openflow/meters.h \
     daemons/openflow/switches.c daemons/openflow/switches.h
 lib_libflowstream_openflowd_so_LDFLAGS = $(SHARED_LDFLAGS) -Wl,-soname,libflowstream-openflowd.so
 lib_libflowstream_openflowd_so_LDADD = -lflowstream-core -lflowstream-openflow -lxmlrpc
@@ -95,6 +95,6 @@ bin_flowstream_monitoring_DEPENDENCIES = lib/libflowstream-monitoringd.so lib/li
 
 # The supervisor of 'flowstream up' uses the C library alone.
 bin_PROGRAMS += bin/flowstream-supervisor
-bin_flowstream_supervisor_SOURCES = daemons/supervisor/main.c daemons/supervisor/process.c daemons/supervisor/services.c daemons/supervisor/supervisor.h
+bin_flowstream_supervisor_SOURCES = daemons/supervisor/main.c daemons/supervisor/process.c daemons/supervisor/services.c daemons/supervisor/supervisor.h daemons/supervisor/watch.c
 bin_flowstream_supervisor_CPPFLAGS = $(AM_CPPFLAGS) -include config.h
 bin_flowstream_supervisor_LDFLAGS = $(PROGRAM_LDFLAGS)

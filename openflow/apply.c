@@ -444,10 +444,13 @@ apply_commit(struct fs_switch *sw, struct apply *apply, int64_t deadline, char *
 {
     struct bundle bundle = { .apply = apply, .first = apply->first, .answer = OFPTYPE_BUNDLE_CONTROL };
 
-    FS_FAILPOINT("bundle.before_commit");
+    if (FS_FAILPOINT_ERROR("bundle.before_commit")) {
+        apply_discard(sw, apply);
+        return openflow_fail(error, EREMOTEIO, "failpoint bundle.before_commit");
+    }
     bundle.end = queue_control(&sw->connection, apply->id, OFPBCT_COMMIT_REQUEST);
     int status = connection_talk(&sw->connection, deadline, take_verdict, &bundle, error);
-    FS_FAILPOINT("bundle.after_commit");
+    status = !status && FS_FAILPOINT_ERROR("bundle.after_commit") ? ETIMEDOUT : status; /* the answer got lost */
     if (status) {
         return openflow_fail(error, status, "whether the changes are applied is unknown, it did not answer the commit");
     }

@@ -27,6 +27,8 @@
 #include <openvswitch/ofp-msgs.h>
 #include <openvswitch/ofp-util.h>
 
+#include <flowstream/failpoint.h>
+
 #include "openflow/failure.h"
 
 #define VERSIONS ((1u << OFP14_VERSION) | (1u << OFP15_VERSION))
@@ -234,7 +236,11 @@ static int
 send_some(struct connection *c)
 {
     while (c->sent < c->out.size) {
-        ssize_t n = send(c->fd, (const char *) c->out.data + c->sent, c->out.size - c->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (FS_FAILPOINT_ERROR("openflow.lost")) {
+            c->lost = true;
+            return ECONNRESET;
+        }
+        ssize_t n = send(c->fd, (const char *) c->out.data + c->sent, FS_FAILPOINT_SHORT("openflow.send", c->out.size - c->sent), MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0) {
             if (errno == EINTR) {
                 continue;

@@ -233,6 +233,17 @@ fs_switch_watch(struct fs_switch *sw, int deadline_ms, struct fs_switch_watch *w
     return status;
 }
 
+int
+fs_switch_descriptor(struct fs_switch *sw)
+{
+    int fd = -1;
+    if (!take_turn(sw, connection_now(), NULL)) {
+        fd = sw->connection.fd;
+        end_turn(sw);
+    }
+    return fd;
+}
+
 /* Who it is. */
 
 static switch_operation probe;

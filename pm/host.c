@@ -124,7 +124,12 @@ process_end(const char *folder, int64_t end)
     }
     int err = pm_pidfile_open(path, &pid, &pidfd);
     free(path);
-    FS_FAILPOINT("delete_pm.before_end");
+    if (FS_FAILPOINT_ERROR("delete_pm.before_end")) {
+        if (!err) {
+            close(pidfd);
+        }
+        return EIO;
+    }
     if (err) {
         return 0; /* there is no such process any more */
     }

@@ -89,8 +89,10 @@ hostmux_connect(const struct fs_host_env *env, const char *name, int64_t end, ch
         return ENOMEM;
     }
     int err = pm_process_read(folder, &spec, error);
-    FS_FAILPOINT("create_pm.before_connect");
-    if (!err) {
+    if (!err && FS_FAILPOINT_ERROR("create_pm.before_connect")) {
+        err = pm_fail(error, EIO, "failpoint create_pm.before_connect");
+        pm_process_free(spec);
+    } else if (!err) {
         err = hand_over(env, name, spec, folder, end, error);
         pm_process_free(spec);
     }

@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <flowstream/failpoint.h>
+
 enum { SMALL_FILE = 4096 };
 
 int
@@ -131,7 +133,10 @@ write_all(int fd, const char *text)
 {
     size_t left = strlen(text);
     while (left) {
-        ssize_t n = write(fd, text, left);
+        if (FS_FAILPOINT_ERROR("module.full")) {
+            return ENOSPC;
+        }
+        ssize_t n = write(fd, text, FS_FAILPOINT_SHORT("module.write", left));
         if (n < 0 && errno != EINTR) {
             return errno;
         }

@@ -152,4 +152,5 @@ def main():
     return 1 if any("NOT IN STEP" in figure for _, figure in rows) else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

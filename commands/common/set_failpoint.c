@@ -8,8 +8,8 @@ static void
 run(struct fs_call *call)
 {
 #ifdef FS_FAILPOINTS
-    const char *name = fs_call_string(call, 0, "");
-    char *wrong = fs_failpoint_set(name, fs_call_string(call, 1, "off"));
+    const char *name = fs_call_string(call, 0, ""), *action = fs_call_string(call, 1, NULL);
+    char *wrong = action ? fs_failpoint_set(name, action) : NULL;
     if (wrong) {
         fs_call_fail(call, "%s", wrong);
     } else {
@@ -25,7 +25,7 @@ FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "set_failpoint",
     .help = "Arms a failpoint; answers how often it was passed. Test builds only.",
-    .params = { { "name", "string", "the point" }, { "action", "string", "error, short, kill, delay:MILLISECONDS or off; @N behind it: at the Nth time" } },
+    .params = { { "name", "string", "the point" }, { "action", "string?", "error, short, kill, delay:MILLISECONDS or off; @N behind it: at the Nth time; none: only answer" } },
     .returns = "int",
     .run = run,
 };

@@ -32,6 +32,7 @@ place(struct fs_call *call, int *id, const xmlrpc_value *request, xmlrpc_value *
 {
     struct resource *r = fs_call_state(call);
     char *error = NULL;
+    resource_await_hosts(r);
     resource_placing_begin(r);
     *id = resource_next_id(r);
     xmlrpc_value *placement = step(call, "place_allocation", fs_set(fs_set(fs_struct(), "id", fs_int(*id)), "request", fs_copy(request)), against, how);

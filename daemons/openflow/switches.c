@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/util.h"
+#include "daemons/openflow/lost.h"
 #include <flowstream/log.h>
 
 FS_LOG_MODULE("openflow");
@@ -25,6 +26,7 @@ struct entry {
 struct switches {
     pthread_mutex_t lock;
     struct entry *entries;
+    struct lost *lost;
 };
 
 static void
@@ -37,12 +39,12 @@ library_says(void *aux, int priority, const char *module, const char *message)
 void *
 switches_start(struct fs_daemon *daemon, const struct fs_settings *settings, char **error)
 {
-    (void) daemon;
     (void) settings;
     (void) error;
     struct switches *s = fs_xcalloc(1, sizeof *s);
     pthread_mutex_init(&s->lock, NULL);
     fs_openflow_set_log(library_says, NULL);
+    s->lost = lost_start(daemon, s);
     return s;
 }
 
@@ -50,6 +52,7 @@ void
 switches_stop(void *state)
 {
     struct switches *s = state;
+    lost_stop(s->lost);
     for (struct entry *e = s->entries, *next; e; e = next) {
         next = e->next;
         fs_switch_destroy(e->sw);
@@ -128,6 +131,17 @@ describe(struct entry *e)
     fs_set(v, "down", words(watch.down ? watch.down : ""));
     free(watch.down);
     return v;
+}
+
+void
+switches_each(struct switches *s, void (*each)(void *aux, const char *name, const char *target, struct fs_switch *), void *aux)
+{
+    pthread_mutex_lock(&s->lock);
+    struct entry *first = s->entries;
+    pthread_mutex_unlock(&s->lock);
+    for (struct entry *e = first; e; e = e->next) {
+        each(aux, e->name, e->target, e->sw);
+    }
 }
 
 /* Entries are never taken out, so the lock is not held while switches are asked. */

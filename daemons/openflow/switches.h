@@ -17,6 +17,8 @@ FS_API void switches_stop(void *);
 FS_API struct fs_switch *switches_get(struct switches *, const char *name, const char *target, char **error);
 /* The same switch over a connection of its own, for reading all of its rules: that takes a while, and changes need not wait for it. */
 FS_API struct fs_switch *switches_reader(struct switches *, const char *name, const char *target, char **error);
+/* Calls 'each' with every switch that has been entered. */
+void switches_each(struct switches *, void (*each)(void *aux, const char *name, const char *target, struct fs_switch *), void *aux);
 /* All: [{name, target, session, ports, down}], each the newest of its name; session, ports and down as of fs_switch_watch(). */
 FS_API xmlrpc_value *switches_list(struct switches *);
 

@@ -208,6 +208,7 @@ static char *
 mend(struct part *p, const xmlrpc_value *rules)
 {
     xmlrpc_value *param = fs_set(fs_copy(p->where), "rules", fs_copy(rules)), *options = fs_set(fs_struct(), "wait", fs_int(12));
+    fs_set(param, "brief", fs_bool(!p->dry_run)); /* who mends them does not need the text of each of ten thousand */
     resource_order(fs_call_state(p->call), fs_set(param, "dry_run", fs_bool(p->dry_run)));
     fs_set(options, "priority", fs_string("high"));
     struct fs_reply reply;
@@ -218,6 +219,7 @@ mend(struct part *p, const xmlrpc_value *rules)
         const char *kind = fs_get(one, "meter") ? "meter" : "rule";
         xmlrpc_value *d = resource_difference(kind, fs_get_string(one, "problem", ""), fs_get_int(one, "allocation", 0), fs_get_string(p->where, "switch", ""),
                                               fs_get_string(one, kind, ""));
+        fs_set(d, "rules", fs_int(fs_get_int(one, "rules", 1)));
         fs_append(p->differences, fs_get(one, "why") ? fs_set(d, "why", fs_copy(fs_get(one, "why"))) : d);
     }
     fs_reply_clear(&reply);
@@ -297,12 +299,9 @@ resource_compare_switch(struct fs_call *call, const xmlrpc_value *where, const i
         base = base || !ids[i];
         why = wanted ? add_rules(&p, wanted) : NULL;
     }
+    xmlrpc_value *own = base && !why ? base_rules(call, name) : NULL; /* in one bundle with the others or, where these are too many, after them: they send packets to them */
+    why = own ? add_rules(&p, fs_set(fs_set(fs_struct(), "allocation", fs_int(0)), "rules", own)) : why;
     why = why ? why : send_rules(&p);
-    xmlrpc_value *own = base && !why ? base_rules(call, name) : NULL; /* the last: they send packets to the others */
-    if (own) {
-        why = add_rules(&p, fs_set(fs_set(fs_struct(), "allocation", fs_int(0)), "rules", own));
-        why = why ? why : send_rules(&p);
-    }
     fs_free(p.rules);
     return why;
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/client.h"
 #include "core/util.h"
@@ -13,7 +14,9 @@
 FS_LOG_MODULE("hosts");
 
 enum {
-    SILENT_AFTER_MS = 10000,
+    SILENT_AFTER_MS = 10000, /* a host tells of itself every 2 s */
+    FIRST_WORD_MS = 3000,
+    STEP_US = 20000,
     SMOOTH_MS = 10000, /* what a host measures counts for about so long */
     STEPS = 16,        /* the account hears of a change only when it is more than so many-th of what the server has */
 };
@@ -361,6 +364,27 @@ resource_host_states(struct resource *r)
     }
     pthread_mutex_unlock(&r->lock);
     return all;
+}
+
+/* A host that the store knows is not up yet. */
+static bool
+host_is_awaited(struct resource *r)
+{
+    bool awaited = false;
+    pthread_mutex_lock(&r->lock);
+    for (struct host *h = r->hosts; h && !awaited; h = h->next) {
+        awaited = !h->removed && is_server(r, h->name) && !(h->last_seen && h->prepared);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return awaited;
+}
+
+void
+resource_await_hosts(struct resource *r)
+{
+    while (fs_now_ms() - r->started < FIRST_WORD_MS && host_is_awaited(r)) {
+        usleep(STEP_US);
+    }
 }
 
 bool

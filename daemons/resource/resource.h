@@ -61,6 +61,8 @@ FS_API xmlrpc_value *resource_hosts(struct resource *);
 FS_API xmlrpc_value *resource_host(struct resource *, const char *name);
 /* Names and states of all: [{name, state}]. */
 FS_API xmlrpc_value *resource_host_states(struct resource *);
+/* Wait, for the first seconds of this daemon alone, until each host that the store knows has been heard and can be used: before that nobody can say what fits. */
+FS_API void resource_await_hosts(struct resource *);
 /* Has nothing been heard of the host for as long as makes it silent? */
 FS_API bool resource_host_is_lost(struct resource *, const char *name);
 /* The peer for calls to that host's daemon; NULL: unknown host.  Lives as long as the daemon. */

@@ -184,7 +184,11 @@ resource_start(struct fs_daemon *daemon, const struct fs_settings *settings, cha
     r->by_hand_end = &r->by_hand;
     r->memory = resource_memory_new();
     r->started = fs_now_ms();
-    FS_FAILPOINT("recover.begun");
+    if (FS_FAILPOINT_ERROR("recover.begun")) {
+        *error = fs_xstrdup("failpoint recover.begun");
+        resource_stop(r);
+        return NULL;
+    }
     if (!load_store(r, error) || (*error = resource_reload_platform(r))) {
         resource_stop(r);
         return NULL;

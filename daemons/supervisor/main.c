@@ -25,6 +25,7 @@ enum {
     FIRST_PAUSE_MS = 100,
     LONGEST_PAUSE_MS = 30000,
     HOLD_MS = 2000,      /* callers are let wait for a restart so long */
+    LOOK_MS = 1000,      /* to connect again to a database that is watched */
 };
 
 struct supervisor {
@@ -44,10 +45,15 @@ write_status(const struct supervisor *v)
     FILE *f = fopen(new, "we");
     if (f) {
         fputs("[", f);
+        const char *comma = "";
         for (const struct service *s = v->services; s; s = s->next) {
+            if (s->watch) {
+                continue; /* no part of the platform that runs or does not */
+            }
             fprintf(f, "%s\n{\"name\": \"%s\", \"pid\": %d, \"start\": %llu, \"restarts\": %u, \"failures\": %u, \"last_exit\": \"%s\", \"next_ms\": %lld}",
-                    s == v->services ? "" : ",", s->name, (int) s->pid, s->start_time, s->restarts, s->failures, s->last_exit ? s->last_exit : "",
+                    comma, s->name, (int) s->pid, s->start_time, s->restarts, s->failures, s->last_exit ? s->last_exit : "",
                     (long long) (s->pid ? 0 : s->next_ms));
+            comma = ",";
         }
         fputs("\n]\n", f);
         if (fclose(f) || rename(new, v->status_path)) {
@@ -79,6 +85,8 @@ hand_over(struct service *new, struct service *old)
     new->began_ms = old->began_ms;
     new->restarts = old->restarts;
     new->last_exit = old->last_exit;
+    new->wanted = old->wanted;
+    new->next_ms = old->next_ms;
     if (!service_differs(new, old)) {
         memcpy(new->sockets, old->sockets, sizeof new->sockets);
         for (size_t i = 0; i < MAX_SOCKETS; i++) {
@@ -104,7 +112,7 @@ read_services(struct supervisor *v)
         struct service *old = find(v->services, s->name);
         if (old) {
             hand_over(s, old);
-        } else if (service_adopt(s)) {
+        } else if (!s->watch && service_adopt(s)) {
             say("%s runs already, process %d", s->name, (int) s->pid);
         }
     }
@@ -134,7 +142,12 @@ static void
 plan_restart(struct service *s)
 {
     int64_t now = now_ms();
-    s->failures = now - s->began_ms >= STEADY_MS ? 0 : s->failures + 1;
+    if (s->watch && !s->failed) {
+        s->failures = 0;
+        return;
+    }
+    s->failures = s->watch ? s->failures + 1 : now - s->began_ms >= STEADY_MS ? 0 : s->failures + 1;
+    s->wanted = true;
     int64_t wait = pause_of(s);
     s->next_ms = now + wait;
     if (wait > HOLD_MS) {
@@ -143,18 +156,28 @@ plan_restart(struct service *s)
     say("%s %s; it is started again in %lld ms", s->name, s->last_exit ? s->last_exit : "cannot be started", (long long) wait);
 }
 
+static bool
+is_due(const struct service *s)
+{
+    return (!s->watch || s->wanted) && s->next_ms <= now_ms();
+}
+
 /* Start what is due.  True: something has changed. */
 static bool
 start_due(struct supervisor *v)
 {
     bool changed = false;
     for (struct service *s = v->services; s; s = s->next) {
-        if (!s->pid && s->next_ms <= now_ms()) {
+        if (!s->pid && is_due(s)) {
             bool again = s->last_exit;
+            s->wanted = false;
             changed = true;
             s->began_ms = now_ms();
             if (service_start(s)) {
                 s->restarts += again;
+                if (s->watch) {
+                    continue; /* it says what it does where it does anything */
+                }
                 say("%s is process %d", s->name, (int) s->pid);
             } else {
                 plan_restart(s);
@@ -193,6 +216,16 @@ see_ends(struct supervisor *v)
     return changed;
 }
 
+static void
+see_changes(struct supervisor *v)
+{
+    for (struct service *s = v->services; s; s = s->next) {
+        if (s->watch) {
+            service_watch(s);
+        }
+    }
+}
+
 /* --- Waiting --- */
 
 static int
@@ -201,7 +234,10 @@ until_next(const struct supervisor *v)
     int64_t first = -1, now = now_ms();
     for (const struct service *s = v->services; s; s = s->next) {
         int64_t left = s->next_ms > now ? s->next_ms - now : 0;
-        if (!s->pid && (first < 0 || left < first)) {
+        if (s->watch && s->watch_fd < 0 && (first < 0 || first > LOOK_MS)) {
+            first = LOOK_MS;
+        }
+        if (!s->pid && (!s->watch || s->wanted) && (first < 0 || left < first)) {
             first = left;
         }
     }
@@ -218,7 +254,7 @@ take_signals(struct supervisor *v)
         if (info.ssi_signo == SIGHUP) {
             changed = read_services(v) || changed;
             for (struct service *s = v->services; s; s = s->next) {
-                s->next_ms = s->pid ? s->next_ms : 0;
+                s->next_ms = s->pid || s->watch ? s->next_ms : 0;
             }
         } else {
             say("%s: ending, all that runs goes on", strsignal((int) info.ssi_signo));
@@ -233,7 +269,7 @@ wait_for_something(struct supervisor *v)
 {
     size_t n = 1, room = 1;
     for (const struct service *s = v->services; s; s = s->next) {
-        room++;
+        room += 2;
     }
     struct pollfd *p = calloc(room, sizeof *p);
     if (!p) {
@@ -243,6 +279,9 @@ wait_for_something(struct supervisor *v)
     for (const struct service *s = v->services; s; s = s->next) {
         if (s->pid) {
             p[n++] = (struct pollfd) { .fd = s->pidfd, .events = POLLIN };
+        }
+        if (s->watch && s->watch_fd >= 0) {
+            p[n++] = (struct pollfd) { .fd = s->watch_fd, .events = POLLIN };
         }
     }
     if (poll(p, n, until_next(v)) < 0 && errno != EINTR) {
@@ -262,6 +301,7 @@ work(struct supervisor *v)
         }
         wait_for_something(v);
         changed = see_ends(v);
+        see_changes(v);
         reap_strangers(v);
         changed = take_signals(v) || changed;
     }

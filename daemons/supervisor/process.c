@@ -235,7 +235,9 @@ service_has_ended(struct service *s)
     }
     int status = 0;
     free(s->last_exit);
+    s->failed = true;
     if (s->child && waitpid(s->pid, &status, 0) == s->pid) {
+        s->failed = status != 0;
         s->last_exit = WIFSIGNALED(status) ? text("killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)))
                                            : text("ended with status %d", WEXITSTATUS(status));
     } else {

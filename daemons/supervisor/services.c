@@ -8,6 +8,7 @@
  *     cwd FOLDER
  *     env NAME=VALUE
  *     stale FILE      removed before each start
+ *     watch SOCKET    not kept running, but run after each change of the Open vSwitch database at this socket
  *     listen tcp HOST:PORT | unix PATH        handed on as descriptors 3, 4, ... (LISTEN_FDS)
  *     end */
 #include "daemons/supervisor/supervisor.h"
@@ -32,6 +33,10 @@ service_destroy(struct service *s)
         if (s->pidfd >= 0) {
             close(s->pidfd);
         }
+        if (s->watch_fd >= 0) {
+            close(s->watch_fd);
+        }
+        free(s->watch);
         free(s->name);
         free(s->log);
         free(s->pid_file);
@@ -66,7 +71,7 @@ new_service(const char *name)
         abort();
     }
     s->name = text("%s", name);
-    s->pidfd = -1;
+    s->pidfd = s->watch_fd = -1;
     for (size_t i = 0; i < MAX_SOCKETS; i++) {
         s->sockets[i] = -1;
     }
@@ -107,6 +112,7 @@ take(struct service *s, const char *key, const char *value)
            : !strcmp(key, "log")    ? set(&s->log, value)
            : !strcmp(key, "pid")    ? set(&s->pid_file, value)
            : !strcmp(key, "cwd")    ? set(&s->cwd, value)
+           : !strcmp(key, "watch")  ? set(&s->watch, value)
                                     : false;
 }
 

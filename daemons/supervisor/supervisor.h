@@ -15,6 +15,11 @@ struct service {
     char *log, *pid_file, *cwd;
     char *args[MAX_WORDS + 1], *env[MAX_WORDS + 1], *stale[MAX_WORDS + 1]; /* NULL-terminated; stale: removed before each start */
     char *listen[MAX_SOCKETS + 1];                                         /* "tcp HOST:PORT" or "unix PATH", in the order of the descriptors 3, 4, ... */
+    char *watch; /* socket of a database: run once after each of its changes, not kept running; NULL: an ordinary service */
+    int watch_fd; /* -1: not connected */
+    bool failed;  /* with another status than 0 the last time */
+    bool wanted;  /* there was a change since it was last run */
+    int64_t connect_ms; /* when to try to connect again */
     int sockets[MAX_SOCKETS];                                              /* held while it is down for a moment, too; -1: not open */
     /* Now. */
     pid_t pid; /* 0: it does not run */
@@ -33,6 +38,9 @@ bool services_read(const char *path, struct service **list, char **error);
 void service_destroy(struct service *);
 /* Does the new description of a service differ from the one that runs? */
 bool service_differs(const struct service *, const struct service *);
+
+/* watch.c: look for changes, connecting first where that is due. */
+void service_watch(struct service *);
 
 /* process.c */
 int64_t now_ms(void);

@@ -3,6 +3,7 @@
  *
  *     FS_FAILPOINT("store.before_commit");               can delay, or kill the process (kill -9 at just this place)
  *     if (FS_FAILPOINT_ERROR("store.commit")) { ... }    can also say that the step failed
+ *     const char *why = FS_FAILPOINT_WHY("install.planned");  the same, with words for the message: NULL, or that it failed
  *     n = FS_FAILPOINT_SHORT("file.write", n);           can also say that only half was written
  *
  * Names are AREA.WHAT, literal and used once: tests/lib/failpoints.py reads the list from the sources.  Armed by the environment,
@@ -29,12 +30,14 @@ FS_API unsigned fs_failpoint_hits(const char *name);
 
 #define FS_FAILPOINT(NAME) ((void) (fs_failpoint && fs_failpoint(NAME)))
 #define FS_FAILPOINT_ERROR(NAME) (fs_failpoint && fs_failpoint(NAME))
+#define FS_FAILPOINT_WHY(NAME) (FS_FAILPOINT_ERROR(NAME) ? "failpoint " NAME : NULL)
 #define FS_FAILPOINT_SHORT(NAME, N) (fs_failpoint && fs_failpoint(NAME) ? (N) / 2 : (N))
 
 #else
 
 #define FS_FAILPOINT(NAME) ((void) 0)
 #define FS_FAILPOINT_ERROR(NAME) false
+#define FS_FAILPOINT_WHY(NAME) ((const char *) NULL)
 #define FS_FAILPOINT_SHORT(NAME, N) (N)
 
 #endif

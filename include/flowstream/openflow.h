@@ -91,6 +91,9 @@ struct fs_switch_watch {
  * another thread has it '*watch' is all 0, and NULL.  Rules do not get lost within a session unless somebody else removes them. */
 FS_API int fs_switch_watch(struct fs_switch *sw, int deadline_ms, struct fs_switch_watch *watch, char **error);
 
+/* The descriptor of the connection, for poll() to look for its end (POLLRDHUP) and nothing else; -1: there is none now, or another thread has its turn with it. */
+FS_API int fs_switch_descriptor(struct fs_switch *sw);
+
 /* Changes of rules. */
 
 enum fs_change_op {

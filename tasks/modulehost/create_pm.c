@@ -55,10 +55,9 @@ run(struct fs_call *call)
     }
     struct fs_process_spec process = { .name = fs_get_string(param, "name", ""), .modules = specs, .n_modules = n };
     char *error = NULL;
-    FS_FAILPOINT("create_pm.begun");
-    int e = fs_process_start(&m->env, &process, START_MS, &error);
+    int e = FS_FAILPOINT_ERROR("create_pm.begun") ? EIO : fs_process_start(&m->env, &process, START_MS, &error);
     modulehost_watch_note(m, process.name);
-    FS_FAILPOINT("create_pm.before_answer");
+    e = !e && FS_FAILPOINT_ERROR("create_pm.before_answer") ? EIO : e;
     if (e) {
         fs_call_fail(call, "host %s: %s %s: %s", m->name, several ? "process" : "module", process.name, error ? error : strerror(e));
     }

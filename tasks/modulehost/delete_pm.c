@@ -1,4 +1,5 @@
 /* delete_pm: end one process with its modules and remove all that belongs to it. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,10 +19,9 @@ run(struct fs_call *call)
     struct modulehost *m = fs_call_state(call);
     const char *name = fs_get_string(fs_call_param(call, 0), "name", "");
     char *error = NULL;
-    FS_FAILPOINT("delete_pm.begun");
-    int e = fs_module_stop(&m->env, name, STOP_MS, &error);
+    int e = FS_FAILPOINT_ERROR("delete_pm.begun") ? EIO : fs_module_stop(&m->env, name, STOP_MS, &error);
     modulehost_watch_note(m, name);
-    FS_FAILPOINT("delete_pm.before_answer");
+    e = !e && FS_FAILPOINT_ERROR("delete_pm.before_answer") ? EIO : e;
     if (e) {
         fs_call_fail(call, "host %s: module %s: %s", m->name, name, error ? error : strerror(e));
     } else {

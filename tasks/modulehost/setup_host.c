@@ -1,13 +1,14 @@
 /* setup_host: the trunk between the bridge of this host and its multiplexer, and the multiplexer itself.
  *
  * Both ends of the trunk are a veth pair: one is a port of the bridge, the other is the multiplexer's.  Run at regular times; where all is there it changes
- * nothing.  The first time that all is there the host registers itself. */
+ * nothing, and what somebody took away, the trunk or its place in the bridge, is made again.  The first time that all is there the host registers itself. */
 #include "config.h"
 
 #include <fcntl.h>
 #include <net/if.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -46,7 +47,24 @@ run_tool(struct modulehost *m, bool in_netns, const char *format, ...)
 struct look {
     struct modulehost *host;
     bool there;
+    bool listened_at; /* somebody has a socket at the trunk's end at the bridge: Open vSwitch, where the trunk is a port of its userspace datapath */
 };
+
+static bool
+is_listened_at(unsigned interface)
+{
+    FILE *f = fopen("/proc/thread-self/net/packet", "re");
+    char line[256];
+    unsigned one;
+    bool is = false;
+    while (f && !is && fgets(line, sizeof line, f)) {
+        is = sscanf(line, "%*s %*s %*s %*s %u", &one) == 1 && one == interface;
+    }
+    if (f) {
+        fclose(f);
+    }
+    return is;
+}
 
 static void *
 look(void *aux)
@@ -54,7 +72,9 @@ look(void *aux)
     struct look *l = aux;
     int fd = l->host->netns ? open(l->host->netns, O_RDONLY | O_CLOEXEC) : -1;
     if (!l->host->netns || (fd >= 0 && !setns(fd, CLONE_NEWNET))) {
-        l->there = if_nametoindex(l->host->mux) != 0;
+        unsigned trunk = if_nametoindex(l->host->trunk);
+        l->there = trunk && if_nametoindex(l->host->mux);
+        l->listened_at = trunk && is_listened_at(trunk);
     }
     if (fd >= 0) {
         close(fd);
@@ -62,16 +82,16 @@ look(void *aux)
     return NULL;
 }
 
-static bool
-trunk_is_there(struct modulehost *m)
+static struct look
+look_at_trunk(struct modulehost *m)
 {
     struct look l = { .host = m };
     pthread_t thread;
     if (pthread_create(&thread, NULL, look, &l)) {
-        return true; /* what a busy moment does not let us know is looked at again */
+        return (struct look) { m, true, true }; /* what a busy moment does not let us know is looked at again */
     }
     pthread_join(thread, NULL);
-    return l.there;
+    return l;
 }
 
 /* Is the trunk a port of the bridge?  To ask costs the switch nothing, to add it again a look at all its ports. */
@@ -118,11 +138,21 @@ end_faulty(struct modulehost *m)
 static char *
 set_up(struct modulehost *m)
 {
-    char *error = trunk_is_there(m) ? NULL : make_trunk(m);
-    if (!error && !__atomic_load_n(&m->ready, __ATOMIC_RELAXED) && !trunk_is_port(m)) {
-        error = run_tool(m, false, "ovs-vsctl --timeout=5 --db=%s --may-exist add-port %s %s", m->ovsdb, m->bridge, m->trunk);
+    bool ready = __atomic_load_n(&m->ready, __ATOMIC_RELAXED);
+    struct look trunk = look_at_trunk(m);
+    char *error = trunk.there ? NULL : make_trunk(m);
+    if (!error && !trunk.there) { /* a port that is kept would be the interface that is no more */
+        free(run_tool(m, false, "ovs-vsctl --timeout=5 --db=%s --if-exists del-port %s %s", m->ovsdb, m->bridge, m->trunk));
     }
-    FS_FAILPOINT("recover.multiplexer");
+    if (!error && (!ready || !trunk.there || !trunk.listened_at) && !trunk_is_port(m)) {
+        error = run_tool(m, false, "ovs-vsctl --timeout=5 --db=%s --may-exist add-port %s %s", m->ovsdb, m->bridge, m->trunk);
+        if (!error && ready) {
+            fs_log_warning("the trunk %s was no port of bridge %s any more: it is one again", m->trunk, m->bridge);
+        }
+    }
+    if (FS_FAILPOINT_ERROR("recover.multiplexer") && !error) {
+        error = fs_xstrdup("failpoint recover.multiplexer");
+    }
     if (!error) {
         fs_mux_start(&m->env, MUX_MS, &error);
     }
@@ -132,8 +162,11 @@ set_up(struct modulehost *m)
 static void
 run(struct fs_call *call)
 {
+    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER; /* its turn may come while watch_host has asked for it */
     struct modulehost *m = fs_call_state(call);
+    pthread_mutex_lock(&one_at_a_time);
     char *error = set_up(m);
+    pthread_mutex_unlock(&one_at_a_time);
     bool was_ready = __atomic_exchange_n(&m->ready, !error, __ATOMIC_RELAXED);
     if (error) {
         fs_call_fail(call, "host %s: %s", m->name, error);

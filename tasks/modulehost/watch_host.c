@@ -23,6 +23,8 @@ run(struct fs_call *call)
     bool mux_ended, changed = modulehost_watch_look(m, &mux_ended);
     if (mux_ended) {
         fs_log_warning("the multiplexer has ended: it is started again");
+    }
+    if (mux_ended || !__atomic_load_n(&m->ready, __ATOMIC_RELAXED)) { /* a host on which nothing can be started does not wait for its turn */
         task(call, "setup_host");
     }
     if (changed) {

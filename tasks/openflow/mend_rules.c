@@ -71,15 +71,22 @@ describe_meter(const struct fs_meter_difference *d)
     return d->why ? fs_set(v, "why", fs_string(d->why)) : v;
 }
 
+/* All of them; or, briefly, one for all rules of an allocation that differ in the same way, with their number. */
 static xmlrpc_value *
-describe_all(const struct found *f)
+describe_all(const struct found *f, bool brief)
 {
+    const struct fs_difference *d = f->rules;
     xmlrpc_value *all = fs_array();
     for (size_t i = 0; i < f->n_meters; i++) {
         fs_append(all, describe_meter(&f->meters[i]));
     }
-    for (size_t i = 0; i < f->n_rules; i++) {
-        fs_append(all, describe(&f->rules[i]));
+    for (size_t i = 0, same = 1; i < f->n_rules; i += same, same = 1) {
+        while (brief && !d[i].why && i + same < f->n_rules && !d[i + same].why && d[i + same].kind == d[i].kind
+               && fs_cookie_allocation(d[i + same].cookie) == fs_cookie_allocation(d[i].cookie)) {
+            same++;
+        }
+        xmlrpc_value *one = describe(&d[i]);
+        fs_append(all, same > 1 ? fs_set(one, "rules", fs_int((int) same)) : one);
     }
     return all;
 }
@@ -172,7 +179,7 @@ run(struct fs_call *call)
     if (e) {
         fs_call_fail(call, "%s", error ? error : strerror(e));
     } else {
-        fs_call_return(call, describe_all(&f));
+        fs_call_return(call, describe_all(&f, fs_get_bool(param, "brief", false)));
     }
     fs_differences_free(f.rules, f.n_rules);
     fs_meter_differences_free(f.meters, f.n_meters);
@@ -188,7 +195,8 @@ FS_TASK = {
     .help = "Compares the rules and meters of allocations in one switch with what they should be and puts the difference right, rules in one atomic bundle; answers "
             "the differences: allocation, problem (missing, changed, extra), rule or meter, why (where the switch cannot have it). What belongs to others is never touched.",
     .params = { { "parameter", "struct",
-                  "switch, target; rules: array of {allocation, rules: all of its rules in this switch, meters: the same; as for install_rules}; dry_run (boolean): only tell" } },
+                  "switch, target; rules: array of {allocation, rules: all of its rules in this switch, meters: the same; as for install_rules}; dry_run (boolean): only tell; brief (boolean): rules of an "
+                  "allocation that differ in the same way are told as one, with their number in rules" } },
     .returns = "array",
     .idempotent = true,
     .run = run,

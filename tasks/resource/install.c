@@ -42,12 +42,25 @@ step(struct fs_call *call, const char *task, xmlrpc_value *param, char **error)
     return value;
 }
 
+/* Does a test want the step to fail here? */
+static bool
+fails(const char *failpoint, char **error)
+{
+    if (failpoint && !*error) {
+        *error = fs_xstrdup(failpoint);
+    }
+    return failpoint;
+}
+
 /* The placement step and what follows from it, in the account and in the store: the plan, or NULL. */
 static xmlrpc_value *
 place(struct fs_call *call, int id, const xmlrpc_value *request, char **error)
 {
     struct resource *r = fs_call_state(call);
-    FS_FAILPOINT("install.entered");
+    if (fails(FS_FAILPOINT_WHY("install.entered"), error)) {
+        return NULL;
+    }
+    resource_await_hosts(r);
     resource_placing_begin(r);
     xmlrpc_value *param = fs_set(fs_set(fs_struct(), "id", fs_int(id)), "request", fs_copy(request));
     xmlrpc_value *placement = step(call, "place_allocation", param, error);
@@ -178,8 +191,7 @@ add_rules(struct fs_call *call, int id, const xmlrpc_value *request, xmlrpc_valu
     if (!rules) {
         return false;
     }
-    FS_FAILPOINT("install.placed");
-    bool here = all_answer(call, id, plan, rules, error);
+    bool here = !fails(FS_FAILPOINT_WHY("install.placed"), error) && all_answer(call, id, plan, rules, error);
     fs_set(plan, "rules", rules);
     return here && !resource_update(fs_call_state(call), id, fs_set(fs_struct(), "plan", fs_copy(plan)), error);
 }
@@ -187,13 +199,17 @@ add_rules(struct fs_call *call, int id, const xmlrpc_value *request, xmlrpc_valu
 static bool
 carry_out(struct fs_call *call, int id, const xmlrpc_value *request, const xmlrpc_value *plan, char **error)
 {
-    FS_FAILPOINT("install.planned");
+    if (fails(FS_FAILPOINT_WHY("install.planned"), error)) {
+        return false;
+    }
     xmlrpc_value *done = step(call, "create_modules", fs_set(fs_struct(), "modules", fs_copy(fs_get(plan, "modules"))), error);
     if (!done) {
         return false;
     }
     fs_free(done);
-    FS_FAILPOINT("install.modules_made");
+    if (fails(FS_FAILPOINT_WHY("install.modules_made"), error)) {
+        return false;
+    }
     /* Without the base rules no tagged packet gets as far as the rules of an allocation. */
     xmlrpc_value *where = fs_set(fs_struct(), "switches", fs_copy(fs_get(plan, "rules")));
     done = step(call, "prepare_platform", fs_set(where, "id", fs_int(id)), error);
@@ -201,14 +217,15 @@ carry_out(struct fs_call *call, int id, const xmlrpc_value *request, const xmlrp
         return false;
     }
     fs_free(done);
-    FS_FAILPOINT("install.before_rules");
+    if (fails(FS_FAILPOINT_WHY("install.before_rules"), error)) {
+        return false;
+    }
     xmlrpc_value *rules = fs_set(fs_struct(), "allocation", fs_int(id));
     fs_set(rules, "switches", fs_copy(fs_get(plan, "rules")));
     fs_set(rules, "entry", fs_int(resource_entry_table(request)));
     done = step(call, "program_switches", rules, error);
     fs_free(done);
-    FS_FAILPOINT("install.rules_made");
-    return done != NULL && !FS_FAILPOINT_ERROR("install.last_step");
+    return done != NULL && !fails(FS_FAILPOINT_WHY("install.rules_made"), error);
 }
 
 static void

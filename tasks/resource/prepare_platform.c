@@ -131,7 +131,9 @@ restore_one(struct fs_call *call, int id, const char *name)
 static void
 restore_all(struct fs_call *call, const char *name)
 {
-    FS_FAILPOINT("recover.rules");
+    if (FS_FAILPOINT_ERROR("recover.rules")) {
+        return;
+    }
     struct fs_reply reply; /* what fails is tried again by its regular run */
     fs_call_task(call, "reconcile_switches", fs_set(fs_struct(), "switch", fs_string(name)), &reply);
     fs_reply_clear(&reply);

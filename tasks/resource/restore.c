@@ -120,9 +120,9 @@ enter_all(struct fs_call *call, struct plan *p)
         int id = atoi(fs_member(p->docs, i, &doc));
         char *error = NULL;
         if (!is_same(call, id, p)) {
-            FS_FAILPOINT("restore.enter");
-            if (resource_restore_allocation(fs_call_state(call), id, doc, &error)) {
-                note(p, id, error);
+            const char *failpoint = FS_FAILPOINT_WHY("restore.enter");
+            if (failpoint || resource_restore_allocation(fs_call_state(call), id, doc, &error)) {
+                note(p, id, failpoint ? failpoint : error);
             } else {
                 fs_append(p->restored, fs_int(id));
             }

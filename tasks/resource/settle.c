@@ -36,7 +36,12 @@ settle_one(struct fs_call *call, int id, struct fs_reply *reply)
     struct resource *r = fs_call_state(call);
     bool restore = is_to_be_restored(r, id);
     xmlrpc_value *what = fs_set(fs_struct(), "id", fs_int(id));
-    FS_FAILPOINT("recover.settle");
+    if (FS_FAILPOINT_ERROR("recover.settle")) {
+        fs_free(what);
+        resource_release(r, id);
+        fs_reply_fail(reply, "failpoint recover.settle");
+        return reply->code;
+    }
     if (restore && has_plan(r, id)) {
         return fs_call_task(call, "undo_allocation", fs_set(what, "restore", fs_string("its restoring was interrupted")), reply);
     }

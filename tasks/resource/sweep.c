@@ -79,7 +79,10 @@ sweep_host(struct sweeping *s, const char *host, const struct resource_ids *only
 static void
 clear(struct sweeping *s, int id, const xmlrpc_value *where)
 {
-    FS_FAILPOINT("recover.sweep");
+    if (FS_FAILPOINT_ERROR("recover.sweep")) {
+        note_problem(s, "failpoint recover.sweep");
+        return;
+    }
     fs_log_warning("rules or meters of allocation %d, which is no more, are in switch %s: they are removed", id, fs_get_string(where, "switch", ""));
     xmlrpc_value *param = fs_set(fs_set(fs_struct(), "allocation", fs_int(id)), "switches", fs_append(fs_array(), fs_copy(where)));
     struct fs_reply reply;

@@ -25,6 +25,15 @@ step(struct fs_call *call, const char *task, xmlrpc_value *param, struct fs_text
     fs_reply_clear(&reply);
 }
 
+/* A test may want the step to fail here. */
+static void
+fails(const char *failpoint, struct fs_text *failed)
+{
+    if (failpoint) {
+        fs_text_addf(failed, "%s%s", failed->length ? "; " : "", failpoint);
+    }
+}
+
 /* What was right with the allocation is not right without it: these switches are compared again, when they can be reached (hosts are, after each deletion). */
 static void
 doubt(struct resource *r, const xmlrpc_value *rules)
@@ -53,19 +62,19 @@ run(struct fs_call *call)
     } else {
         free(error);
         error = NULL;
-        FS_FAILPOINT("delete.begun");
+        fails(FS_FAILPOINT_WHY("delete.begun"), &failed);
         const xmlrpc_value *plan = fs_get(doc, "plan");
         xmlrpc_value *rules = resource_rules_still_there(r, fs_get(plan, "rules"));
         xmlrpc_value *modules = resource_modules_still_there(r, fs_get(plan, "rules") ? fs_get(plan, "modules") : NULL); /* none before the plan has its rules */
-        if (fs_size(rules)) {
+        if (!failed.length && fs_size(rules)) {
             xmlrpc_value *which = fs_set(fs_set(fs_struct(), "allocation", fs_int(id)), "switches", fs_copy(rules));
             step(call, "clear_switches", fs_set(which, "entry", fs_int(resource_entry_table(fs_get(doc, "request")))), &failed);
         }
-        FS_FAILPOINT("delete.rules_gone");
+        fails(FS_FAILPOINT_WHY("delete.rules_gone"), &failed);
         if ((!failed.length || force) && fs_size(modules)) { /* never take the modules from under traffic that still comes in */
             step(call, "delete_modules", fs_set(fs_struct(), "modules", fs_copy(modules)), &failed);
         }
-        FS_FAILPOINT("delete.modules_gone");
+        fails(FS_FAILPOINT_WHY("delete.modules_gone"), &failed);
         if (force && failed.length) {
             fs_log_warning("allocation %d is forgotten by force; what could not be reached is swept when it comes back: %s", id, failed.text);
             fs_call_return(call, fs_string(failed.text));

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-_POINT = re.compile(r'FS_FAILPOINT(_ERROR|_SHORT)?\(\s*"([a-z_]+\.[a-z_]+)"')
+_POINT = re.compile(r'FS_FAILPOINT(_ERROR|_WHY|_SHORT)?\(\s*"([a-z_]+\.[a-z_]+)"')
 _FOLDERS = ("core", "daemons", "tasks", "commands", "openflow", "pm", "lang", "alloc")
 
 

@@ -277,30 +277,38 @@ def fill(folder):
     return path
 
 
+def full_store(p, folder, what):
+    """Fill the disk until an installation fails, make room, delete all; returns the ids that were known meanwhile."""
+    filler = fill(folder)
+    texts = []
+    for number in range(40):  # the write-ahead log has room for some more
+        try:
+            p.client.install_allocation(chain(7201 + number) + "// " + "x" * 20000 + "\n")
+        except flowstream.Error as error:
+            texts.append(str(error))
+            break
+    tests.check(texts and "store" in texts[0] and "full" in texts[0], f"a disk that is {what} under the store is told", texts)
+    known = {a["id"] for a in p.client.list_allocations()}
+    tests.check("installed" in {a["state"] for a in p.client.list_allocations()} and not orphans(p, known), f"{what}: the daemon goes on, and nothing is left of what failed",
+                orphans(p, known))
+    filler.unlink()
+    for id_ in known:
+        with contextlib.suppress(flowstream.Refused):
+            p.client.delete_allocation(id_)
+    tests.check(until(20, lambda: not p.client.list_allocations() and not p.remains(), 0.3), f"{what}: when there is room again all can be deleted", p.client.list_allocations())
+    return known
+
+
 def test_full_disk(p):
     kill(p, "resource", signal.SIGTERM)
     with small_disk(p.folder_of("resource"), "24m" if SANITIZED else "6m") as folder:
         start(p, "resource")
         settled(p)
         standing = p.client.install_allocation(chain(7200))
-        filler = fill(folder)
-        texts = []
-        for number in range(40):  # the write-ahead log has room for some more
-            try:
-                p.client.install_allocation(chain(7201 + number) + "// " + "x" * 20000 + "\n")
-            except flowstream.Error as error:
-                texts.append(str(error))
-                break
-        tests.check(texts and "store" in texts[0] and "full" in texts[0], "a full disk under the store is told", texts)
-        tests.check("installed" in {a["state"] for a in p.client.list_allocations()}, "the daemon goes on")
-        known = {a["id"] for a in p.client.list_allocations()}
-        tests.check(not orphans(p, known), "nothing is left of what failed", orphans(p, known))
-        filler.unlink()
-        for id_ in known:
-            with contextlib.suppress(flowstream.Refused):
-                p.client.delete_allocation(id_)
-        tests.check(until(20, lambda: not p.client.list_allocations() and not p.remains(), 0.3), "when there is room again all can be deleted", p.client.list_allocations())
-        works(p, 7250, "after the disk was full")
+        known = {standing} | full_store(p, folder, "full")
+        p.client.install_allocation(chain(7200))
+        known |= full_store(p, folder, "full again")
+        works(p, 7250, "after the disk was full, and full again")
         tests.check(standing in known, "the standing one was known all the time")
         kill(p, "resource", signal.SIGTERM)
     start(p, "resource")

@@ -29,8 +29,12 @@ def test_the_oracle_itself(p, ledger, oracle):
     id_ = ledger.entries["standing"].id
     tests.same(oracle.verdict(), [], "an allocation that was answered and is there: no problem")
     name, target = sorted(p.bridges().items())[-1]
-    subprocess.run(["ovs-ofctl", "-OOpenFlow14", "add-flow", target, f"cookie={0xf105 << 48 | 4711 << 16:#x},table=30,priority=7,actions=drop"], check=True)
-    tests.check(any(f"1 rules of allocation 4711 in {name}" in line for line in oracle.verdict()), "a rule of nobody is named", oracle.verdict())
+    for _ in range(5):  # the reconciler takes it away within two seconds, a busy oracle may come too late
+        subprocess.run(["ovs-ofctl", "-OOpenFlow14", "add-flow", target, f"cookie={0xf105 << 48 | 4711 << 16:#x},table=30,priority=7,actions=drop"], check=True)
+        verdict = oracle.verdict()
+        if verdict:
+            break
+    tests.check(any(f"1 rules of allocation 4711 in {name}" in line for line in verdict), "a rule of nobody is named", verdict)
     subprocess.run(["ovs-ofctl", "-OOpenFlow14", "del-flows", target, f"cookie={0xf105 << 48 | 4711 << 16:#x}/-1"], check=True)
     entry = ledger.entries["standing"]
     entry.fate = "deleted"

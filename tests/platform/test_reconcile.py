@@ -29,6 +29,8 @@ OURS = 0xf105 << 48
 
 
 def kill(pid, number=signal.SIGKILL):
+    if not pid:
+        raise ProcessLookupError("what is to be killed does not run")  # 0 would be ourselves and all our children
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 

@@ -51,7 +51,7 @@ def works(p, what):
     until(40, whole, 0.1)
 
     def passes():
-        with watch(p, "net1") as out:
+        with contextlib.suppress(OSError), watch(p, "net1") as out:  # a port's outside may be away for a moment
             send(p, "net0", [udp(n, 1999) for n in range(20)])
             return out.wait(20, 3 * PATIENCE)
     tests.check(until(20, passes, 0.2), f"{what}: traffic goes through the allocation")
@@ -147,11 +147,34 @@ def test_supervisor_killed(p):
     tests.check(supervision.running(p.record), "it runs")
 
 
+def test_ports(p):
+    """Ports and bridges that somebody takes away: those of the platform are made again, by whoever made them; another's are left as he leaves them."""
+    standing = Oracle(p, Ledger(p.scratch / "none"))  # for its witnesses: ports by bridge
+    host = next(m["host"] for m in p.client.list_allocations()[0]["modules"])
+    fabric = next(name for name in p.record.data["namespaces"] if name.endswith("-fabric"))
+
+    def vsctl(*words):
+        return processes.run(["ovs-vsctl", f"--db=unix:{p.dir}/ovs/db.sock", *words])
+    vsctl("add-port", "tor0", "stranger", "--", "set", "Interface", "stranger", "type=internal")
+    for what, take in (("its trunk", lambda: vsctl("del-port", f"{host}-trunk")), ("the trunk's interface", lambda: processes.run(["ip", "-n", fabric, "link", "delete", f"{host}-trunk"])),
+                       ("its uplink, both ends", lambda: vsctl("del-port", f"{host}-up", "--", "del-port", f"to-{host}")),
+                       ("a network port's interface", lambda: processes.run(["ip", "-n", fabric, "link", "delete", "net0"])), ("its bridge", lambda: vsctl("del-br", f"br-{host}"))):
+        take()
+        tests.check(until(25, lambda: standing.ports() == standing.base_ports | {"tor0": sorted([*standing.base_ports["tor0"], "stranger"])} and p.client.get_drift()["in_step"], 0.1),
+                    f"{what} taken away: all ports are there again", standing.ports())
+        works(p, f"{what} taken away")
+    vsctl("del-port", "stranger")
+    said = p.logs()
+    tests.check("is one again" in said and "had been taken away: made again" in said, "the logs say so")
+    time.sleep(1)
+    tests.same(standing.ports(), standing.base_ports, "a port that nobody of us made stays away")
+
+
 with Platform(supervise=True) as platform:
     ledger = Ledger(platform.scratch / "ledger")
     oracle = Oracle(platform, ledger)
     ledger.install(platform.client, "standing", CHAIN, ("a", "b"))
-    for story in (test_each, test_not_refused, test_hopeless, test_supervisor_killed):
+    for story in (test_each, test_ports, test_not_refused, test_hopeless, test_supervisor_killed):
         begun = time.monotonic()
         with tests.story(story.__name__):
             story(platform)

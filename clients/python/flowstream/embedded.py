@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import socket
+import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -238,6 +239,9 @@ def _supervise(record):
         place = Path(entry["dir"])
         services.append(supervision.service(key, _daemon_command(entry), log=place / "log", pid_file=place / "pid", cwd=place,
                                             listen=[f"tcp 127.0.0.1:{entry['port']}", f"unix {place / 'rpc.sock'}"]))
+    services.append(supervision.service("ports", [sys.executable, "-m", "flowstream.mend", str(record.directory)], log=supervision.place(record) / "log",
+                                        pid_file=supervision.place(record) / "ports", cwd=record.directory, watch=fabric.database.partition(":")[2],
+                                        env={"PYTHONPATH": str(Path(__file__).resolve().parents[1]), "FLOWSTREAM_PREFIX": str(prefix())}))
     supervision.write(record, services)
     if supervision.running(record):
         supervision.poke(record)

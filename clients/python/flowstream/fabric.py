@@ -177,6 +177,41 @@ class Fabric:
                                     cwd=self.folder, env=self._own_environment(), stale=self._stale(program))
                 for program in ("ovsdb-server", "ovs-vswitchd")]
 
+    def missing(self):
+        """The names of bridges and ports of the topology that are not there; trunks are the module hosts' business."""
+        there = self._there()
+        return [name for name in self.topology.bridges + [end.port for end, _ in self._ends()] if name not in there]
+
+    def mend(self):
+        """Make again what is missing, which somebody took away.  Returns its names; nothing else is touched."""
+        missing, arguments = self.missing(), []
+        for link in self.topology.links:
+            if link.a.bridge is None and link.b.port in missing and link.b.port not in netns.call(self.namespace, _interfaces):
+                self.vsctl(["--", "--if-exists", "del-port", link.b.port])  # it would go on with the interface that is no more
+                self.make_port(link)
+        for bridge in self.topology.bridges:
+            arguments += _add_bridge(bridge) if bridge in missing else []
+        numbers = dict.fromkeys(self.topology.bridges, 0)
+        for end, peer in self._ends():
+            numbers[end.bridge] += 1
+            if end.port in missing or end.bridge in missing:
+                arguments += _add_port(end, numbers) + (["type=patch", f"options:peer={peer.port}"] if peer.bridge is not None else [])
+        if arguments:
+            self.vsctl([word for argument in arguments for word in ((["--may-exist"] if argument in ("add-br", "add-port") else []) + [argument])])
+            self.check_interfaces()
+        return missing
+
+    def _ends(self):
+        """(end, its peer) of each end of a link that is at a bridge, in the order in which they were given their numbers."""
+        return [(end, peer) for link in self.topology.links for end, peer in ((link.a, link.b), (link.b, link.a)) if end.bridge is not None]
+
+    def _there(self):
+        """Bridges, and ports of theirs whose interface is there."""
+        bridges = self.vsctl(["list-br"]).split()
+        ports = self.vsctl([word for bridge in bridges for word in ("--", "list-ports", bridge)]).split() if bridges else []
+        outer = {link.b.port for link in self.topology.links if link.a.bridge is None}
+        return set(bridges) | (set(ports) - (outer - set(netns.call(self.namespace, _interfaces))))
+
     def _command(self, program):
         arguments = [str(self.folder / "conf.db"), "--remote=punix:" + self.database[len("unix:"):]] if program == "ovsdb-server" \
             else [self.database, "--disable-system"]
@@ -257,6 +292,10 @@ def _stop_checksums(interfaces):
         for interface in interfaces:
             value = ctypes.create_string_buffer(struct.pack("II", _ETHTOOL_STXCSUM, 0), 8)
             fcntl.ioctl(any_socket, _SIOCETHTOOL, struct.pack("16sP", interface.encode(), ctypes.addressof(value)) + bytes(16))
+
+
+def _interfaces():
+    return [name for _, name in socket.if_nameindex()]
 
 
 def _listens(path):

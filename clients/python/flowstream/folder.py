@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 from . import processes, supervision
@@ -17,6 +18,7 @@ from .errors import Error, NoPlatform
 
 RECORD = "platform.json"
 _LOCK = "lock"
+_MENDING = 30  # seconds that putting ports back may take
 _OURS_BEFORE_THE_RECORD = {_LOCK, f"{RECORD}.new"}  # All that can be there when "up" died in its first moments.
 
 
@@ -137,19 +139,35 @@ def remove(directory):
     return True
 
 
+def _try(file, how):
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _lock(file):
+    """Who puts ports back shares the lock: so where a share can be had nobody else is at work."""
+    end = time.monotonic() + _MENDING
+    while not _try(file, fcntl.LOCK_EX):
+        if time.monotonic() >= end or not _try(file, fcntl.LOCK_SH):
+            return False
+        fcntl.flock(file, fcntl.LOCK_UN)
+        time.sleep(0.05)
+    return True
+
+
 @contextlib.contextmanager
-def locked(directory):
-    """Hold the folder's lock: one "up", "down" or "host" at a time.  Raises Error when another one is at work."""
+def locked(directory, mending=False):
+    """Hold the folder's lock: one "up", "down" or "host" at a time.  Raises Error when another one is at work; one that only puts ports back (mending) is waited for."""
     path = Path(directory) / _LOCK
     try:
         lock = open(path, "a")
     except OSError as error:
         raise Error(f"cannot open {path}: {error.strerror}") from None
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Error(f"another flowstream command is changing the platform in {directory}; wait for it to end") from None
+        if not (_try(lock, fcntl.LOCK_SH) if mending else _lock(lock)):
+            raise Error(f"another flowstream command is changing the platform in {directory}; wait for it to end")
         if not path.exists() or os.stat(path).st_ino != os.fstat(lock.fileno()).st_ino:
             raise Error(f"the platform in {directory} was just taken down")
         yield

@@ -47,10 +47,11 @@ def seconds_until(entry):
     return max(0.0, entry["next_ms"] / 1000 - time.monotonic())
 
 
-def service(name, argv, *, log, pid_file, cwd, env=None, stale=(), listen=()):
-    """The lines of one service.  listen: "tcp HOST:PORT" or "unix PATH", in the order of the daemon's configuration."""
+def service(name, argv, *, log, pid_file, cwd, env=None, stale=(), listen=(), watch=None):
+    """The lines of one service.  listen: "tcp HOST:PORT" or "unix PATH", in the order of the daemon's configuration; watch: the socket of a database, after each change of
+    which it is run."""
     lines = [("service", name), *(("arg", word) for word in argv), ("log", log), ("pid", pid_file), ("cwd", cwd),
-             *(("env", f"{key}={value}") for key, value in (env or {}).items()), *(("stale", path) for path in stale), *(("listen", one) for one in listen)]
+             *([("watch", watch)] if watch else []), *(("env", f"{key}={value}") for key, value in (env or {}).items()), *(("stale", path) for path in stale), *(("listen", one) for one in listen)]
     for key, value in lines:
         if "\n" in str(value):
             raise Error(f"{name}: the name {str(value)!r} has a line break; choose another folder")
