@@ -105,9 +105,11 @@ enter(struct fs_call *call, const char *text, const xmlrpc_value *request)
         free(name);
         name = fs_xasprintf("connections at %s", fs_get_string(request, "switch", ""));
     }
-    int id = resource_new_allocation(r, text, name, "", "operator", request, &again, &why);
+    int id = resource_new_allocation(r, text, name, fs_get_string(fs_call_param(call, 3), "key", ""), "operator", request, &again, &why);
     if (!id) {
         fs_call_fail(call, "create_connections: %s", why);
+    } else if (again) {
+        resource_answer_again(call, id, "", false);
     } else {
         resource_begin_install(call, id, WAIT_SECONDS, false);
     }
@@ -151,7 +153,8 @@ FS_COMMAND = {
             "they are. It is listed as an allocation of kind \"connections\" and stays until delete_connections.",
     .params = { { "switch_name", "string", "the switch at whose network ports traffic comes in" },
                 { "switch_table_id", "int", "the table of that switch for the rules that let traffic in: 10 is where those of other requests are; 12, 14 and 20 are reserved" },
-                { "alloc", "string", "what is connected, in the allocation language" } },
+                { "alloc", "string", "what is connected, in the allocation language" },
+                { "options", "struct?", "key (string): the same key and connections again answer what became of the first call" } },
     .returns = "nil",
     .run = run,
 };

@@ -169,29 +169,32 @@ make_request(struct fs_call *call, const xmlrpc_value *pm, char **why)
     return fs_set(fs_set(request, "nodes", fs_append(fs_array(), node)), "links", fs_array());
 }
 
-/* Another module of this name than allocation 'id'?  NULL: no. */
+/* Another module of this name than allocation 'id', or the one that was made with this key?  NULL: no. */
 static char *
-find_namesake(struct resource *r, const char *name, int id)
+find_namesake(struct resource *r, const char *name, int id, const char *key)
 {
     xmlrpc_value *doc = resource_module_by_hand(r, name);
     int other = fs_get_int(doc, "id", id);
+    bool same = *key && !strcmp(fs_get_string(doc, "key", ""), key);
     fs_free(doc);
-    return other == id ? NULL : fs_xasprintf("member name: there is a module %s already (allocation %d); delete_pm ends it", name, other);
+    return other == id || same ? NULL : fs_xasprintf("member name: there is a module %s already (allocation %d); delete_pm ends it", name, other);
 }
 
 static void
 enter(struct fs_call *call, const xmlrpc_value *pm, const xmlrpc_value *request)
 {
     struct resource *r = fs_call_state(call);
-    const char *name = fs_get_string(pm, "name", "");
+    const char *name = fs_get_string(pm, "name", ""), *key = fs_get_string(fs_call_param(call, 1), "key", "");
     char *text = fs_xasprintf("%s :: %s(\"%s\")", name, fs_get_string(pm, "type", ""), fs_get_string(pm, "args", "")), *why = NULL, *ignored = NULL;
     bool again;
-    int id = resource_new_allocation(r, text, name, "", "operator", request, &again, &why);
-    if (id && (why = find_namesake(r, name, id))) { /* of two that come at the same time the older stays */
+    int id = resource_new_allocation(r, text, name, key, "operator", request, &again, &why);
+    if (id && !again && (why = find_namesake(r, name, id, ""))) { /* of two that come at the same time the older stays */
         resource_forget(r, id, &ignored);
     }
     if (why) {
         fs_call_fail(call, "create_pm: %s", why);
+    } else if (again) {
+        resource_answer_again(call, id, "", false);
     } else {
         resource_begin_install(call, id, WAIT_SECONDS, false);
     }
@@ -205,7 +208,7 @@ run(struct fs_call *call)
 {
     const xmlrpc_value *pm = fs_call_param(call, 0);
     char *why = check_members(pm);
-    why = why ? why : find_namesake(fs_call_state(call), fs_get_string(pm, "name", ""), 0);
+    why = why ? why : find_namesake(fs_call_state(call), fs_get_string(pm, "name", ""), 0, fs_get_string(fs_call_param(call, 1), "key", ""));
     xmlrpc_value *request = why ? NULL : make_request(call, pm, &why);
     if (request) {
         enter(call, pm, request);
@@ -223,7 +226,8 @@ FS_COMMAND = {
             "delete_pm.",
     .params = { { "pm", "struct",
                   "name; type; args (default none); host (default: the platform chooses); basesys; cpu: cores (default 0.1); mem: MB (default 32); outputs: how many it has "
-                  "(default: the fewest that the type takes with these arguments)" } },
+                  "(default: the fewest that the type takes with these arguments)" },
+                { "options", "struct?", "key (string): the same key and module again answer what became of the first call" } },
     .returns = "nil",
     .run = run,
 };

@@ -10,24 +10,6 @@
 
 enum { DEFAULT_WAIT_SECONDS = 30 };
 
-/* Done; the message is for what the language warns of. */
-static void
-answer_installed(struct fs_call *call, int id, const char *warnings)
-{
-    struct fs_reply reply = { .message = *warnings ? fs_xstrdup(warnings) : NULL, .value = fs_int(id) };
-    fs_call_reply(call, &reply);
-}
-
-static void
-answer_for(struct fs_call *call, int id, const char *state, const char *message, const char *warnings)
-{
-    if (!strcmp(state, "installed")) {
-        answer_installed(call, id, warnings);
-    } else {
-        fs_call_not_ready(call, fs_int(id), "allocation %d is %s%s%s", id, state, *message ? ": " : "", message);
-    }
-}
-
 static void
 run(struct fs_call *call)
 {
@@ -47,9 +29,7 @@ run(struct fs_call *call)
     if (!id) {
         fs_call_fail(call, "%s", error);
     } else if (again) {
-        xmlrpc_value *doc = resource_allocation(r, id);
-        answer_for(call, id, fs_get_string(doc, "state", "gone"), fs_get_string(doc, "message", ""), warnings);
-        fs_free(doc);
+        resource_answer_again(call, id, warnings, true);
     } else {
         resource_begin_install(call, id, fs_get_double(options, "wait", DEFAULT_WAIT_SECONDS), true);
     }

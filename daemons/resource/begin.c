@@ -10,13 +10,24 @@
 
 enum { DELETE_MS = 50000, FORCE_MS = 90000, MOMENT_MS = 5000, STEP_US = 10000 };
 
+/* Done; the message is for what the language warns of. */
 static void
-answer_installed(struct fs_call *call, int id, bool with_id)
+answer_installed(struct fs_call *call, int id, const char *warnings, bool with_id)
 {
-    xmlrpc_value *doc = resource_allocation(fs_call_state(call), id);
-    const char *warnings = fs_get_string(fs_get(doc, "request"), "warnings", "");
     struct fs_reply reply = { .message = *warnings ? fs_xstrdup(warnings) : NULL, .value = with_id ? fs_int(id) : fs_nil() };
     fs_call_reply(call, &reply);
+}
+
+void
+resource_answer_again(struct fs_call *call, int id, const char *warnings, bool with_id)
+{
+    xmlrpc_value *doc = resource_allocation(fs_call_state(call), id);
+    const char *state = fs_get_string(doc, "state", "gone"), *message = fs_get_string(doc, "message", "");
+    if (!strcmp(state, "installed")) {
+        answer_installed(call, id, warnings, with_id);
+    } else {
+        fs_call_not_ready(call, with_id ? fs_int(id) : fs_nil(), "allocation %d is %s%s%s", id, state, *message ? ": " : "", message);
+    }
     fs_free(doc);
 }
 
@@ -37,7 +48,9 @@ resource_begin_install(struct fs_call *call, int id, double wait, bool with_id)
         fs_call_reply(call, &reply);
     } else {
         fs_reply_clear(&reply);
-        answer_installed(call, id, with_id);
+        xmlrpc_value *doc = resource_allocation(fs_call_state(call), id);
+        answer_installed(call, id, fs_get_string(fs_get(doc, "request"), "warnings", ""), with_id);
+        fs_free(doc);
     }
 }
 

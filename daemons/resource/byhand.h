@@ -37,6 +37,8 @@ FS_API bool resource_is_at(struct resource *, const char *node, const char *io);
 
 /* Carry out the claimed allocation 'id', wait up to 'wait' seconds, and answer the call with the id (with_id) or nil.  The allocation is released in any case. */
 FS_API void resource_begin_install(struct fs_call *, int id, double wait, bool with_id);
+/* The same was asked before, with the same key: answer the call with what became of it. */
+FS_API void resource_answer_again(struct fs_call *, int id, const char *warnings, bool with_id);
 /* Delete allocation 'id', wait, and answer the call.  Refused for a module whose connections are still there.  By force it ends also where a host or switch cannot be
  * reached, which the message then says. */
 FS_API void resource_begin_delete(struct fs_call *, int id, bool force);

@@ -66,7 +66,9 @@ def test_refusals(p, s):
 
 
 def test_connections(p, s):
-    good("create_pm: a Counter", s.create_pm({"name": "count", "type": "Counter", "host": "h1"}))
+    for words in ("create_pm: a Counter", "the same key and module again: the same answer"):
+        good(words, s.create_pm({"name": "count", "type": "Counter", "host": "h1"}, {"key": "counting"}))
+    refused("the same key with another module", ["counting"], s.create_pm({"name": "other", "type": "Counter"}, {"key": "counting"}))
     good("create_pm: a Classifier with three outputs", s.create_pm({"name": "split", "type": "Classifier", "args": CLASSES, "host": "h2", "cpu": 0.5, "mem": 48}))
     refused("create_pm: a name twice", ["count", "already"], s.create_pm({"name": "count", "type": "Counter"}))
     listed = by_name(s)
@@ -74,7 +76,8 @@ def test_connections(p, s):
                {"count": ("module", "installed", "h1"), "split": ("module", "installed", "h2")}, "both are listed as modules by hand")
     passed(p, "modules by hand take no traffic", {"net1": 180, "tun1": 0})
 
-    good("create_connections", s.create_connections("tor0", 10, FIRST))
+    for words in ("create_connections", "the same key and connections again: the same answer"):
+        good(words, s.create_connections("tor0", 10, FIRST, {"key": "connecting"}))
     made = by_name(s)["connections at tor0"]
     tests.same((made["kind"], made["switch"], made["table"], [m["name"] for m in made["modules"]]), ("connections", "tor0", 10, ["count", "split"]), "they are listed as connections")
     passed(p, "TCP and ICMP go through both modules, UDP ends at the output that is not connected", {"net1": 120, "tun1": 0})
