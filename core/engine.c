@@ -1,7 +1,7 @@
 /* The task engine; see the header for what it promises.
  *
- * One lock, two fair queues (core/turns.c), a table of tasks by handle, threads that are made when there is work for them, and a clock
- * (core/engine_clock.c).  A task belongs to its thread while it runs, but for what is read and written with the lock held. */
+ * One lock, two fair queues (core/turns.c), a table of tasks by handle, threads that are made when there is work for them (core/engine_run.c), and a
+ * clock (core/engine_clock.c).  A task belongs to its thread while it runs, but for what is read and written with the lock held. */
 #include "config.h"
 
 #include "core/engine.h"
@@ -19,9 +19,6 @@
 #include <flowstream/log.h>
 
 FS_LOG_MODULE("tasks");
-
-/* The engine that this thread runs tasks of. */
-static __thread struct fs_engine *works_for;
 
 static const char *const state_names[] = { "waiting", "running", "done", "failed", "cancelled" };
 
@@ -86,8 +83,8 @@ fs_steps_free(struct fs_step *steps, size_t n)
     free(steps);
 }
 
-static void
-free_task(struct task *t)
+void
+engine_free_task(struct task *t)
 {
     fs_steps_free(t->steps, t->n_steps);
     fs_reply_clear(&t->reply);
@@ -104,7 +101,7 @@ forget(struct fs_engine *e, struct task *t)
     e->n_tasks--;
     t->forgotten = true;
     if (!t->waiters && !t->written_off) {
-        free_task(t);
+        engine_free_task(t);
     }
 }
 
@@ -124,8 +121,8 @@ engine_forget_old(struct fs_engine *e, int64_t now)
     }
 }
 
-static void
-free_params(struct task *t)
+void
+engine_free_params(struct task *t)
 {
     for (size_t i = 0; i < t->n_steps; i++) { /* its name is all that is asked for from now on */
         fs_free(t->steps[i].param);
@@ -133,8 +130,8 @@ free_params(struct task *t)
     }
 }
 
-static double
-seconds(int64_t from, int64_t to)
+double
+engine_seconds(int64_t from, int64_t to)
 {
     return (double) (to - from) / 1e3;
 }
@@ -147,8 +144,8 @@ count_end(struct task *t)
 }
 
 /* The task has ended: remember it, forget the oldest.  Called with the lock held; it is in no queue, and t->reply is set. */
-static void
-end(struct fs_engine *e, struct task *t, enum task_state state)
+void
+engine_end(struct fs_engine *e, struct task *t, enum task_state state)
 {
     t->state = state;
     t->ended = fs_now_ms();
@@ -156,7 +153,7 @@ end(struct fs_engine *e, struct task *t, enum task_state state)
     count_end(t);
     e->waiting_bytes -= t->bytes;
     if (!t->written_off) {
-        free_params(t);
+        engine_free_params(t);
     }
     t->bytes = sizeof *t + fs_weight(t->reply.value) + (t->reply.message ? strlen(t->reply.message) : 0);
     e->ended_bytes += t->bytes;
@@ -183,7 +180,7 @@ engine_end_waiting(struct fs_engine *e, struct task *t, enum task_state state, c
     t->row->waiting--;
     fs_reply_clear(&t->reply);
     t->reply = (struct fs_reply) { .code = FS_FAILURE, .message = message };
-    end(e, t, state);
+    engine_end(e, t, state);
 }
 
 void
@@ -196,207 +193,10 @@ engine_write_off(struct fs_engine *e, struct task *t, char *message)
     e->max_threads++;
     fs_reply_clear(&t->reply);
     t->reply = (struct fs_reply) { .code = FS_FAILURE, .message = message };
-    end(e, t, FAILED);
+    engine_end(e, t, FAILED);
     if (e->n_threads < e->max_threads) {
         engine_start_thread(e);
     }
-}
-
-/* --- Running --- */
-
-/* Undo steps n-1 ... 0 where their descriptors say how; the names of what was undone are appended to 'said'. */
-static void
-undo(struct fs_engine *e, struct task *t, size_t n, const struct fs_daemon_call *context, struct fs_text *said)
-{
-    while (n--) {
-        char *name = fs_daemon_undo_of(e->daemon, context, t->steps[n].name);
-        if (!name) {
-            continue;
-        }
-        struct fs_reply reply = { 0 };
-        fs_daemon_run_task(e->daemon, name, t->steps[n].param, context, &reply);
-        fs_text_addf(said, "%s%s%s%s", said->length ? ", " : "", name, reply.code ? " failed: " : "",
-                     reply.code && reply.message ? reply.message : "");
-        fs_reply_clear(&reply);
-        free(name);
-    }
-}
-
-static void
-run_compound(struct fs_engine *e, struct task *t, const struct fs_daemon_call *context, struct fs_reply *reply)
-{
-    xmlrpc_value *results = fs_array();
-    for (size_t i = 0; i < t->n_steps; i++) {
-        struct fs_reply one = { 0 };
-        if (__atomic_load_n(&t->cancel, __ATOMIC_RELAXED)) {
-            fs_reply_fail(&one, "cancelled");
-        } else {
-            fs_engine_progress(e, t, (double) i / (double) t->n_steps, t->steps[i].name);
-            fs_daemon_run_task(e->daemon, t->steps[i].name, t->steps[i].param, context, &one);
-        }
-        if (one.code) {
-            struct fs_text undone = { 0 };
-            struct fs_daemon_call to_the_end = *context;
-            to_the_end.cancel = NULL; /* a cancelled task is undone all the same */
-            to_the_end.deadline = INT64_MAX;
-            undo(e, t, i, &to_the_end, &undone);
-            fs_reply_fail(reply, "task %zu of %zu (%s) failed: %s%s%s", i + 1, t->n_steps, t->steps[i].name,
-                          one.message ? one.message : "", undone.length ? "; undone by: " : "", undone.length ? undone.text : "");
-            free(undone.text);
-            fs_reply_clear(&one);
-            break;
-        }
-        fs_append(results, one.value ? one.value : fs_nil());
-        one.value = NULL;
-        fs_reply_clear(&one);
-    }
-    fs_free(reply->value);
-    reply->value = results;
-}
-
-static void
-run(struct fs_engine *e, struct task *t, struct fs_reply *reply)
-{
-    struct fs_daemon_call context = { .request_id = t->request_id, .caller = *t->caller ? t->caller : NULL, .cancel = &t->cancel,
-                                      .deadline = t->deadline ? t->deadline : INT64_MAX, .task = t };
-    fs_log_set_request(t->request_id);
-    context.table = fs_loader_take(fs_daemon_loader(e->daemon), FS_KIND_TASK, t->steps->name);
-    if (t->compound) {
-        run_compound(e, t, &context, reply);
-    } else {
-        fs_daemon_run_task(e->daemon, t->steps->name, t->steps->param, &context, reply);
-    }
-    fs_log_set_request("");
-    fs_loader_give(fs_daemon_loader(e->daemon), context.table);
-}
-
-/* How long before attempt n+1: doubled each time, and not the same for all that failed together. */
-static int64_t
-backoff(const struct task *t, int64_t now)
-{
-    int64_t ms = t->backoff_ms;
-    for (unsigned i = 1; i < t->attempts && ms < MAX_BACKOFF_MS; i++) {
-        ms *= 2;
-    }
-    ms = ms > MAX_BACKOFF_MS ? MAX_BACKOFF_MS : ms;
-    uint32_t scatter = ((uint32_t) t->handle ^ (uint32_t) now) * 2654435761u >> 24;
-    return ms - ms * (int64_t) scatter / 1024; /* up to a quarter less */
-}
-
-static bool
-try_again(struct fs_engine *e, struct task *t, int64_t now)
-{
-    if (t->reply.code != FS_FAILURE || t->attempts > t->retries || __atomic_load_n(&t->cancel, __ATOMIC_RELAXED) || e->ending) {
-        return false;
-    }
-    t->retry_at = now + backoff(t, now);
-    if (t->deadline && t->retry_at >= t->deadline) {
-        return false;
-    }
-    t->state = WAITING;
-    t->queued = now;
-    t->row->waiting++;
-    t->row->retries++;
-    e->n_waiting++;
-    clock_set(e, t, t->retry_at);
-    return true;
-}
-
-/* The thread has come back from the task, with the lock held. */
-static void
-finish(struct fs_engine *e, struct task *t, struct fs_reply *reply)
-{
-    int64_t now = fs_now_ms();
-    double ran = seconds(t->started, now);
-    t->row->ran += ran;
-    t->row->longest_run = ran > t->row->longest_run ? ran : t->row->longest_run;
-    if (t->written_off) {
-        t->written_off = false;
-        e->n_hanging--;
-        e->max_threads--;
-        fs_reply_clear(reply);
-        free_params(t);
-        if (t->forgotten && !t->waiters) {
-            free_task(t);
-        }
-        return;
-    }
-    e->n_running--;
-    t->row->running--;
-    fs_reply_clear(&t->reply);
-    t->reply = *reply;
-    if (!try_again(e, t, now)) {
-        bool cancelled = reply->code && __atomic_load_n(&t->cancel, __ATOMIC_RELAXED), late = t->deadline && t->deadline <= now;
-        if (cancelled && late) {
-            fs_reply_fail(&t->reply, "its deadline passed: %s", reply->message ? reply->message : "");
-        }
-        end(e, t, cancelled && !late ? CANCELLED : reply->code == FS_SUCCESS ? DONE : FAILED);
-    }
-    if (e->extra && e->n_running < e->limits.threads) { /* what hung does so no more */
-        e->extra--;
-        e->max_threads--;
-    }
-}
-
-static struct task *
-next_task(struct fs_engine *e)
-{
-    struct turn *turn = turns_pop(e->high);
-    turn = turn ? turn : turns_pop(e->normal);
-    if (!turn) {
-        return NULL;
-    }
-    struct task *t = (struct task *) turn;
-    t->state = RUNNING;
-    e->last_start = t->started = fs_now_ms();
-    double waited = seconds(t->queued, t->started);
-    t->attempts++;
-    t->row->waiting--;
-    t->row->running++;
-    t->row->waited += waited;
-    t->row->longest_wait = waited > t->row->longest_wait ? waited : t->row->longest_wait;
-    e->n_waiting--;
-    e->n_running++;
-    return t;
-}
-
-static void *
-worker(void *data)
-{
-    struct fs_engine *e = data;
-    works_for = e;
-    pthread_mutex_lock(&e->lock);
-    while (e->n_threads <= e->max_threads) {
-        while (turns_empty(e->high) && turns_empty(e->normal) && !e->ending) {
-            e->n_idle++;
-            pthread_cond_wait(&e->work, &e->lock);
-            e->n_idle--;
-        }
-        struct task *t = next_task(e);
-        if (!t) {
-            break;
-        }
-        struct fs_reply reply = { 0 };
-        pthread_mutex_unlock(&e->lock);
-        run(e, t, &reply);
-        pthread_mutex_lock(&e->lock);
-        finish(e, t, &reply);
-    }
-    e->n_threads--;
-    pthread_cond_broadcast(&e->done);
-    pthread_mutex_unlock(&e->lock);
-    return NULL;
-}
-
-void
-engine_start_thread(struct fs_engine *e)
-{
-    pthread_t thread;
-    pthread_attr_t detached;
-    pthread_attr_init(&detached);
-    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-    e->n_threads += pthread_create(&thread, &detached, worker, e) == 0;
-    pthread_attr_destroy(&detached);
 }
 
 /* --- Queueing --- */
@@ -538,7 +338,7 @@ bool
 fs_engine_wait(struct fs_engine *e, int handle, int ms, struct fs_reply *reply)
 {
     int64_t until = fs_now_ms() + (ms > 0 ? ms : 0);
-    bool lends = works_for == e, ended = true;
+    bool lends = engine_runs_here(e), ended = true;
     pthread_mutex_lock(&e->lock);
     struct task *t = engine_find(e, handle);
     if (!t) {
@@ -559,7 +359,7 @@ fs_engine_wait(struct fs_engine *e, int handle, int ms, struct fs_reply *reply)
         copy_reply(t, reply);
     }
     if (t->forgotten && !t->waiters && !t->written_off) {
-        free_task(t);
+        engine_free_task(t);
     }
     pthread_mutex_unlock(&e->lock);
     return ended;
@@ -582,10 +382,10 @@ describe(const struct task *t)
     fs_set(v, "request", fs_string(t->request_id));
     fs_set(v, "caller", fs_string(t->caller));
     fs_set(v, "attempts", fs_int((int) t->attempts));
-    fs_set(v, "waited", fs_double(seconds(t->submitted, t->started ? t->started : t->state == WAITING ? now : t->ended)));
-    fs_set(v, "seconds", fs_double(!t->started || t->state == WAITING ? 0.0 : seconds(t->started, t->state == RUNNING ? now : t->ended)));
+    fs_set(v, "waited", fs_double(engine_seconds(t->submitted, t->started ? t->started : t->state == WAITING ? now : t->ended)));
+    fs_set(v, "seconds", fs_double(!t->started || t->state == WAITING ? 0.0 : engine_seconds(t->started, t->state == RUNNING ? now : t->ended)));
     if (t->deadline && t->state <= RUNNING) {
-        fs_set(v, "seconds_left", fs_double(seconds(now, t->deadline)));
+        fs_set(v, "seconds_left", fs_double(engine_seconds(now, t->deadline)));
     }
     if (t->progress >= 0) {
         fs_set(v, "progress", fs_double(t->state == DONE ? 1 : t->progress));
@@ -723,7 +523,7 @@ free_all(struct fs_engine *e)
         while (e->buckets[i]) {
             struct task *t = e->buckets[i];
             e->buckets[i] = t->in_bucket;
-            free_task(t);
+            engine_free_task(t);
         }
     }
     for (size_t i = 0; i < e->n_regular; i++) {

@@ -1,4 +1,5 @@
-/* What the files of the task engine share: core/engine.c (tasks, threads, running) and core/engine_clock.c (what happens at a time). */
+/* What the files of the task engine share: core/engine.c (tasks, from submission to result), core/engine_run.c (threads, running) and core/engine_clock.c (what
+ * happens at a time). */
 #ifndef CORE_ENGINE_PARTS_H
 #define CORE_ENGINE_PARTS_H 1
 
@@ -85,13 +86,23 @@ struct fs_engine {
 
 /* All with the lock held. */
 struct task *engine_find(struct fs_engine *, int handle);
-void engine_start_thread(struct fs_engine *);
 void engine_enqueue(struct fs_engine *, struct task *);
 /* Takes a task that waits out of its queue, if it is in one, and ends it so; 'message' is taken. */
 void engine_end_waiting(struct fs_engine *, struct task *, enum task_state, char *message);
 /* A running task is given up. */
 void engine_write_off(struct fs_engine *, struct task *, char *message);
 void engine_forget_old(struct fs_engine *, int64_t now);
+
+/* The task, which is in no queue and has its reply, has ended: it is remembered, its waiters are told, the oldest are forgotten. */
+void engine_end(struct fs_engine *, struct task *, enum task_state);
+void engine_free_params(struct task *);
+void engine_free_task(struct task *);
+double engine_seconds(int64_t from, int64_t to); /* of times in ms */
+
+/* core/engine_run.c.  With the lock held: one more thread, if there can be one. */
+void engine_start_thread(struct fs_engine *);
+/* Is the calling thread one of the engine's?  Needs no lock. */
+bool engine_runs_here(const struct fs_engine *);
 
 /* core/engine_clock.c, with the lock held: look at the task at that time; 0: no more. */
 void clock_set(struct fs_engine *, struct task *, int64_t when);

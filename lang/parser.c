@@ -23,26 +23,10 @@
  * or unused on top. */
 #include "config.h"
 
-#include "lang/syntax.h"
+#include "lang/parser.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-
-struct parser {
-    struct arena *arena; /* of names and strings */
-    struct arena *work;  /* of the tree */
-    const char *text;
-    const struct parser_includes *includes; /* NULL: they are not opened */
-    bool included;                          /* this is such a file */
-    const struct token *token;              /* the one to be looked at: never a comment or a line end without meaning */
-    const struct token *end;                /* TOKEN_END_OF_TEXT */
-    struct fs_diagnostics *diagnostics;
-    struct syntax_tree *tree;
-    struct syntax_scope *scope; /* what a statement belongs to */
-    const char *last_type;      /* copied last; NULL: none */
-};
 
 static void parse_source(struct parser *, struct tokens);
 static void parse_statement(struct parser *);
@@ -52,32 +36,6 @@ static void parse_variable(struct parser *);
 static void parse_delay(struct parser *);
 static void parse_header(struct parser *);
 static void parse_chain(struct parser *);
-static bool parse_element(struct parser *, bool arrow);
-
-static void
-skip_trivia(struct parser *parser)
-{
-    while (parser->token->kind == TOKEN_COMMENT || parser->token->kind == TOKEN_LINE_END) {
-        parser->token++;
-    }
-}
-
-static void
-advance(struct parser *parser)
-{
-    if (parser->token != parser->end) {
-        parser->token++;
-        skip_trivia(parser);
-    }
-}
-
-/* No statement goes on here. */
-static bool
-at_end(const struct parser *parser)
-{
-    return parser->token->kind == TOKEN_STATEMENT_END || parser->token->kind == TOKEN_CLOSE_BLOCK ||
-           parser->token->kind == TOKEN_OPEN_BLOCK || parser->token == parser->end;
-}
 
 void
 parser_run(struct arena *arena, struct arena *work, const struct parser_source *source,
@@ -147,8 +105,8 @@ describe(const struct parser *parser)
 }
 
 /* "expected X, but found Y" at the current token, unless that one is already reported. */
-static struct fs_diagnostic *
-complain(struct parser *parser, const char *expected)
+struct fs_diagnostic *
+parser_complain(struct parser *parser, const char *expected)
 {
     if (parser->token->kind == TOKEN_BAD || parser->token->kind == TOKEN_BROKEN_STRING) {
         return NULL;
@@ -157,33 +115,14 @@ complain(struct parser *parser, const char *expected)
                              describe(parser));
 }
 
-static bool
-accept(struct parser *parser, enum token_kind kind)
-{
-    if (parser->token->kind != kind) {
-        return false;
-    }
-    advance(parser);
-    return true;
-}
-
-static const char *
-copy_token(const struct parser *parser, const struct token *token)
+const char *
+parser_copy(const struct parser *parser, const struct token *token)
 {
     return arena_copy(parser->arena, parser->text + token->span.offset, token->span.length);
 }
 
-/* The kind of the token behind the current one. */
-static enum token_kind
-following(const struct parser *parser)
-{
-    struct parser copy = *parser;
-    advance(&copy);
-    return copy.token->kind;
-}
-
-static void
-push_element(struct parser *parser, const struct syntax_element *element)
+void
+parser_push(struct parser *parser, const struct syntax_element *element)
 {
     struct syntax_scope *scope = parser->scope;
     scope->elements = arena_grow(parser->work, scope->elements, scope->n_elements, &scope->elements_capacity,
@@ -203,9 +142,9 @@ give_up(struct parser *parser, const struct token *token)
         enum token_kind next = following(parser);
         if (parser->token->kind == TOKEN_NAME && before != TOKEN_COLONS && next != TOKEN_OPEN && (next != TOKEN_EQUALS || parser->token == token)) {
             struct syntax_element mention = { .kind = SYNTAX_MENTION,
-                                              .name = copy_token(parser, parser->token),
+                                              .name = parser_copy(parser, parser->token),
                                               .name_span = parser->token->span };
-            push_element(parser, &mention);
+            parser_push(parser, &mention);
         }
         before = parser->token->kind;
         advance(parser);
@@ -245,22 +184,16 @@ static void
 demand_end(struct parser *parser, const char *what)
 {
     if (!at_end(parser)) {
-        complain(parser, what);
+        parser_complain(parser, what);
         give_up(parser, parser->token);
     }
 }
 
-static bool
-has_parameter(const char *value)
-{
-    return strchr(value, '$') != NULL;
-}
-
 /* The key, '=' and the value from the current token on.  Pairs that make no sense are 'broken'. */
-static struct syntax_pair
-parse_pair(struct parser *parser)
+struct syntax_pair
+parser_pair(struct parser *parser)
 {
-    struct syntax_pair pair = { .key_span = parser->token->span, .key = copy_token(parser, parser->token) };
+    struct syntax_pair pair = { .key_span = parser->token->span, .key = parser_copy(parser, parser->token) };
     pair.key += *pair.key == '$';
     advance(parser);
     advance(parser);
@@ -271,18 +204,11 @@ parse_pair(struct parser *parser)
         pair.value = lexer_decode_string(parser->arena, parser->text, value->span, parser->diagnostics, &pair.variable);
     } else {
         pair.broken = value->kind != TOKEN_VALUE;
-        pair.value = pair.broken ? "" : copy_token(parser, value);
+        pair.value = pair.broken ? "" : parser_copy(parser, value);
         pair.variable = has_parameter(pair.value);
     }
     advance(parser); /* behind '=' the lexer always puts a value, if only an empty one */
     return pair;
-}
-
-static void
-push_pair(struct parser *parser, struct syntax_pair **pairs, size_t *n, size_t *capacity, struct syntax_pair pair)
-{
-    *pairs = arena_grow(parser->work, *pairs, *n, capacity, sizeof **pairs);
-    (*pairs)[(*n)++] = pair;
 }
 
 /* name = Type(...), as other languages declare. */
@@ -308,7 +234,7 @@ parse_header(struct parser *parser)
         give_up(parser, parser->token);
         return;
     }
-    struct syntax_pair header = parse_pair(parser);
+    struct syntax_pair header = parser_pair(parser);
     if (scope->part) {
         diagnostics_error(parser->diagnostics, header.key_span,
                           "header '%.64s' stands in a part: headers belong to a request", header.key);
@@ -332,11 +258,11 @@ parse_variable(struct parser *parser)
     if (following(parser) != TOKEN_EQUALS) {
         const struct token *start = parser->token;
         advance(parser);
-        complain(parser, "'=' and a default behind the parameter");
+        parser_complain(parser, "'=' and a default behind the parameter");
         give_up(parser, start);
         return;
     }
-    struct syntax_pair variable = parse_pair(parser);
+    struct syntax_pair variable = parser_pair(parser);
     if (scope->part) {
         diagnostics_error(parser->diagnostics, variable.key_span,
                           "parameters of a part stand behind its name: part %s($%.64s=...)", scope->name, variable.key);
@@ -383,21 +309,21 @@ parse_formals(struct parser *parser, struct syntax_scope *part)
             break;
         }
         if (parser->token->kind != TOKEN_PARAMETER) {
-            complain(parser, "a parameter of the part, such as $rules");
+            parser_complain(parser, "a parameter of the part, such as $rules");
             return false;
         }
         struct syntax_pair formal;
         if (following(parser) == TOKEN_EQUALS) {
-            formal = parse_pair(parser);
+            formal = parser_pair(parser);
         } else {
-            const char *key = copy_token(parser, parser->token);
+            const char *key = parser_copy(parser, parser->token);
             formal = (struct syntax_pair) { .key_span = parser->token->span, .key = key + 1 };
             advance(parser);
         }
         push_pair(parser, &part->parameters, &part->n_parameters, &part->parameters_capacity, formal);
     } while (accept(parser, TOKEN_COMMA));
     if (!accept(parser, TOKEN_CLOSE)) {
-        complain(parser, "',' or ')' behind the parameter");
+        parser_complain(parser, "',' or ')' behind the parameter");
         return false;
     }
     return true;
@@ -412,14 +338,14 @@ parse_block(struct parser *parser)
     scope->part = at_word(parser, "part");
     scope->library = parser->included;
     advance(parser);
-    scope->name = copy_token(parser, parser->token);
+    scope->name = parser_copy(parser, parser->token);
     scope->span = parser->token->span;
     advance(parser);
     if (scope->part && accept(parser, TOKEN_OPEN) && !parse_formals(parser, scope)) {
         give_up(parser, parser->token);
     }
     if (parser->token->kind != TOKEN_OPEN_BLOCK) {
-        struct fs_diagnostic *error = complain(parser, "'{' behind the name");
+        struct fs_diagnostic *error = parser_complain(parser, "'{' behind the name");
         if (error) {
             diagnostics_note(parser->diagnostics, error, NULL, "a block is written %s %.64s { ... }",
                              scope->part ? "part" : "request", scope->name);
@@ -447,10 +373,10 @@ static bool
 parse_end_of_delay(struct parser *parser, const char **name, struct span *span)
 {
     if (parser->token->kind != TOKEN_NAME) {
-        complain(parser, "the name of a FromNet or ToNet");
+        parser_complain(parser, "the name of a FromNet or ToNet");
         return false;
     }
-    *name = copy_token(parser, parser->token);
+    *name = parser_copy(parser, parser->token);
     *span = parser->token->span;
     advance(parser);
     return true;
@@ -463,21 +389,21 @@ parse_delay_body(struct parser *parser, struct syntax_delay *delay)
         return false;
     }
     if (!accept(parser, TOKEN_ARROW)) {
-        complain(parser, "'->' and the ToNet");
+        parser_complain(parser, "'->' and the ToNet");
         return false;
     }
     if (!parse_end_of_delay(parser, &delay->to, &delay->to_span)) {
         return false;
     }
     if (!accept(parser, TOKEN_LESS)) {
-        complain(parser, "'<' and the bound");
+        parser_complain(parser, "'<' and the bound");
         return false;
     }
     if (parser->token->kind != TOKEN_NUMBER && parser->token->kind != TOKEN_PARAMETER) {
-        complain(parser, "a time such as 5ms");
+        parser_complain(parser, "a time such as 5ms");
         return false;
     }
-    delay->bound = copy_token(parser, parser->token);
+    delay->bound = parser_copy(parser, parser->token);
     delay->bound_span = parser->token->span;
     delay->variable = parser->token->kind == TOKEN_PARAMETER;
     advance(parser);
@@ -510,7 +436,7 @@ parse_delay(struct parser *parser)
 static void
 complain_behind_element(struct parser *parser)
 {
-    struct fs_diagnostic *error = complain(parser, "'->' or the end of the statement");
+    struct fs_diagnostic *error = parser_complain(parser, "'->' or the end of the statement");
     if (error && parser->token->kind == TOKEN_OPEN_PORT) {
         diagnostics_note(parser->diagnostics, error, NULL,
                          "one port before and one behind a module: '-> [0]name[0] ->'");
@@ -529,7 +455,7 @@ parse_chain(struct parser *parser)
     }
     for (bool more = true; more; arrow |= more) {
         start = parser->token;
-        good = parse_element(parser, arrow);
+        good = parser_element(parser, arrow);
         more = good && accept(parser, TOKEN_ARROW);
     }
 
@@ -554,254 +480,4 @@ parse_chain(struct parser *parser)
     scope->statements = arena_grow(parser->work, scope->statements, scope->n_statements, &scope->statements_capacity,
                                    sizeof *scope->statements);
     scope->statements[scope->n_statements++] = statement;
-}
-
-/* A decimal number that fits, or false with an error. */
-static bool
-parse_port_number(struct parser *parser, uint32_t *number)
-{
-    const char *digits = copy_token(parser, parser->token);
-    if (digits[strspn(digits, "0123456789")] != '\0') {
-        diagnostics_error(parser->diagnostics, parser->token->span, "'%.40s' is no port number: ports are 0, 1, 2, ...",
-                          digits);
-        return false;
-    }
-    errno = 0;
-    unsigned long long value = strtoull(digits, NULL, 10);
-    *number = errno || value > UINT32_MAX ? UINT32_MAX
-                                          : (uint32_t) value; /* far out of any type's range, which is reported then */
-    return true;
-}
-
-/* "[n]" if there is one. */
-static bool
-parse_port(struct parser *parser, struct syntax_port *port)
-{
-    const struct token *open = parser->token;
-    if (!accept(parser, TOKEN_OPEN_PORT)) {
-        return true;
-    }
-    if (parser->token->kind != TOKEN_NUMBER) {
-        complain(parser, "a port number");
-        return false;
-    }
-    if (!parse_port_number(parser, &port->number)) {
-        return false;
-    }
-    advance(parser);
-    port->span = (struct span) { open->span.offset, parser->token->span.offset + 1 - open->span.offset };
-    if (!accept(parser, TOKEN_CLOSE_PORT)) {
-        complain(parser, "']' behind the port number");
-        return false;
-    }
-    return true;
-}
-
-/* One argument: a string or a parameter. */
-static struct syntax_string
-parse_argument(struct parser *parser, struct syntax_args *args, bool *unclosed)
-{
-    struct syntax_string string = { .span = parser->token->span, .value = "" };
-    if (parser->token->kind == TOKEN_BROKEN_STRING) {
-        args->broken = *unclosed = true;
-    } else if (parser->token->kind == TOKEN_PARAMETER) {
-        string.variable = true;
-    } else {
-        size_t errors = fs_diagnostics_errors(parser->diagnostics);
-        string.value =
-            lexer_decode_string(parser->arena, parser->text, string.span, parser->diagnostics, &string.variable);
-        args->broken |= errors != fs_diagnostics_errors(parser->diagnostics);
-    }
-    advance(parser);
-    return string;
-}
-
-static bool
-at_argument(const struct parser *parser)
-{
-    enum token_kind kind = parser->token->kind;
-    return kind == TOKEN_STRING || kind == TOKEN_BROKEN_STRING || kind == TOKEN_PARAMETER;
-}
-
-/* The strings between the parentheses, of which there is at least one; '*unclosed': the last one swallowed the rest. */
-static bool
-parse_arguments(struct parser *parser, struct syntax_args *args, bool *unclosed)
-{
-    struct syntax_string *strings = NULL;
-    size_t n = 0, capacity = 1; /* most modules have one */
-    uint32_t start = parser->token->span.offset;
-    strings = arena_alloc(parser->work, sizeof *strings);
-    do {
-        if (!at_argument(parser)) {
-            complain(parser, "another string behind ','");
-            return false;
-        }
-        strings = arena_grow(parser->work, strings, n, &capacity, sizeof *strings);
-        strings[n] = parse_argument(parser, args, unclosed);
-        args->span = (struct span) { start, strings[n].span.offset + strings[n].span.length - start };
-        n++;
-    } while (accept(parser, TOKEN_COMMA));
-    args->strings = strings;
-    args->n = (uint32_t) n;
-    return true;
-}
-
-/* ("...") or () if there are any. */
-static bool
-parse_args(struct parser *parser, struct syntax_element *element)
-{
-    element->args.span = element->type_span;
-    if (!accept(parser, TOKEN_OPEN)) {
-        return true;
-    }
-    bool unclosed = false;
-    if (at_argument(parser)) {
-        if (!parse_arguments(parser, &element->args, &unclosed)) {
-            return false;
-        }
-    } else if (parser->token->kind != TOKEN_CLOSE) {
-        struct fs_diagnostic *error = complain(parser, "a string in double quotes or ')'");
-        if (error && parser->token->kind == TOKEN_NAME) {
-            diagnostics_note(parser->diagnostics, error, NULL, "arguments are strings: %s(\"...\")", element->type);
-        }
-        return false;
-    }
-    if (!accept(parser, TOKEN_CLOSE) && !unclosed) {
-        complain(parser, "')' behind the arguments");
-        return false;
-    }
-    return true;
-}
-
-/* {key=value, ...} if there are any. */
-static bool
-parse_properties(struct parser *parser, struct syntax_properties *properties)
-{
-    struct syntax_pair *pairs = NULL;
-    size_t n = 0, capacity = 0;
-    if (!accept(parser, TOKEN_OPEN_PROPERTIES)) {
-        return true;
-    }
-    while (parser->token->kind != TOKEN_CLOSE_PROPERTIES) {
-        if (parser->token->kind != TOKEN_NAME || following(parser) != TOKEN_EQUALS) {
-            struct fs_diagnostic *error = complain(parser, "a property such as cpu=0.5");
-            if (error) {
-                diagnostics_note(parser->diagnostics, error, NULL, "properties stand in braces: {cpu=0.5, mem=64MB}");
-            }
-            return false;
-        }
-        push_pair(parser, &pairs, &n, &capacity, parse_pair(parser));
-        if (parser->token->kind != TOKEN_CLOSE_PROPERTIES && !accept(parser, TOKEN_COMMA)) {
-            complain(parser, "',' or '}' behind the value");
-            return false;
-        }
-    }
-    advance(parser);
-    properties->pairs = pairs;
-    properties->n = (uint32_t) n;
-    return true;
-}
-
-/* The type of a module, from the current token.  Neighbours tend to have the same. */
-static const char *
-copy_type(struct parser *parser)
-{
-    const struct span span = parser->token->span;
-    const char *last = parser->last_type;
-    if (!last || strncmp(last, parser->text + span.offset, span.length) || last[span.length]) {
-        parser->last_type = copy_token(parser, parser->token);
-    }
-    return parser->last_type;
-}
-
-static void
-set_name(struct parser *parser, struct syntax_element *element)
-{
-    element->name = copy_token(parser, parser->token);
-    element->name_span = parser->token->span;
-}
-
-/* The rest of a declaration with the names 'element' and those behind its comma.  Pushes all but the last of them. */
-static bool
-parse_declaration(struct parser *parser, struct syntax_element *element)
-{
-    struct syntax_scope *scope = parser->scope;
-    size_t first = scope->n_elements;
-    element->kind = SYNTAX_DECLARATION;
-    while (accept(parser, TOKEN_COMMA)) {
-        if (parser->token->kind != TOKEN_NAME) {
-            complain(parser, "another name behind ','");
-            scope->n_elements = first;
-            return false;
-        }
-        element->listed = true;
-        push_element(parser, element);
-        element->listed = false;
-        element->input = (struct syntax_port) { .number = 0 };
-        set_name(parser, element);
-        advance(parser);
-    }
-    if (!accept(parser, TOKEN_COLONS)) {
-        complain(parser, "'::' and a type behind the names");
-        scope->n_elements = first;
-        return false;
-    }
-    if (parser->token->kind != TOKEN_NAME) {
-        complain(parser, "a module type behind '::'");
-        scope->n_elements = first;
-        return false;
-    }
-    element->type = copy_type(parser);
-    element->type_span = parser->token->span;
-    advance(parser);
-    if (!parse_args(parser, element) || !parse_properties(parser, &element->properties)) {
-        scope->n_elements = first;
-        return false;
-    }
-    for (size_t i = first; i < scope->n_elements; i++) {
-        struct syntax_element *other = &scope->elements[i];
-        other->type = element->type;
-        other->type_span = element->type_span;
-        other->args = element->args;
-        other->properties = element->properties;
-    }
-    return true;
-}
-
-static bool
-parse_element_body(struct parser *parser, struct syntax_element *element)
-{
-    if (parser->token->kind != TOKEN_NAME) {
-        struct fs_diagnostic *error = complain(parser, "a module");
-        if (error && parser->token->kind == TOKEN_ARROW) {
-            diagnostics_note(parser->diagnostics, error, NULL, "'->' stands between two modules: 'a -> b'");
-        }
-        return false;
-    }
-    set_name(parser, element);
-    advance(parser);
-    switch (parser->token->kind) {
-    case TOKEN_COMMA:
-    case TOKEN_COLONS: return parse_declaration(parser, element);
-    case TOKEN_OPEN:
-        element->kind = SYNTAX_UNNAMED;
-        element->type = element->name;
-        element->type_span = element->name_span;
-        element->name = NULL;
-        return parse_args(parser, element) && parse_properties(parser, &element->properties);
-    default: return parse_properties(parser, &element->properties);
-    }
-}
-
-/* One element, with the properties of the arrow before it if there is one. */
-static bool
-parse_element(struct parser *parser, bool arrow)
-{
-    struct syntax_element element = { .kind = SYNTAX_REFERENCE };
-    if ((arrow && !parse_properties(parser, &element.arrow)) || !parse_port(parser, &element.input) ||
-        !parse_element_body(parser, &element) || !parse_port(parser, &element.output)) {
-        return false;
-    }
-    push_element(parser, &element);
-    return true;
 }

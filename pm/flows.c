@@ -3,8 +3,11 @@
 
 #include "pm/flows.h"
 
+#include <flowstream/packet.h>
+
 #include <arpa/inet.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -13,19 +16,13 @@ enum {
     SETS = 512,
     WAYS = 8,
     LINE_MAX = 256,
-    EXTENSIONS_MAX = 8,
-    ETHERTYPE_VLAN = 0x8100,
-    ETHERTYPE_QINQ = 0x88a8,
     ETHERTYPE_IP = 0x0800,
     ETHERTYPE_IPV6 = 0x86dd,
-    TCP = 6,
-    UDP = 17,
-    SCTP = 132,
 };
 
 struct key {
     uint8_t source[16], destination[16];
-    uint16_t source_port, destination_port, ethertype, vlan; /* vlan: 0xffff is none */
+    uint16_t source_port, destination_port, ethertype, vlan; /* vlan: or FS_NO_VLAN */
     uint8_t protocol, zero[7]; /* compared and hashed as bytes */
 };
 
@@ -60,84 +57,20 @@ flows_destroy(struct flows *f)
     free(f);
 }
 
-static uint16_t
-read16(const uint8_t *p)
-{
-    return (uint16_t) (p[0] << 8 | p[1]);
-}
-
-static void
-read_ports(struct key *k, const uint8_t *p, uint32_t length)
-{
-    if ((k->protocol == TCP || k->protocol == UDP || k->protocol == SCTP) && length >= 4) {
-        k->source_port = read16(p);
-        k->destination_port = read16(p + 2);
-    }
-}
-
-static void
-read_ipv4(struct key *k, const uint8_t *p, uint32_t length)
-{
-    uint32_t header = length >= 20 ? (p[0] & 0xfu) * 4 : 0;
-    if (header < 20) {
-        return;
-    }
-    memcpy(k->source, p + 12, 4);
-    memcpy(k->destination, p + 16, 4);
-    k->protocol = p[9];
-    if (!(read16(p + 6) & 0x1fff) && header <= length) { /* a later fragment has no ports */
-        read_ports(k, p + header, length - header);
-    }
-}
-
-static void
-read_ipv6(struct key *k, const uint8_t *p, uint32_t length)
-{
-    if (length < 40) {
-        return;
-    }
-    memcpy(k->source, p + 8, 16);
-    memcpy(k->destination, p + 24, 16);
-    uint8_t next = p[6];
-    uint32_t at = 40;
-    bool later = false;
-    for (int i = 0; i < EXTENSIONS_MAX && at + 8 <= length; i++) {
-        if (next == 0 || next == 43 || next == 60) { /* hop-by-hop, routing, destination options */
-            next = p[at];
-            at += 8 + p[at + 1] * 8u;
-        } else if (next == 44) { /* fragment */
-            next = p[at];
-            later = later || read16(p + at + 2) & 0xfff8;
-            at += 8;
-        } else {
-            break;
-        }
-    }
-    k->protocol = next;
-    if (!later && at <= length) {
-        read_ports(k, p + at, length - at);
-    }
-}
-
 static struct key
 read_key(const uint8_t *frame, uint32_t length)
 {
-    struct key k = { .vlan = UINT16_MAX };
-    uint32_t at = 12;
-    if (length < 14) {
-        return k;
+    struct fs_headers h;
+    fs_headers_find(frame, length, &h);
+    struct key k = { .vlan = h.vlan, .ethertype = h.ethertype, .protocol = h.protocol };
+    if (h.version) {
+        size_t size = h.version == 4 ? 4 : 16;
+        memcpy(k.source, frame + h.addresses, size);
+        memcpy(k.destination, frame + h.addresses + size, size);
     }
-    k.ethertype = read16(frame + at);
-    while ((k.ethertype == ETHERTYPE_VLAN || k.ethertype == ETHERTYPE_QINQ) && at + 6 <= length) {
-        k.vlan = k.vlan == UINT16_MAX ? read16(frame + at + 2) & 0xfff : k.vlan; /* the outer one */
-        at += 4;
-        k.ethertype = read16(frame + at);
-    }
-    at += 2;
-    if (k.ethertype == ETHERTYPE_IP) {
-        read_ipv4(&k, frame + at, length - at);
-    } else if (k.ethertype == ETHERTYPE_IPV6) {
-        read_ipv6(&k, frame + at, length - at);
+    if (h.transport && (h.protocol == IPPROTO_TCP || h.protocol == IPPROTO_UDP || h.protocol == IPPROTO_SCTP) && length - h.transport >= 4) {
+        k.source_port = fs_read16(frame + h.transport);
+        k.destination_port = fs_read16(frame + h.transport + 2);
     }
     return k;
 }
@@ -196,7 +129,7 @@ print_flow(const struct flow *flow, struct pm_text *t)
         inet_ntop(family, k->source, source, sizeof source);
         inet_ntop(family, k->destination, destination, sizeof destination);
     }
-    pm_text_add(t, "%d %u %u %s %u %s %u %" PRIu64 " %" PRIu64 "\n", k->vlan == UINT16_MAX ? -1 : k->vlan, k->ethertype, k->protocol, source,
+    pm_text_add(t, "%d %u %u %s %u %s %u %" PRIu64 " %" PRIu64 "\n", k->vlan == FS_NO_VLAN ? -1 : k->vlan, k->ethertype, k->protocol, source,
                 k->source_port, destination, k->destination_port, flow->packets, flow->bytes);
 }
 

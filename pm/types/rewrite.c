@@ -7,16 +7,18 @@
 
 #include <flowstream/filter.h>
 #include <flowstream/module.h>
+#include <flowstream/packet.h>
 
 #include <arpa/inet.h>
 #include <inttypes.h>
+#include <net/ethernet.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ETHERNET = 14, TAG = 4, MOST_TAGS = 2, MOST_EXTENSIONS = 8,  };
+enum { ETHERNET = 14 };
 enum { SOURCE, DESTINATION };
 
 struct rewrite {
@@ -39,92 +41,20 @@ struct frame {
     bool cut;               /* too short for what it should have */
 };
 
-static uint16_t
-get16(const uint8_t *p)
-{
-    return (uint16_t) (p[0] << 8 | p[1]);
-}
-
-/* The transport header at 'p', of which 'n' bytes are there. */
-static void
-find_transport(struct frame *f, uint8_t *p, size_t n)
-{
-    size_t at = f->protocol == IPPROTO_TCP ? 16 : f->protocol == IPPROTO_UDP ? 6 : f->protocol == IPPROTO_ICMPV6 && f->family == AF_INET6 ? 2 : 0;
-    if (at && n < at + 2) {
-        f->cut = true;
-    } else if (at) {
-        f->transport = p;
-        f->checksum = p + at;
-    }
-}
-
-static void
-find_ipv4(struct frame *f, uint8_t *p, size_t n)
-{
-    size_t header = n >= 20 ? (p[0] & 15u) * 4 : 0;
-    if (header < 20 || header > n || p[0] >> 4 != 4) {
-        f->cut = true;
-        return;
-    }
-    f->family = AF_INET;
-    f->addresses = p + 12;
-    f->ip_checksum = p + 10;
-    f->protocol = p[9];
-    if ((get16(p + 6) & 0x1fff) == 0) {
-        find_transport(f, p + header, n - header);
-    }
-}
-
-static void
-find_ipv6(struct frame *f, uint8_t *p, size_t n)
-{
-    size_t at = 40;
-    if (n < at || p[0] >> 4 != 6) {
-        f->cut = true;
-        return;
-    }
-    f->family = AF_INET6;
-    f->addresses = p + 8;
-    f->protocol = p[6];
-    for (int i = 0; i < MOST_EXTENSIONS; i++) {
-        bool fragment = f->protocol == IPPROTO_FRAGMENT;
-        if (!fragment && f->protocol != IPPROTO_HOPOPTS && f->protocol != IPPROTO_ROUTING && f->protocol != IPPROTO_DSTOPTS) {
-            find_transport(f, p + at, n - at);
-            return;
-        }
-        if (n < at + 8) {
-            f->cut = true;
-            return;
-        }
-        if (fragment && (get16(p + at + 2) & 0xfff8)) {
-            return; /* not the first one: what follows is no header */
-        }
-        f->later_destination |= f->protocol == IPPROTO_ROUTING && p[at + 3] != 0;
-        size_t length = fragment ? 8 : (p[at + 1] + 1u) * 8;
-        f->protocol = p[at];
-        at += length;
-        if (at > n) {
-            f->cut = true;
-            return;
-        }
-    }
-    f->cut = true;
-}
-
 static struct frame
 find(struct fs_packet *packet)
 {
-    struct frame f = { .family = 0 };
-    size_t at = ETHERNET;
-    uint16_t type = packet->length >= at ? get16(packet->data + 12) : 0;
-    for (int i = 0; i < MOST_TAGS && (type == 0x8100 || type == 0x88a8) && packet->length >= at + TAG; i++) {
-        type = get16(packet->data + at + 2);
-        at += TAG;
-    }
-    if (type == 0x0800) {
-        find_ipv4(&f, packet->data + at, packet->length - at);
-    } else if (type == 0x86dd) {
-        find_ipv6(&f, packet->data + at, packet->length - at);
+    struct fs_headers h;
+    fs_headers_find(packet->data, packet->length, &h);
+    struct frame f = { .protocol = h.protocol, .later_destination = h.detour, .family = h.version == 4 ? AF_INET : h.version == 6 ? AF_INET6 : 0 };
+    f.cut = h.cut && (h.ethertype == ETHERTYPE_IP || h.ethertype == ETHERTYPE_IPV6);
+    f.addresses = h.version ? packet->data + h.addresses : NULL;
+    f.ip_checksum = h.version == 4 ? f.addresses - 2 : NULL;
+    uint32_t at = h.protocol == IPPROTO_TCP ? 16 : h.protocol == IPPROTO_UDP ? 6 : h.protocol == IPPROTO_ICMPV6 && h.version == 6 ? 2 : 0;
+    if (h.transport && at) {
+        f.cut = f.cut || packet->length - h.transport < at + 2;
+        f.transport = packet->data + h.transport;
+        f.checksum = f.transport + at;
     }
     return f;
 }
@@ -135,7 +65,7 @@ replace(uint8_t *p, const uint8_t *to, size_t n)
 {
     uint32_t change = 0;
     for (size_t i = 0; i < n; i += 2) {
-        change += (uint16_t) ~get16(p + i) + (uint32_t) get16(to + i);
+        change += (uint16_t) ~fs_read16(p + i) + (uint32_t) fs_read16(to + i);
     }
     memcpy(p, to, n);
     return change;
@@ -144,7 +74,7 @@ replace(uint8_t *p, const uint8_t *to, size_t n)
 static void
 correct(uint8_t *checksum, uint32_t change)
 {
-    uint32_t sum = (uint16_t) ~get16(checksum) + change;
+    uint32_t sum = (uint16_t) ~fs_read16(checksum) + change;
     while (sum >> 16) {
         sum = (sum & 0xffff) + (sum >> 16);
     }
@@ -156,11 +86,11 @@ static void
 correct_transport(const struct frame *f, uint32_t change)
 {
     bool udp = f->protocol == IPPROTO_UDP;
-    if (udp && f->family == AF_INET && get16(f->checksum) == 0) {
+    if (udp && f->family == AF_INET && fs_read16(f->checksum) == 0) {
         return; /* it has none */
     }
     correct(f->checksum, change);
-    if (udp && get16(f->checksum) == 0) {
+    if (udp && fs_read16(f->checksum) == 0) {
         memset(f->checksum, 0xff, 2); /* 0 would say that it has none */
     }
 }
@@ -179,7 +109,7 @@ rewrite_headers(const struct rewrite *r, const struct frame *f)
             transport += i == DESTINATION && f->later_destination ? 0 : change;
             changed = true;
         }
-        if (ports && get16(r->to[i].port)) {
+        if (ports && fs_read16(r->to[i].port)) {
             transport += replace(f->transport + i * 2, r->to[i].port, 2);
             changed = true;
         }

@@ -176,7 +176,7 @@ class Calls(support.Scratch):
     def test_plan(self):
         """plan says where each module would run, through which switches, and the rules, one a line"""
         shown = self.flowstream("plan", "-", input="a :: B;").stdout
-        self.assertIn("`- fw (Firewall)  h1    0.1   32 MB     5  net0 > tor0 > h1\n   `- net1                              6  h1 > tor0 > net1\n", shown)
+        self.assertIn("`- fw (Firewall)  h1              0.1           32 MB     5  net0 > tor0 > h1\n   `- net1                                                6  h1 > tor0 > net1\n", shown)
         self.assertIn("\nrules of tor0:\n  table=10,actions=one\n", shown)
         self.assertIn("HOST          CORES              MEMORY  MODULES\nh1    0 -> 0.1 of 8  0 -> 32 of 2048 MB   0 -> 1\n", shown)
         self.assertIn("net0 > tor0  1 -> 2 of 10000 Mbit/s\n\nas before: 1 hosts, 1 directions of links\n", shown)

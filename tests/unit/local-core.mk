@@ -35,7 +35,7 @@ tests/fuzz/fuzz_encode: $(top_srcdir)/tests/fuzz/fuzz_encode.c $(FUZZ_CORE)
 	$(AM_V_CCLD)$(FUZZ_COMPILE) -o $@ $(top_srcdir)/tests/fuzz/fuzz_encode.c $(addprefix $(top_srcdir)/,$(FUZZ_CORE)) \
 	    $(EXPAT_LIBS) -lxmlrpc -lxmlrpc_util -lm
 
-FUZZ_DOOR = core/credentials.c core/door.c core/inherit.c core/listen.c core/log.c core/server.c core/workers.c $(FUZZ_CORE)
+FUZZ_DOOR = core/credentials.c core/door.c core/inherit.c core/listen.c core/log.c core/server.c core/server_request.c core/workers.c $(FUZZ_CORE)
 tests/fuzz/fuzz_http: $(top_srcdir)/tests/fuzz/fuzz_http.c $(FUZZ_DOOR)
 	$(AM_V_CCLD)$(FUZZ_COMPILE) $(MHD_CFLAGS) $(GNUTLS_CFLAGS) -o $@ $(top_srcdir)/tests/fuzz/fuzz_http.c \
 	    $(addprefix $(top_srcdir)/,$(FUZZ_DOOR)) $(MHD_LIBS) $(GNUTLS_LIBS) $(EXPAT_LIBS) -lxmlrpc -lxmlrpc_util -lcrypt -lpthread -lm

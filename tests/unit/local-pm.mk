@@ -8,7 +8,7 @@ tests_unit_test_pm_SOURCES = tests/unit/test_pm.c pm/ring.c pm/nsh.c pm/spec.c p
 tests_unit_test_pm_LDFLAGS = $(AM_LDFLAGS) -Wl,-rpath,'$$ORIGIN/../../lib'
 tests_unit_test_pm_LDADD = -lflowstream-pm
 tests_unit_test_pm_DEPENDENCIES = lib/libflowstream-pm.so
-tests_unit_test_flows_SOURCES = tests/unit/test_flows.c pm/flows.c pm/util.c
+tests_unit_test_flows_SOURCES = tests/unit/test_flows.c pm/flows.c pm/packet.c pm/util.c
 # Against the functions of Open vSwitch itself.
 tests_unit_test_spread_SOURCES = tests/unit/test_spread.c pm/spread.c
 tests_unit_test_spread_CPPFLAGS = $(AM_CPPFLAGS) -include $(lastword $(OVS_CFLAGS))/config.h $(OVS_CFLAGS)
@@ -17,8 +17,9 @@ bench_pm_pm_load_SOURCES = bench/pm/pm_load.c pm/nsh.c
 EXTRA_DIST += tests/pm/test_pm.py tests/pm/hostile.c bench/pm/bench_pm.py bench/pm/bench_start.py
 
 # Fuzz targets: "make fuzz-pm", then tests/fuzz/fuzz_nsh -max_total_time=60 and so on.
-FUZZ_PM = tests/fuzz/fuzz_nsh tests/fuzz/fuzz_firewall
+FUZZ_PM = tests/fuzz/fuzz_nsh tests/fuzz/fuzz_packet tests/fuzz/fuzz_firewall
 tests/fuzz/fuzz_nsh: tests/fuzz/fuzz_nsh.c pm/nsh.c
+tests/fuzz/fuzz_packet: tests/fuzz/fuzz_packet.c pm/packet.c
 tests/fuzz/fuzz_firewall: tests/fuzz/fuzz_firewall.c pm/types/firewall.c pm/filter.c pm/util.c
 $(FUZZ_PM):
 	@$(MKDIR_P) $(@D)

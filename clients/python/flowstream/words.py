@@ -107,7 +107,7 @@ def plan(value):
     rows = _drawing(value["paths"], value["ports"], modules, lambda path: None)
     for row in rows:
         row["memory"] = _Figure(f"{cell(row['mem'])} MB") if "mem" in row else None
-    drawing = table(rows, [("way", "WAY"), ("host", "HOST"), ("cpu", "CPU"), ("memory", "MEMORY"), ("path", "PATH"), ("through", "THROUGH")],
+    drawing = table(rows, [("way", "WAY"), ("host", "HOST"), ("cpu", "CORES AT MOST"), ("memory", "MEMORY AT MOST"), ("path", "PATH"), ("through", "THROUGH")],
                     unknown="")
     parts = [f"would be request {value['id']}", drawing, loads(value.get("loads") or {}), rules(value["rules"])]
     return "\n\n".join(part for part in parts if part)
