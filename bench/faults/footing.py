@@ -18,6 +18,7 @@ from flowstream import embedded, netns, processes
 # 16 for tasks, and as many for calls as came at once; each has two mappings, and the connections that its calls keep alive.
 TOLERANCE = {"rss": (0.25, 4096), "pss": (0.25, 4096), "anon": (0.25, 4096), "fds": (0.1, 16), "maps": (0.10, 64), "threads": (0, 32)}
 MEMORY = ("rss", "pss", "anon")
+NONE_KEPT = {"results": 0, "results_kb": 0}
 COLUMNS = ("age", *TOLERANCE, "results", "results_kb")
 _BOOT = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
@@ -68,7 +69,7 @@ def kept_results(client, name):
     with contextlib.suppress(flowstream.Error):
         figures = client.call(name, "get_statistics")["process"]
         return {"results": int(figures["task_results"]), "results_kb": int(figures["task_result_bytes"]) // 1024}
-    return {"results": 0, "results_kb": 0}
+    return NONE_KEPT
 
 
 class Footing:
@@ -77,7 +78,7 @@ class Footing:
         self.processes = {}
         for name, pid in names.items():
             with contextlib.suppress(OSError):
-                self.processes[name] = {**of_process(pid), **kept_results(platform.client, name)}
+                self.processes[name] = {**of_process(pid), **(kept_results(platform.client, name) if name in platform.client.daemons() else NONE_KEPT)}
         self.computer = of_computer(platform, names.values())
 
     def total(self, column):

@@ -27,7 +27,7 @@ sys.path.insert(0, str(TOP / "bench" / "platform"))
 
 from chaos import Chaos  # noqa: E402
 from flowtest import Platform, flowstream, until  # noqa: E402
-from footing import COLUMNS, TOLERANCE, Footing  # noqa: E402
+from footing import COLUMNS, Footing  # noqa: E402
 from measuring import machine, percentile, table  # noqa: E402
 from mixed import CHAIN, CONTROLLER, DAEMONS, DATA_PATH, HOSTS, Faults, Load  # noqa: E402
 from oracle import Ledger, Oracle  # noqa: E402
@@ -162,7 +162,7 @@ class Run:
     def say(self, standing, seconds):
         print(f"-- {time.monotonic() - self.begin:.0f} s: {sum(self.load.done.values())} actions, {len(self.faults.log)} faults; {standing} stood; rest of {seconds:.0f} s", flush=True)
         table(("process", *COLUMNS), [(name, *(one[column] for column in COLUMNS)) for name, one in self.footing.processes.items()]
-              + [("all", "", *(self.footing.total(column) for column in TOLERANCE))])
+              + [("all", "", *(self.footing.total(column) for column in COLUMNS[1:]))])
         print(", ".join(f"{what} {count}" for what, count in self.footing.computer.items()), flush=True)
 
 
