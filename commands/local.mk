@@ -23,6 +23,7 @@ LOADABLES += commands/common/system.multicall
 LOADABLES += commands/common/upgrade
 LOADABLES += commands/modulehost/control_module
 LOADABLES += commands/modulehost/get_flows
+LOADABLES += commands/modulehost/get_module_changes
 LOADABLES += commands/modulehost/get_module_counters
 LOADABLES += commands/modulehost/get_statistics
 LOADABLES += commands/modulehost/list_modules

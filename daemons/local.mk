@@ -52,7 +52,8 @@ bin_flowstream_openflow_DEPENDENCIES = lib/libflowstream-openflowd.so lib/libflo
 
 noinst_PROGRAMS += lib/libflowstream-modulehostd.so
 FLOWSTREAM_SHARED += lib/libflowstream-modulehostd.so
-lib_libflowstream_modulehostd_so_SOURCES = daemons/modulehost/counters.c daemons/modulehost/counters.h daemons/modulehost/modulehost.c daemons/modulehost/modulehost.h daemons/modulehost/watch.c
+lib_libflowstream_modulehostd_so_SOURCES = daemons/modulehost/counters.c daemons/modulehost/counters.h daemons/modulehost/inventory.c \
+    daemons/modulehost/inventory.h daemons/modulehost/modulehost.c daemons/modulehost/modulehost.h daemons/modulehost/watch.c
 lib_libflowstream_modulehostd_so_LDFLAGS = $(SHARED_LDFLAGS) -Wl,-soname,libflowstream-modulehostd.so
 lib_libflowstream_modulehostd_so_LDADD = -lflowstream-core -lflowstream-pm -lxmlrpc
 lib_libflowstream_modulehostd_so_DEPENDENCIES = lib/libflowstream-core.so lib/libflowstream-pm.so

@@ -3,7 +3,7 @@ noinst_PROGRAMS += lib/libflowstream-pm.so
 FLOWSTREAM_SHARED += lib/libflowstream-pm.so
 lib_libflowstream_pm_so_SOURCES = include/flowstream/api.h include/flowstream/pm.h include/flowstream/module.h \
     include/flowstream/filter.h include/flowstream/packet.h pm/private.h pm/util.c pm/channel.c pm/channel.h pm/process.c pm/process.h pm/spec.c pm/spec_process.c pm/spec.h \
-    pm/cgroup.c pm/cgroup.h pm/connect.c pm/host.c pm/host_list.c pm/hostmux.c pm/hostspec.c pm/host.h pm/hostflows.c pm/tallies.c pm/type.c pm/filter.c pm/packet.c
+    pm/cgroup.c pm/cgroup.h pm/connect.c pm/host.c pm/host_list.c pm/hostmux.c pm/hostspec.c pm/hostlook.c pm/host.h pm/hostflows.c pm/tallies.c pm/type.c pm/filter.c pm/packet.c
 lib_libflowstream_pm_so_LDFLAGS = $(SHARED_LDFLAGS) -Wl,-soname,libflowstream-pm.so
 lib_libflowstream_pm_so_LDADD = $(PCAP_LIBS)
 

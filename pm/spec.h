@@ -4,6 +4,9 @@
 
 #include "pm/private.h"
 
+/* Bytes of a module and of a whole process as text, at most. */
+enum { PM_MODULE_TEXT_MAX = FS_MODULE_ARGS_MAX + 2 * FS_PATHS_MAX * 48, PM_SPEC_MAX = FS_MEMBERS_MAX * PM_MODULE_TEXT_MAX };
+
 /* Check all that can be said without the type; an error names the field. */
 int pm_spec_check(const struct fs_module_spec *, char **error);
 

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MODULE_TEXT_MAX = FS_MODULE_ARGS_MAX + 2 * FS_PATHS_MAX * 48, SPEC_MAX = FS_MEMBERS_MAX * MODULE_TEXT_MAX };
-
 /* The block that pm_process_parse() hands out; 'process' is first so that the caller's pointer frees it all. */
 struct parsed {
     struct fs_process_spec process;
@@ -143,7 +141,7 @@ pm_process_read(const char *folder, struct fs_process_spec **process, char **err
     if (asprintf(&path, "%s/spec", folder) < 0) {
         return ENOMEM;
     }
-    int err = pm_read_file(path, SPEC_MAX, &text);
+    int err = pm_read_file(path, PM_SPEC_MAX, &text);
     if (err) {
         pm_fail(error, err, "%s: %s", path, strerror(err));
     } else {

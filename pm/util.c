@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { SMALL_FILE = 4096 };
+
 int
 pm_fail(char **error, int code, const char *format, ...)
 {
@@ -94,11 +96,18 @@ pm_read_file(const char *path, size_t max, char **text)
     if (fd < 0) {
         return errno;
     }
-    char *buffer = malloc(max + 1);
-    size_t n = 0;
+    size_t n = 0, room = max < SMALL_FILE ? max : SMALL_FILE; /* most files are far below their limit */
+    char *buffer = malloc(room + 1);
     int err = buffer ? 0 : ENOMEM;
     while (!err && n <= max) {
-        ssize_t got = n < max ? read(fd, buffer + n, max - n) : 0;
+        if (n == room && room < max) {
+            room = room > max / 4 ? max : room * 4;
+            char *bigger = realloc(buffer, room + 1);
+            err = bigger ? 0 : ENOMEM;
+            buffer = bigger ? bigger : buffer;
+            continue;
+        }
+        ssize_t got = n < max ? read(fd, buffer + n, room - n) : 0;
         if (got < 0) {
             err = errno == EINTR ? 0 : errno;
         } else if (got == 0) {

@@ -32,17 +32,8 @@ add_spec(const struct modulehost *m, const char *name, xmlrpc_value *v)
 }
 
 static void
-run(struct fs_call *call)
+add_modules(const struct modulehost *m, const struct fs_module_info *list, size_t n, xmlrpc_value *all)
 {
-    struct modulehost *m = fs_call_state(call);
-    struct fs_module_info *list = NULL;
-    size_t n = 0;
-    int e = fs_module_list(&m->env, &list, &n);
-    if (e) {
-        fs_call_fail(call, "%s/modules: %s", m->env.dir, strerror(e));
-        return;
-    }
-    xmlrpc_value *all = fs_array();
     for (size_t i = 0; i < n; i++) {
         xmlrpc_value *v = fs_struct();
         fs_set(v, "name", fs_string(list[i].name));
@@ -56,8 +47,58 @@ run(struct fs_call *call)
         add_spec(m, list[i].name, v);
         fs_append(all, fs_set(v, "limits", fs_string(list[i].limits)));
     }
+}
+
+static void
+add_name(void *aux, const char *process)
+{
+    fs_append(aux, fs_string(process));
+}
+
+/* Only of some owners; what is there of them is known, how it is is looked at.  An errno where one cannot be read. */
+static int
+add_owners(struct modulehost *m, const xmlrpc_value *owners, xmlrpc_value *all)
+{
+    xmlrpc_value *processes = fs_array();
+    for (size_t i = 0; i < fs_size(owners); i++) {
+        modulehost_watch_processes(m, (uint64_t) fs_number(fs_item(owners, i), 0), add_name, processes);
+    }
+    int e = 0;
+    for (size_t i = 0; i < fs_size(processes) && !e; i++) {
+        struct fs_module_info *list = NULL;
+        size_t n = 0;
+        e = fs_process_modules(&m->env, fs_text(fs_item(processes, i), ""), &list, &n);
+        add_modules(m, list, n, all);
+        fs_module_list_free(list, n);
+    }
+    fs_free(processes);
+    return e;
+}
+
+static int
+add_all(struct modulehost *m, xmlrpc_value *all)
+{
+    struct fs_module_info *list = NULL;
+    size_t n = 0;
+    int e = fs_module_list(&m->env, &list, &n);
+    add_modules(m, list, n, all);
     fs_module_list_free(list, n);
-    fs_call_return(call, all);
+    return e;
+}
+
+static void
+run(struct fs_call *call)
+{
+    struct modulehost *m = fs_call_state(call);
+    const xmlrpc_value *owners = fs_get(fs_call_param(call, 0), "owners");
+    xmlrpc_value *all = fs_array();
+    int e = owners ? add_owners(m, owners, all) : add_all(m, all);
+    if (e) {
+        fs_call_fail(call, "%s/modules: %s", m->env.dir, strerror(e));
+        fs_free(all);
+    } else {
+        fs_call_return(call, all);
+    }
 }
 
 FS_COMMAND = {
@@ -65,6 +106,7 @@ FS_COMMAND = {
     .name = "list_modules",
     .help = "Lists the modules of this host: name, process (modules that share one end together), type, base system, owner (id of the allocation), process, whether it runs, what isolation and limits it has, and "
             "what it was made as: args, cpu, mem, inputs and outputs (arrays of {port, spi}).",
+    .params = { { "which", "struct?", "owners (optional): only the modules of these allocations (array of ids)" } },
     .returns = "array",
     .idempotent = true,
     .run = run,

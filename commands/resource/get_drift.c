@@ -28,7 +28,7 @@ static void
 look_at_host(struct work *w, const xmlrpc_value *host, xmlrpc_value *found)
 {
     const char *name = fs_get_string(host, "name", ""), *state = fs_get_string(host, "state", "");
-    char *why = !strcmp(state, "silent") ? fs_xstrdup("it has not been heard of for more than ten seconds") : resource_compare_host(w->call, name, NULL, found, NULL);
+    char *why = !strcmp(state, "silent") ? fs_xstrdup("it has not been heard of for more than ten seconds") : resource_compare_host(w->call, name, NULL, NULL, found, NULL);
     if (why) {
         fs_append(found, unreachable("host", name, why));
     }

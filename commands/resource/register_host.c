@@ -6,14 +6,15 @@
 
 #include "daemons/resource/reconcile.h"
 
-/* Does the host tell another state of its modules than the one that was right? */
+/* Does the host tell another state of its modules than the one that was looked at? */
 static bool
 has_changed(struct fs_call *call)
 {
     const xmlrpc_value *host = fs_call_param(call, 0);
-    char *right = resource_memory_right(fs_call_state(call), fs_get_string(host, "name", ""));
+    char *place = resource_host_place(fs_get_string(host, "name", "")), *right = resource_memory_right(fs_call_state(call), place);
     bool changed = fs_get(host, "modules") && strcmp(right, fs_get_string(host, "modules", ""));
     free(right);
+    free(place);
     return changed;
 }
 
@@ -46,8 +47,8 @@ FS_COMMAND = {
     .help = "Registers a module host, or tells that it is still there. It must be a server of the platform file.",
     .params = { { "host", "struct",
                   "name; address (url of its module host daemon); cpu (cores); mem (MB); bridge; switch (where its bridge is reached, as Open vSwitch writes it); trunk (port "
-                  "of the bridge towards the multiplexer); basesys (array of what it offers); incarnation (another text after each start); modules (a digest of what runs there: when it changes they "
-                  "are compared with what is wanted)" } },
+                  "of the bridge towards the multiplexer); basesys (array of what it offers); incarnation (another text after each start); modules (the state of what runs there, as get_module_changes of the "
+                  "module host tells it: when it changes, what has changed is compared with what is wanted)" } },
     .returns = "nil",
     .idempotent = true,
     .run = run,

@@ -42,6 +42,7 @@ modulehost_change_ports(struct fs_call *call, int (*change)(const struct fs_host
     struct fs_module_ports ports = { in, fs_size(fs_get(pm, "inputs")), out, fs_size(fs_get(pm, "outputs")) };
     char *error = NULL;
     int e = change(&m->env, name, &ports, MULTIPLEXER_MS, &error);
+    modulehost_watch_note(m, name); /* a module whose ports can be changed is alone in its process, which has its name */
     if (e) {
         fs_call_fail(call, "host %s: module %s: %s", m->name, name, error ? error : strerror(e));
     }

@@ -31,12 +31,20 @@ FS_API void modulehost_change_ports(struct fs_call *,
 /* The member 'key' of a module, inputs or outputs: [{port, spi}] as an array of its own that the caller frees, with fs_size() elements. */
 FS_API struct fs_port_spi *modulehost_ports(const xmlrpc_value *pm, const char *key);
 
-/* watch.c: notices what ends.  Whoever looks sees what has happened since the last look: a look at nothing new is two system calls. */
+/* watch.c: notices what comes, goes and ends, and keeps a table of it.  A look at nothing new is a few system calls, whatever runs here. */
 struct modulehost_watch *modulehost_watch_new(void);
 void modulehost_watch_free(struct modulehost_watch *); /* accepts NULL */
-/* Look: has a module come, gone or died since the last look?  *mux_ended: the multiplexer has ended since. */
+/* Look: has a module died or gone, or come without modulehost_watch_note(), since the last look?  *mux_ended: the multiplexer has ended since. */
 FS_API bool modulehost_watch_look(struct modulehost *, bool *mux_ended);
-/* "9f3e...": the same as long as the same processes run in the same modules (owned). */
-FS_API char *modulehost_watch_digest(struct modulehost *);
+/* This process of modules was made, changed or removed just now. */
+FS_API void modulehost_watch_note(struct modulehost *, const char *process);
+/* "9f3e...-17": this start of the daemon and the generation of its table, which changes whenever a process comes, goes, dies or is changed (owned).  NULL: the folder of modules
+ * cannot be read, nothing is known. */
+FS_API char *modulehost_watch_state(struct modulehost *);
+/* {state; all: everything is told, not only what changed since the state 'known'; owners [[id, digest]]: a digest of an owner's processes, "" for one that has none any more}.  NULL as
+ * above. */
+FS_API xmlrpc_value *modulehost_watch_changes(struct modulehost *, const char *known);
+/* Calls visit(aux, process) for the processes of an owner. */
+FS_API void modulehost_watch_processes(struct modulehost *, uint64_t owner, void (*visit)(void *aux, const char *process), void *aux);
 
 #endif

@@ -104,12 +104,23 @@ what_differs(const xmlrpc_value *wanted, const xmlrpc_value *actual)
 }
 
 static void
-find_missing(const char *host, const xmlrpc_value *wanted, const xmlrpc_value *unsure, const struct index *actual, xmlrpc_value *differences)
+note_unsure(xmlrpc_value *ids, int id, bool installed)
+{
+    char name[16];
+    snprintf(name, sizeof name, "%d", id);
+    if (ids) {
+        fs_set(ids, name, fs_bool(installed));
+    }
+}
+
+static void
+find_missing(const char *host, const xmlrpc_value *wanted, const xmlrpc_value *unsure, const struct index *actual, xmlrpc_value *differences, xmlrpc_value *unsure_ids)
 {
     for (size_t i = 0; i < fs_size(wanted); i++) {
         const xmlrpc_value *w = fs_item(wanted, i), *a = look_up(actual, w);
         const char *name = fs_get_string(w, "name", ""), *what = NULL;
         if (fs_get(unsure, name)) {
+            note_unsure(unsure_ids, fs_get_int(w, "owner", 0), true);
             continue;
         }
         const char *problem = !a ? "missing" : !fs_get_bool(a, "running", false) ? "dead" : (what = what_differs(w, a)) ? "changed" : NULL;
@@ -124,41 +135,46 @@ static void
 find_extra(struct resource *r, const char *host, const struct index *wanted, const xmlrpc_value *unsure, const struct resource_claims *mine, const xmlrpc_value *actual,
            xmlrpc_value *differences)
 {
-    xmlrpc_value *unsure_ids = resource_unsure(r, mine);
     for (size_t i = 0; i < fs_size(actual); i++) {
         const xmlrpc_value *a = fs_item(actual, i);
         const char *name = fs_get_string(a, "name", "");
         int owner = fs_get_int(a, "owner", 0);
-        char id[16];
-        snprintf(id, sizeof id, "%d", owner);
         /* Owner 0: the record of a module that is being made. */
-        if (owner > 0 && !look_up(wanted, a) && !fs_get(unsure, name) && !fs_get(unsure_ids, id)) {
+        if (owner > 0 && !look_up(wanted, a) && !fs_get(unsure, name) && !resource_is_unsure(r, owner, mine)) {
             bool known = resource_knows(r, owner);
             xmlrpc_value *d = resource_difference("module", known ? "extra" : "owned by nobody", owner, host, name);
             fs_append(differences, fs_set(d, "process", fs_string(fs_get_string(a, "process", name))));
         }
     }
-    fs_free(unsure_ids);
+}
+
+static char *
+list_modules(struct fs_call *call, const char *host, const struct resource_ids *only, struct fs_reply *reply)
+{
+    struct fs_peer *peer = resource_host_peer(fs_call_state(call), host);
+    if (!peer) {
+        *reply = (struct fs_reply) { 0 };
+        return fs_xasprintf("host %s is not registered", host);
+    }
+    xmlrpc_value *params = fs_array(), *owners = only ? fs_array() : NULL;
+    for (size_t i = 0; only && i < only->n; i++) {
+        fs_append(owners, fs_int(only->ids[i]));
+    }
+    params = only ? fs_append(params, fs_set(fs_struct(), "owners", owners)) : params;
+    bool failed = fs_peer_call(peer, "list_modules", params, HOST_MS, fs_call_request_id(call), reply);
+    return failed ? fs_xasprintf("host %s: %s", host, reply->message) : NULL;
 }
 
 char *
-resource_compare_host(struct fs_call *call, const char *host, const struct resource_claims *mine, xmlrpc_value *differences, bool *complete)
+resource_compare_host(struct fs_call *call, const char *host, const struct resource_ids *only, const struct resource_claims *mine, xmlrpc_value *differences, xmlrpc_value *unsure_ids)
 {
     struct resource *r = fs_call_state(call);
-    xmlrpc_value *unsure = fs_struct(), *wanted = resource_wanted_modules(r, host, mine, unsure);
-    if (complete) {
-        *complete = !fs_size(unsure);
-    }
-    struct fs_peer *peer = resource_host_peer(r, host);
-    struct fs_reply reply = { 0 };
-    char *why = NULL;
-    if (!peer) {
-        why = fs_xasprintf("host %s is not registered", host);
-    } else if (fs_peer_call(peer, "list_modules", fs_array(), HOST_MS, fs_call_request_id(call), &reply)) {
-        why = fs_xasprintf("host %s: %s", host, reply.message);
-    } else {
+    xmlrpc_value *unsure = fs_struct(), *wanted = resource_wanted_modules(r, host, only, mine, unsure, unsure_ids);
+    struct fs_reply reply;
+    char *why = list_modules(call, host, only, &reply);
+    if (!why) {
         struct index actual = index_of(reply.value), planned = index_of(wanted);
-        find_missing(host, wanted, unsure, &actual, differences);
+        find_missing(host, wanted, unsure, &actual, differences, unsure_ids);
         find_extra(r, host, &planned, unsure, mine, reply.value, differences);
         free(actual.modules);
         free(planned.modules);

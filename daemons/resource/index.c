@@ -21,6 +21,8 @@ struct fs_index {
     struct allocation **by_id, **by_key; /* n_buckets each, a power of two */
     size_t n_buckets, n;
     struct host_count *hosts[HOST_BUCKETS];
+    int *extending; /* ids of allocations that connect ports of others' modules, in no order */
+    size_t n_extending;
 };
 
 static size_t
@@ -56,6 +58,7 @@ resource_index_destroy(struct fs_index *x)
     if (x) {
         free(x->by_id);
         free(x->by_key);
+        free(x->extending);
         free(x);
     }
 }
@@ -166,13 +169,40 @@ count_of(struct fs_index *x, const char *host, bool make)
     return *p;
 }
 
+static void
+note_extending(struct fs_index *x, int id, int by)
+{
+    size_t i = 0;
+    while (i < x->n_extending && x->extending[i] != id) {
+        i++;
+    }
+    if (by < 0 && i < x->n_extending) {
+        x->extending[i] = x->extending[--x->n_extending];
+    } else if (by > 0 && i == x->n_extending) {
+        x->extending = fs_xrealloc(x->extending, (x->n_extending + 1) * sizeof *x->extending);
+        x->extending[x->n_extending++] = id;
+    }
+}
+
 void
 resource_count_modules(struct resource *r, const xmlrpc_value *doc, int by)
 {
     const xmlrpc_value *modules = fs_get(fs_get(doc, "plan"), "modules");
+    bool extends = false;
     for (size_t i = 0, n = fs_size(modules); i < n; i++) {
         count_of(r->index, fs_get_string(fs_item(modules, i), "host", ""), true)->n += (size_t) by;
+        extends = extends || fs_get_bool(fs_item(modules, i), "existing", false);
     }
+    if (extends) {
+        note_extending(r->index, fs_get_int(doc, "id", 0), by);
+    }
+}
+
+const int *
+resource_extending(struct resource *r, size_t *n)
+{
+    *n = r->index->n_extending;
+    return r->index->extending;
 }
 
 size_t

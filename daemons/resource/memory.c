@@ -1,7 +1,9 @@
 /* What the reconciler remembers of hosts and switches between its runs; see reconcile.h.
  *
- * A host or switch says in a few bytes in which state it is.  Where that is the state in which it was last found right, nothing has changed and nothing is compared; where it is
- * not, a switch says the same for each allocation, and only those that changed are compared. */
+ * A host or switch says in a few bytes in which state it is.  Where that is the state in which it was last looked at, nothing has changed and nothing is compared; where it is
+ * not, it says the same for each allocation (a host only for those that changed), and only those that are in another state than the one that was right are compared.
+ *
+ * With hosts, an allocation is in doubt when the host tells another state of it, or somebody has worked on it, until it was found right after that. */
 #include "config.h"
 
 #include <stdlib.h>
@@ -14,6 +16,8 @@
 struct known {
     int id;
     char *state;
+    bool doubted;
+    unsigned doubts; /* how often */
 };
 
 struct place {
@@ -21,7 +25,8 @@ struct place {
     bool busy;
     int64_t due;
     struct known *known; /* ascending ids */
-    size_t n;
+    size_t n, room, n_doubted;
+    int turn; /* the id that was last doubted without a reason */
     struct place *next;
 };
 
@@ -163,19 +168,202 @@ resource_memory_is_right(struct resource *r, const char *name, int id, const cha
     return right;
 }
 
+/* The entry of 'id', made where there is none. */
+static struct known *
+entry(struct place *p, int id)
+{
+    size_t i = position(p, id);
+    if (i == p->n || p->known[i].id != id) {
+        if (p->n == p->room) {
+            p->room = p->room * 2 + 64;
+            p->known = fs_xrealloc(p->known, p->room * sizeof *p->known);
+        }
+        memmove(p->known + i + 1, p->known + i, (p->n++ - i) * sizeof *p->known);
+        p->known[i] = (struct known) { .id = id, .state = fs_xstrdup("") };
+    }
+    return &p->known[i];
+}
+
 void
 resource_memory_note(struct resource *r, const char *name, int id, const char *state)
 {
+    struct known *k = entry(lock_place(r, name), id);
+    free(k->state);
+    k->state = fs_xstrdup(state);
+    unlock(r);
+}
+
+static void
+forget(struct place *p, struct known *k)
+{
+    free(k->state);
+    p->n_doubted -= k->doubted;
+    memmove(k, k + 1, (size_t) (p->known + --p->n - k) * sizeof *k);
+}
+
+void
+resource_memory_forget(struct resource *r, const char *name, int id)
+{
     struct place *p = lock_place(r, name);
     size_t i = position(p, id);
-    if (i == p->n || p->known[i].id != id) {
-        p->known = fs_xrealloc(p->known, (p->n + 1) * sizeof *p->known);
-        memmove(p->known + i + 1, p->known + i, (p->n++ - i) * sizeof *p->known);
-        p->known[i] = (struct known) { .id = id };
+    if (i < p->n && p->known[i].id == id) {
+        forget(p, &p->known[i]);
     }
-    free(p->known[i].state);
-    p->known[i].state = fs_xstrdup(state);
     unlock(r);
+}
+
+/* --- Doubts --- */
+
+static void
+doubt(struct place *p, struct known *k)
+{
+    p->n_doubted += !k->doubted;
+    k->doubted = true;
+    k->doubts++;
+}
+
+void
+resource_memory_doubt(struct resource *r, const char *name, int id)
+{
+    struct place *p = lock_place(r, name);
+    doubt(p, entry(p, id));
+    unlock(r);
+}
+
+void
+resource_memory_tell(struct resource *r, const char *name, int id, const char *state)
+{
+    struct place *p = lock_place(r, name);
+    size_t before = p->n;
+    struct known *k = entry(p, id);
+    if (p->n > before || strcmp(k->state, state)) {
+        free(k->state);
+        k->state = fs_xstrdup(state);
+        doubt(p, k);
+    }
+    unlock(r);
+}
+
+void
+resource_memory_tell_gone(struct resource *r, const char *name, const int *there, size_t n)
+{
+    struct place *p = lock_place(r, name);
+    for (size_t i = 0, k = 0; i < p->n; i++) {
+        while (k < n && there[k] < p->known[i].id) {
+            k++;
+        }
+        if (p->known[i].state[0] && (k == n || there[k] != p->known[i].id)) {
+            p->known[i].state[0] = '\0';
+            doubt(p, &p->known[i]);
+        }
+    }
+    unlock(r);
+}
+
+void
+resource_memory_doubt_some(struct resource *r, const char *name, size_t n)
+{
+    struct place *p = lock_place(r, name);
+    size_t i = position(p, p->turn + 1);
+    for (i = i < p->n ? i : 0; n > 0 && i < p->n; i++, n--) {
+        p->turn = p->known[i].id;
+        doubt(p, &p->known[i]);
+    }
+    unlock(r);
+}
+
+bool
+resource_memory_doubts(struct resource *r, const char *name)
+{
+    bool any = lock_place(r, name)->n_doubted > 0;
+    unlock(r);
+    return any;
+}
+
+struct resource_doubt *
+resource_memory_doubted(struct resource *r, const char *name, size_t *n)
+{
+    struct place *p = lock_place(r, name);
+    struct resource_doubt *all = fs_xcalloc(p->n_doubted + 1, sizeof *all);
+    *n = 0;
+    for (size_t i = 0; i < p->n && *n < p->n_doubted; i++) {
+        if (p->known[i].doubted) {
+            all[(*n)++] = (struct resource_doubt) { p->known[i].id, p->known[i].doubts, p->known[i].state[0] != '\0' };
+        }
+    }
+    unlock(r);
+    return all;
+}
+
+void
+resource_memory_settle(struct resource *r, const char *name, const struct resource_doubt *d, bool gone)
+{
+    struct place *p = lock_place(r, name);
+    size_t i = position(p, d->id);
+    struct known *k = i < p->n && p->known[i].id == d->id ? &p->known[i] : NULL;
+    if (k && k->doubted && k->doubts == d->doubts) {
+        k->doubted = false;
+        p->n_doubted--;
+        if (gone) {
+            forget(p, k);
+        }
+    }
+    unlock(r);
+}
+
+bool
+resource_memory_is_doubted(struct resource *r, int id)
+{
+    bool doubted = false;
+    pthread_mutex_lock(&r->memory->lock);
+    for (const struct place *p = r->memory->places; p && !doubted; p = p->next) {
+        size_t i = p->n_doubted ? position(p, id) : p->n;
+        doubted = i < p->n && p->known[i].id == id && p->known[i].doubted;
+    }
+    pthread_mutex_unlock(&r->memory->lock);
+    return doubted;
+}
+
+static void
+doubt_at(struct resource *r, const char *host, int id)
+{
+    char *place = resource_host_place(host);
+    resource_memory_doubt(r, place, id);
+    free(place);
+}
+
+/* The one that has the module of that name which others connect: as rare as connections made by hand, so all are gone through. */
+static void
+doubt_owner_of(struct resource *r, const xmlrpc_value *existing)
+{
+    const char *name = fs_get_string(existing, "name", ""), *host = fs_get_string(existing, "host", "");
+    for (const struct allocation *a = r->allocations; a; a = a->next) {
+        const xmlrpc_value *modules = fs_get(fs_get(a->doc, "plan"), "modules");
+        for (size_t i = 0; i < fs_size(modules); i++) {
+            if (!strcmp(fs_get_string(fs_item(modules, i), "name", ""), name)) {
+                doubt_at(r, host, a->id);
+            }
+        }
+    }
+}
+
+void
+resource_doubt_allocation(struct resource *r, const struct allocation *a)
+{
+    const xmlrpc_value *modules = fs_get(fs_get(a->doc, "plan"), "modules");
+    for (size_t i = 0; i < fs_size(modules); i++) {
+        const xmlrpc_value *m = fs_item(modules, i);
+        doubt_at(r, fs_get_string(m, "host", ""), a->id);
+        if (fs_get_bool(m, "existing", false)) {
+            doubt_owner_of(r, m);
+        }
+    }
+}
+
+char *
+resource_host_place(const char *host)
+{
+    return fs_xasprintf("host %s", host);
 }
 
 char *

@@ -25,13 +25,24 @@ FS_API void resource_claims_take(struct resource *, const int *ids, size_t n, st
 FS_API void resource_claims_give(struct resource *, struct resource_claims *);
 FS_API bool resource_claims_has(const struct resource_claims *, int id);
 
-/* The modules that should run on a host: [{name, owner, type, args, ...}] as create_pm takes them, the ports that connections made by hand have added included; 'unsure' gets
- * the names {name: nil} of those about which that cannot be said now, since somebody works on their connections. */
-FS_API xmlrpc_value *resource_wanted_modules(struct resource *, const char *host, const struct resource_claims *, xmlrpc_value *unsure);
+/* Some allocations, ascending; where a pointer to one is NULL all are meant. */
+struct resource_ids {
+    const int *ids;
+    size_t n;
+};
+
+/* The modules of these allocations that should run on a host: [{name, owner, type, args, ...}] as create_pm takes them, the ports that connections made by hand have added included.
+ * 'unsure' gets the names {name: nil} of those about which that cannot be said now, since somebody works on them or their connections, and 'unsure_ids' (may be NULL) the allocations
+ * {"ID": boolean} that somebody works on or that are not installed; true: it is installed. */
+FS_API xmlrpc_value *resource_wanted_modules(struct resource *, const char *host, const struct resource_ids *only, const struct resource_claims *, xmlrpc_value *unsure,
+                                             xmlrpc_value *unsure_ids);
 /* {"ID": nil} of the allocations that somebody works on or that are not installed, and that the caller has not claimed. */
 FS_API xmlrpc_value *resource_unsure(struct resource *, const struct resource_claims *);
+FS_API bool resource_is_unsure(struct resource *, int id, const struct resource_claims *); /* is it one of them? */
 /* The rules of an installed allocation in a switch: an array, empty where it has none there; NULL where it is not installed. */
 FS_API xmlrpc_value *resource_wanted_rules(struct resource *, int id, const char *name);
+/* The ids of allocations that have modules on a host, ascending (owned). */
+FS_API int *resource_ids_on(struct resource *, const char *host, size_t *n);
 /* The ids of installed allocations, also of those that somebody works on, that have rules in a switch (owned). */
 FS_API int *resource_ids_in(struct resource *, const char *name, size_t *n);
 FS_API int resource_by_id(const void *, const void *); /* for qsort() of ids */
@@ -41,8 +52,9 @@ FS_API bool resource_knows(struct resource *, int id);
 /* --- Differences: differences.c --- */
 
 FS_API xmlrpc_value *resource_difference(const char *kind, const char *problem, int allocation, const char *where, const char *name);
-/* Append how the modules of a host differ from what is wanted; *complete (may be NULL): none had to be left out, because somebody works on it.  NULL, or why the host cannot be asked (owned); then nothing is known. */
-FS_API char *resource_compare_host(struct fs_call *, const char *host, const struct resource_claims *, xmlrpc_value *differences, bool *complete);
+/* Append how the modules of these allocations on a host differ from what is wanted; 'unsure' (may be NULL) gets the allocations {"ID": boolean} that had to be left out, because
+ * somebody works on them or their connections; false: they are not installed.  NULL, or why the host cannot be asked (owned); then nothing is known. */
+FS_API char *resource_compare_host(struct fs_call *, const char *host, const struct resource_ids *only, const struct resource_claims *, xmlrpc_value *differences, xmlrpc_value *unsure);
 /* Compare, and unless 'dry_run' put right, the rules of these allocations (0: the platform's own) in a switch, given as {switch, target}.  Appends the differences that there
  * were.  NULL, or why the switch cannot be asked. */
 FS_API char *resource_compare_switch(struct fs_call *, const xmlrpc_value *where, const int *ids, size_t n, bool dry_run, xmlrpc_value *differences);
@@ -70,6 +82,31 @@ FS_API void resource_memory_set_due(struct resource *, const char *name, int64_t
 /* The state in which the rules of one allocation in switch 'name' were last found right (compared only), and setting it. */
 FS_API bool resource_memory_is_right(struct resource *, const char *name, int id, const char *state);
 FS_API void resource_memory_note(struct resource *, const char *name, int id, const char *state);
+/* The allocation is no more. */
+FS_API void resource_memory_forget(struct resource *, const char *name, int id);
+
+/* A host has a place of its own (owned): a switch may be called as a host. */
+FS_API char *resource_host_place(const char *host);
+/* The host tells the state of an allocation on it ("": it has nothing there): where that is another one it is in doubt from now on. */
+FS_API void resource_memory_tell(struct resource *, const char *place, int id, const char *state);
+/* These, ascending, are all that have anything there. */
+FS_API void resource_memory_tell_gone(struct resource *, const char *place, const int *there, size_t n);
+FS_API void resource_memory_doubt(struct resource *, const char *place, int id);
+/* Doubt so many more without a reason, others each time. */
+FS_API void resource_memory_doubt_some(struct resource *, const char *place, size_t n);
+
+struct resource_doubt {
+    int id;
+    unsigned doubts; /* how often it was doubted until now */
+    bool there;      /* it has something there */
+};
+FS_API bool resource_memory_doubts(struct resource *, const char *place); /* any? */
+/* All that are in doubt, ascending (owned). */
+FS_API struct resource_doubt *resource_memory_doubted(struct resource *, const char *place, size_t *n);
+/* This doubt is settled, unless it was doubted again since; gone: it has nothing there, and should not. */
+FS_API void resource_memory_settle(struct resource *, const char *place, const struct resource_doubt *, bool gone);
+/* Anywhere? */
+FS_API bool resource_memory_is_doubted(struct resource *, int id);
 
 /* --- The health of allocations: health.c --- */
 
@@ -85,7 +122,7 @@ FS_API void resource_note_others_healthy(struct resource *, enum resource_part, 
 void resource_patients_free(struct resource *);
 /* Why it is degraded, NULL when it is not (owned). */
 FS_API char *resource_degraded(struct resource *, int id);
-/* The digest of its modules that a host has told with its last registration (owned; "" for none). */
+/* The state of its modules that a host has told with its last registration (owned; "" for none). */
 FS_API char *resource_host_digest(struct resource *, const char *host);
 
 #endif

@@ -104,6 +104,8 @@ FS_API int resource_update(struct resource *, int id, xmlrpc_value *members, cha
 /* Begin to work on it: false when somebody does already, or there is none.  End with resource_release(), also after resource_forget(). */
 FS_API bool resource_claim(struct resource *, int id);
 FS_API void resource_release(struct resource *, int id);
+/* The same for who has changed nothing that is wanted: the reconciler. */
+FS_API void resource_release_unchanged(struct resource *, int id);
 /* Tell which task of this daemon's engine works on a claimed allocation: should it be cancelled before it begins, the claim ends with it. */
 FS_API void resource_claimed_by(struct resource *, int id, int handle);
 /* Forget it, in the store and in memory, and give back what it took of the platform.  Never between resource_placing_begin() and _end(). */

@@ -434,8 +434,8 @@ resource_claimed_by(struct resource *r, int id, int handle)
     pthread_mutex_unlock(&r->lock);
 }
 
-void
-resource_release(struct resource *r, int id)
+static void
+release(struct resource *r, int id, bool changed)
 {
     pthread_mutex_lock(&r->lock);
     struct allocation *a = resource_find(r, id);
@@ -443,7 +443,22 @@ resource_release(struct resource *r, int id)
         a->busy = false;
         a->handle = 0;
     }
+    if (a && changed) {
+        resource_doubt_allocation(r, a);
+    }
     pthread_mutex_unlock(&r->lock);
+}
+
+void
+resource_release(struct resource *r, int id)
+{
+    release(r, id, true);
+}
+
+void
+resource_release_unchanged(struct resource *r, int id)
+{
+    release(r, id, false);
 }
 
 int
@@ -459,6 +474,7 @@ resource_forget(struct resource *r, int id, char **error)
         struct fs_record change = { "allocation", record, NULL };
         e = fs_store_write(r->store, &change, 1, error);
         if (!e) {
+            resource_doubt_allocation(r, a);
             forget(r, a);
         }
     }
@@ -531,6 +547,7 @@ resource_restore_later(struct resource *r, int id, const char *message, char **e
         if (e) {
             fs_free(new);
         } else {
+            resource_doubt_allocation(r, a);
             resource_unaccount(r, a);
             resource_count_modules(r, a->doc, -1);
             fs_free(a->doc);

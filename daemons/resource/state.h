@@ -73,6 +73,10 @@ struct allocation *resource_find(struct resource *, int id);
 struct allocation *resource_find_key(struct resource *, const char *key);
 void resource_count_modules(struct resource *, const xmlrpc_value *doc, int by);
 size_t resource_modules_on(struct resource *, const char *host);
+/* The ids of allocations that connect ports of modules of others; valid until the lock is given back. */
+const int *resource_extending(struct resource *, size_t *n);
+/* memory.c: what runs for this allocation on its hosts is to be compared with what is wanted.  With the lock held. */
+void resource_doubt_allocation(struct resource *, const struct allocation *);
 /* claims.c: the packets that an allocation takes; resource_conflict() with the lock held. */
 void resource_claims_add(struct resource *, struct allocation *);
 void resource_claims_remove(struct allocation *);

@@ -35,7 +35,7 @@ void
 resource_claims_give(struct resource *r, struct resource_claims *claims)
 {
     for (size_t i = 0; i < claims->n; i++) {
-        resource_release(r, claims->ids[i]);
+        resource_release_unchanged(r, claims->ids[i]);
     }
     free(claims->ids);
     *claims = (struct resource_claims) { 0 };
@@ -50,9 +50,15 @@ resource_claims_has(const struct resource_claims *claims, int id)
 /* --- Plans --- */
 
 static bool
+is_installed(const struct allocation *a)
+{
+    return !strcmp(fs_get_string(a->doc, "state", ""), "installed");
+}
+
+static bool
 is_sure(const struct allocation *a, const struct resource_claims *mine)
 {
-    return !strcmp(fs_get_string(a->doc, "state", ""), "installed") && (!a->busy || resource_claims_has(mine, a->id));
+    return is_installed(a) && (!a->busy || resource_claims_has(mine, a->id));
 }
 
 bool
@@ -62,6 +68,16 @@ resource_knows(struct resource *r, int id)
     bool known = resource_find(r, id);
     pthread_mutex_unlock(&r->lock);
     return known;
+}
+
+bool
+resource_is_unsure(struct resource *r, int id, const struct resource_claims *mine)
+{
+    pthread_mutex_lock(&r->lock);
+    const struct allocation *a = resource_find(r, id);
+    bool unsure = a && !is_sure(a, mine);
+    pthread_mutex_unlock(&r->lock);
+    return unsure;
 }
 
 xmlrpc_value *
@@ -109,38 +125,74 @@ named(const xmlrpc_value *modules, const char *name)
     return NULL;
 }
 
-/* One pass over the plans: modules of their own first, then what connections add to them. */
+struct wanted {
+    const char *host;
+    const struct resource_claims *mine;
+    xmlrpc_value *found, *unsure, *unsure_ids;
+};
+
+/* The modules of one plan: those of its own, or what its connections add to those that were found. */
 static void
-collect(struct resource *r, const char *host, const struct resource_claims *mine, bool existing, xmlrpc_value *found, xmlrpc_value *unsure)
+collect(struct wanted *w, const struct allocation *a, bool existing)
 {
-    for (struct allocation *a = r->allocations; a; a = a->next) {
-        const xmlrpc_value *modules = fs_get(fs_get(a->doc, "plan"), "modules");
-        for (size_t i = 0; i < fs_size(modules); i++) {
-            const xmlrpc_value *m = fs_item(modules, i);
-            const char *name = fs_get_string(m, "name", "");
-            if (strcmp(fs_get_string(m, "host", ""), host) || fs_get_bool(m, "existing", false) != existing) {
-                continue;
-            }
-            if (!is_sure(a, mine)) {
-                fs_set(unsure, name, fs_nil());
-            } else if (!existing) {
-                fs_append(found, fs_copy(m));
-            } else if (named(found, name)) {
-                add_ports(named(found, name), m);
-            }
+    const xmlrpc_value *modules = fs_get(fs_get(a->doc, "plan"), "modules");
+    for (size_t i = 0; i < fs_size(modules); i++) {
+        const xmlrpc_value *m = fs_item(modules, i);
+        const char *name = fs_get_string(m, "name", "");
+        if (strcmp(fs_get_string(m, "host", ""), w->host) || fs_get_bool(m, "existing", false) != existing) {
+            continue;
         }
+        if (!is_sure(a, w->mine)) {
+            fs_set(w->unsure, name, fs_nil());
+        } else if (!existing) {
+            fs_append(w->found, fs_copy(m));
+        } else if (named(w->found, name)) {
+            add_ports(named(w->found, name), m);
+        }
+    }
+    if (w->unsure_ids && !existing && !is_sure(a, w->mine)) {
+        char id[16];
+        snprintf(id, sizeof id, "%d", a->id);
+        fs_set(w->unsure_ids, id, fs_bool(is_installed(a)));
     }
 }
 
 xmlrpc_value *
-resource_wanted_modules(struct resource *r, const char *host, const struct resource_claims *mine, xmlrpc_value *unsure)
+resource_wanted_modules(struct resource *r, const char *host, const struct resource_ids *only, const struct resource_claims *mine, xmlrpc_value *unsure, xmlrpc_value *unsure_ids)
 {
-    xmlrpc_value *found = fs_array();
+    struct wanted w = { host, mine, fs_array(), unsure, unsure_ids };
     pthread_mutex_lock(&r->lock);
-    collect(r, host, mine, false, found, unsure);
-    collect(r, host, mine, true, found, unsure);
+    for (size_t i = 0; only && i < only->n; i++) {
+        const struct allocation *a = resource_find(r, only->ids[i]);
+        if (a) {
+            collect(&w, a, false);
+        }
+    }
+    for (const struct allocation *a = only ? NULL : r->allocations; a; a = a->next) {
+        collect(&w, a, false);
+    }
+    size_t n;
+    const int *extending = resource_extending(r, &n);
+    for (size_t i = 0; i < n; i++) {
+        const struct allocation *a = resource_find(r, extending[i]);
+        if (a) {
+            collect(&w, a, true);
+        }
+    }
     pthread_mutex_unlock(&r->lock);
-    return found;
+    return w.found;
+}
+
+static bool
+has_modules_on(const struct allocation *a, const char *host)
+{
+    const xmlrpc_value *modules = fs_get(fs_get(a->doc, "plan"), "modules");
+    for (size_t i = 0; i < fs_size(modules); i++) {
+        if (!strcmp(fs_get_string(fs_item(modules, i), "host", ""), host)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 xmlrpc_value *
@@ -163,7 +215,7 @@ resource_wanted_rules(struct resource *r, int id, const char *name)
 static bool
 has_rules_in(const struct allocation *a, const char *name)
 {
-    const xmlrpc_value *switches = fs_get(fs_get(a->doc, "plan"), "rules");
+    const xmlrpc_value *switches = is_installed(a) ? fs_get(fs_get(a->doc, "plan"), "rules") : NULL;
     for (size_t i = 0; i < fs_size(switches); i++) {
         if (!strcmp(fs_get_string(fs_item(switches, i), "switch", ""), name)) {
             return true;
@@ -172,15 +224,15 @@ has_rules_in(const struct allocation *a, const char *name)
     return false;
 }
 
-int *
-resource_ids_in(struct resource *r, const char *name, size_t *n)
+static int *
+ids_with(struct resource *r, bool (*has)(const struct allocation *, const char *), const char *name, size_t *n)
 {
     int *ids = NULL;
     size_t room = 0;
     *n = 0;
     pthread_mutex_lock(&r->lock);
-    for (struct allocation *a = r->allocations; a; a = a->next) {
-        if (!strcmp(fs_get_string(a->doc, "state", ""), "installed") && has_rules_in(a, name)) {
+    for (const struct allocation *a = r->allocations; a; a = a->next) {
+        if (has(a, name)) {
             if (*n == room) {
                 room = room * 2 + 64;
                 ids = fs_xrealloc(ids, room * sizeof *ids);
@@ -190,4 +242,16 @@ resource_ids_in(struct resource *r, const char *name, size_t *n)
     }
     pthread_mutex_unlock(&r->lock);
     return ids ? ids : fs_xcalloc(1, sizeof *ids);
+}
+
+int *
+resource_ids_in(struct resource *r, const char *name, size_t *n)
+{
+    return ids_with(r, has_rules_in, name, n);
+}
+
+int *
+resource_ids_on(struct resource *r, const char *host, size_t *n)
+{
+    return ids_with(r, has_modules_on, host, n);
 }

@@ -144,6 +144,22 @@ struct fs_module_info {
 FS_API int fs_module_list(const struct fs_host_env *, struct fs_module_info **, size_t *n);
 FS_API void fs_module_list_free(struct fs_module_info *, size_t n); /* accepts NULL */
 
+/* A process of modules at a glance. */
+struct fs_process_look {
+    uint64_t owner;   /* 0: its specification cannot be read, as while it is being made */
+    uint64_t made_as; /* a sum over its specification */
+    pid_t pid;        /* 0: it does not run */
+    int pidfd;        /* becomes readable when it ends, for the caller to close; -1: it does not run */
+};
+/* Look at one process.  ENOENT: there is none of this name.  EMFILE, ENFILE, ENOMEM: it cannot be said now. */
+FS_API int fs_process_look(const struct fs_host_env *, const char *name, struct fs_process_look *);
+
+/* Calls visit(aux, name) for each process of this host, in no order.  A folder that is not there yet has none. */
+FS_API int fs_process_names(const struct fs_host_env *, void (*visit)(void *aux, const char *name), void *aux);
+
+/* The modules of one process, none where there is no such process; the list is as that of fs_module_list(). */
+FS_API int fs_process_modules(const struct fs_host_env *, const char *name, struct fs_module_info **, size_t *n);
+
 /* What a module was made as, with the service paths that it has now, by its folder.  *spec points into one block, which the caller frees with fs_module_spec_free().  An errno where
  * there is no such module, or its folder holds no specification. */
 FS_API int fs_module_read(const struct fs_host_env *, const char *name, struct fs_module_spec **spec);

@@ -93,6 +93,7 @@ run(struct fs_call *call)
     char *error = NULL;
     FS_FAILPOINT("create_pm.begun");
     int e = start(m, &process, &error);
+    modulehost_watch_note(m, process.name);
     FS_FAILPOINT("create_pm.before_answer");
     if (e) {
         fs_call_fail(call, "host %s: %s %s: %s", m->name, several ? "process" : "module", process.name, error ? error : strerror(e));

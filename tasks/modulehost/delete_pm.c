@@ -20,6 +20,7 @@ run(struct fs_call *call)
     char *error = NULL;
     FS_FAILPOINT("delete_pm.begun");
     int e = fs_module_stop(&m->env, name, STOP_MS, &error);
+    modulehost_watch_note(m, name);
     FS_FAILPOINT("delete_pm.before_answer");
     if (e) {
         fs_call_fail(call, "host %s: module %s: %s", m->name, name, error ? error : strerror(e));

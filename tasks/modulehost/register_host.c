@@ -22,9 +22,11 @@ run(struct fs_call *call)
     fs_set(host, "switch", fs_string(m->target));
     fs_set(host, "trunk", fs_string(m->trunk));
     fs_set(host, "incarnation", fs_string(fs_daemon_incarnation(m->daemon)));
-    char *digest = modulehost_watch_digest(m);
-    fs_set(host, "modules", fs_string(digest));
-    free(digest);
+    char *state = modulehost_watch_state(m);
+    if (state) {
+        fs_set(host, "modules", fs_string(state));
+    }
+    free(state);
     for (const char *const *name = fs_basesys_names(); *name; name++) {
         fs_append(basesys, fs_string(*name));
     }

@@ -1,8 +1,12 @@
 /* reconcile_hosts: the modules that run are those that are wanted, by nothing but the difference.
  *
- * Level-triggered: a host says in which state its modules are, and is compared where that is not the state in which it was last found right, at the latest after a minute.  So it does
- * not matter why something differs, or whether an event was missed; and where nothing changed nothing is asked.  Allocations that somebody works on are left to him.  One that needs
- * mending again and again is mended ever more rarely, and shown as degraded. */
+ * Level-triggered: a host says in which state its modules are.  Where that is another one than before it is asked whose modules have changed since, and only these allocations are
+ * compared, and those that somebody has worked on.  An allocation is in doubt until it was found right after its last change, so it does not matter why something differs, and an event
+ * that was missed is not lost.  Once a minute a host tells the state of all, in a few bytes each, and some are compared without a reason.
+ *
+ * Allocations that somebody works on are left to him.  One that needs mending again and again is mended ever more rarely, and shown as degraded. */
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,13 +21,7 @@
 
 FS_LOG_MODULE("reconcile");
 
-enum { ALL_MS = 60000 };
-
-static bool
-is_of_nobody(const xmlrpc_value *d)
-{
-    return !strcmp(fs_get_string(d, "problem", ""), "owned by nobody");
-}
+enum { ALL_MS = 60000, HOST_MS = 5000, WITHOUT_REASON = 64 };
 
 /* The allocations of the differences that may be mended now; each once, ascending order not needed (owned). */
 static int *
@@ -38,7 +36,7 @@ owners(struct resource *r, const xmlrpc_value *differences, size_t *n)
         for (size_t k = 0; k < *n; k++) {
             again = again || ids[k] == id;
         }
-        if (id && !again && !is_of_nobody(d) && resource_may_mend(r, id, RESOURCE_MODULES)) {
+        if (id && !again && resource_may_mend(r, id, RESOURCE_MODULES)) {
             ids[(*n)++] = id;
         }
     }
@@ -130,6 +128,19 @@ mend_modules(struct fs_call *call, int id, const char *host, const xmlrpc_value 
     fs_free(gone);
 }
 
+/* Those about one allocation: each is gone through for each module of the other. */
+static xmlrpc_value *
+of_allocation(const xmlrpc_value *list, const char *member, int id)
+{
+    xmlrpc_value *its = fs_array();
+    for (size_t i = 0; i < fs_size(list); i++) {
+        if (fs_get_int(fs_item(list, i), member, 0) == id) {
+            fs_append(its, fs_copy(fs_item(list, i)));
+        }
+    }
+    return its;
+}
+
 static void
 mend_host(struct fs_call *call, const char *host, const xmlrpc_value *first)
 {
@@ -138,10 +149,14 @@ mend_host(struct fs_call *call, const char *host, const xmlrpc_value *first)
     size_t n;
     int *ids = owners(r, first, &n);
     resource_claims_take(r, ids, n, &claims);
-    xmlrpc_value *sure = fs_array(), *unsure = fs_struct(), *wanted = resource_wanted_modules(r, host, &claims, unsure);
-    char *why = claims.n ? resource_compare_host(call, host, &claims, sure, NULL) : NULL; /* now that nobody else changes them */
+    struct resource_ids only = { claims.ids, claims.n };
+    xmlrpc_value *sure = fs_array(), *unsure = fs_struct(), *wanted = resource_wanted_modules(r, host, &only, &claims, unsure, NULL);
+    char *why = claims.n ? resource_compare_host(call, host, &only, &claims, sure, NULL) : NULL; /* now that nobody else changes them */
     for (size_t i = 0; i < claims.n && !why; i++) {
-        mend_modules(call, claims.ids[i], host, wanted, sure);
+        xmlrpc_value *its = of_allocation(wanted, "owner", claims.ids[i]), *about = of_allocation(sure, "allocation", claims.ids[i]);
+        mend_modules(call, claims.ids[i], host, its, about);
+        fs_free(its);
+        fs_free(about);
     }
     resource_claims_give(r, &claims);
     free(why);
@@ -151,53 +166,165 @@ mend_host(struct fs_call *call, const char *host, const xmlrpc_value *first)
     fs_free(sure);
 }
 
+/* --- What is in doubt --- */
+
 static void
-sweep(struct fs_call *call, const char *host)
+sweep(struct fs_call *call, const char *host, xmlrpc_value *ids /* taken */)
 {
     struct fs_reply reply;
-    fs_call_task(call, "sweep", fs_set(fs_struct(), "host", fs_string(host)), &reply);
+    fs_call_task(call, "sweep", fs_set(fs_set(fs_struct(), "host", fs_string(host)), "owners", ids), &reply);
     fs_reply_clear(&reply);
 }
 
-static void
-look_at_host(struct fs_call *call, const char *host, const char *digest)
+/* Those of nobody are swept, or forgotten once they are gone; the others stay. */
+static size_t
+sort_out(struct fs_call *call, const char *host, const char *place, struct resource_doubt *doubts, size_t n)
 {
     struct resource *r = fs_call_state(call);
-    xmlrpc_value *differences = fs_array();
-    bool orphans = false, complete = false;
-    char *why = resource_compare_host(call, host, NULL, differences, &complete);
-    for (size_t i = 0; i < fs_size(differences); i++) {
-        orphans = orphans || is_of_nobody(fs_item(differences, i));
+    xmlrpc_value *orphans = fs_array();
+    size_t known = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (resource_knows(r, doubts[i].id)) {
+            doubts[known++] = doubts[i];
+        } else if (doubts[i].there) {
+            fs_append(orphans, fs_int(doubts[i].id));
+        } else {
+            resource_memory_settle(r, place, &doubts[i], true);
+        }
     }
+    if (fs_size(orphans)) {
+        sweep(call, host, orphans);
+    } else {
+        fs_free(orphans);
+    }
+    return known;
+}
+
+/* What was compared and is right is in doubt no longer.  One that somebody works on comes into doubt again when he has done, unless he is the reconciler of switches. */
+static void
+settle(struct resource *r, const char *place, const struct resource_doubt *d, const xmlrpc_value *differences, const xmlrpc_value *unsure)
+{
+    char id[16];
+    snprintf(id, sizeof id, "%d", d->id);
+    if (!resource_differs(differences, d->id) && !fs_get_bool(unsure, id, false)) {
+        resource_memory_settle(r, place, d, false);
+        if (!fs_get(unsure, id)) {
+            resource_note_healthy(r, d->id, RESOURCE_MODULES);
+        }
+    }
+}
+
+static void
+look_at_doubts(struct fs_call *call, const char *host, const char *place)
+{
+    struct resource *r = fs_call_state(call);
+    size_t n;
+    struct resource_doubt *doubts = resource_memory_doubted(r, place, &n);
+    n = sort_out(call, host, place, doubts, n);
+    int *ids = fs_xcalloc(n + 1, sizeof *ids);
+    for (size_t i = 0; i < n; i++) {
+        ids[i] = doubts[i].id;
+    }
+    struct resource_ids only = { ids, n };
+    xmlrpc_value *differences = fs_array(), *unsure = fs_struct();
+    char *why = n ? resource_compare_host(call, host, &only, NULL, differences, unsure) : NULL;
     if (why) {
         fs_log_limited(FS_LOG_WARNING, "%s", why);
     } else {
-        if (orphans) {
-            sweep(call, host);
+        for (size_t i = 0; i < n; i++) {
+            settle(r, place, &doubts[i], differences, unsure);
         }
         if (fs_size(differences)) {
             mend_host(call, host, differences);
         }
-        resource_note_others_healthy(r, RESOURCE_MODULES, differences);
     }
-    resource_memory_set_right(r, host, why || fs_size(differences) || !complete ? "" : digest);
-    resource_memory_set_due(r, host, fs_now_ms() + ALL_MS);
     fs_free(differences);
+    fs_free(unsure);
+    free(ids);
+    free(doubts);
     free(why);
+}
+
+/* --- What has changed --- */
+
+/* The host has told all that is there: nothing is there of the others, and those that should be there are in doubt where it has told nothing of them. */
+static void
+note_all(struct resource *r, const char *host, const char *place, const xmlrpc_value *owners)
+{
+    size_t n = fs_size(owners), n_wanted;
+    int *there = fs_xcalloc(n + 1, sizeof *there), *wanted = resource_ids_on(r, host, &n_wanted);
+    for (size_t i = 0; i < n; i++) {
+        there[i] = (int) fs_number(fs_item(fs_item(owners, i), 0), 0);
+    }
+    qsort(there, n, sizeof *there, resource_by_id);
+    resource_memory_tell_gone(r, place, there, n);
+    for (size_t i = 0; i < n_wanted; i++) {
+        if (!bsearch(&wanted[i], there, n, sizeof *there, resource_by_id)) {
+            resource_memory_tell(r, place, wanted[i], "");
+        }
+    }
+    free(wanted);
+    free(there);
+}
+
+/* Whose modules have changed since the state 'known'.  False: the host does not say. */
+static bool
+ask_for_changes(struct fs_call *call, const char *host, const char *place, const char *known)
+{
+    struct resource *r = fs_call_state(call);
+    struct fs_peer *peer = resource_host_peer(r, host);
+    struct fs_reply reply = { 0 };
+    bool told = peer && !fs_peer_call(peer, "get_module_changes", fs_append(fs_array(), fs_set(fs_struct(), "known", fs_string(known))), HOST_MS, fs_call_request_id(call), &reply);
+    const xmlrpc_value *owners = fs_get(reply.value, "owners");
+    for (size_t i = 0; i < fs_size(owners) && told; i++) {
+        const xmlrpc_value *one = fs_item(owners, i);
+        resource_memory_tell(r, place, (int) fs_number(fs_item(one, 0), 0), fs_text(fs_item(one, 1), ""));
+    }
+    if (told && fs_get_bool(reply.value, "all", false)) {
+        note_all(r, host, place, owners);
+    }
+    if (told) {
+        resource_memory_set_right(r, place, fs_get_string(reply.value, "state", ""));
+    } else {
+        fs_log_limited(FS_LOG_WARNING, "host %s: %s", host, peer ? reply.message : "it is not registered");
+    }
+    fs_reply_clear(&reply);
+    return told;
+}
+
+static void
+look_at_host(struct fs_call *call, const char *host, const char *place, bool all, bool force)
+{
+    struct resource *r = fs_call_state(call);
+    char *known = all ? fs_xstrdup("") : resource_memory_right(r, place);
+    if (ask_for_changes(call, host, place, known)) {
+        if (all) {
+            resource_memory_set_due(r, place, fs_now_ms() + ALL_MS);
+            resource_memory_doubt_some(r, place, force ? SIZE_MAX : WITHOUT_REASON);
+        }
+        look_at_doubts(call, host, place);
+        if (all) {
+            xmlrpc_value *none = fs_array();
+            resource_note_others_healthy(r, RESOURCE_MODULES, none);
+            fs_free(none);
+        }
+    }
+    free(known);
 }
 
 static void
 reconcile_host(struct fs_call *call, const char *host, bool force)
 {
     struct resource *r = fs_call_state(call);
-    char *digest = resource_host_digest(r, host), *right = resource_memory_right(r, host);
-    bool same = *digest && !strcmp(digest, right);
-    if ((force || !same || fs_now_ms() >= resource_memory_due(r, host)) && resource_memory_begin(r, host)) {
-        look_at_host(call, host, digest);
-        resource_memory_end(r, host);
+    char *place = resource_host_place(host), *state = resource_host_digest(r, host), *seen = resource_memory_right(r, place);
+    bool all = force || fs_now_ms() >= resource_memory_due(r, place);
+    if ((all || !*state || strcmp(state, seen) || resource_memory_doubts(r, place)) && resource_memory_begin(r, place)) {
+        look_at_host(call, host, place, all, force);
+        resource_memory_end(r, place);
     }
-    free(digest);
-    free(right);
+    free(place);
+    free(state);
+    free(seen);
 }
 
 struct work {
@@ -229,9 +356,9 @@ run(struct fs_call *call)
 FS_TASK = {
     FS_IS_TASK,
     .name = "reconcile_hosts",
-    .help = "Compares the modules of hosts whose state has changed with what is wanted, and puts the difference right: starts what is missing or dead, makes anew what is other than it "
+    .help = "Compares the modules that have changed on hosts, and those of allocations that were worked on, with what is wanted, and puts the difference right: starts what is missing or dead, makes anew what is other than it "
             "should be, removes what is too much.",
-    .params = { { "parameter", "any?", "force (boolean): compare also where nothing has changed" } },
+    .params = { { "parameter", "any?", "force (boolean): compare all, also where nothing has changed" } },
     .returns = "nil",
     .idempotent = true,
     .run = run,

@@ -48,10 +48,10 @@ add_orphan(xmlrpc_value *orphans, const char *host, const char *process)
 }
 
 static void
-sweep_host(struct sweeping *s, const char *host)
+sweep_host(struct sweeping *s, const char *host, const struct resource_ids *only)
 {
     xmlrpc_value *differences = fs_array(), *orphans = fs_array();
-    char *why = resource_compare_host(s->call, host, NULL, differences, NULL);
+    char *why = resource_compare_host(s->call, host, only, NULL, differences, NULL);
     for (size_t i = 0; i < fs_size(differences) && !why; i++) {
         const xmlrpc_value *d = fs_item(differences, i);
         if (!strcmp(fs_get_string(d, "problem", ""), "owned by nobody")) {
@@ -132,11 +132,17 @@ run(struct fs_call *call)
 {
     const xmlrpc_value *param = fs_call_param(call, 0);
     struct sweeping s = { call, fs_get_bool(param, "dry_run", false), fs_array(), fs_array() };
+    const xmlrpc_value *owners = fs_get(param, "owners");
+    int *ids = fs_xcalloc(fs_size(owners) + 1, sizeof *ids);
+    struct resource_ids only = { ids, fs_size(owners) };
+    for (size_t i = 0; i < only.n; i++) {
+        ids[i] = (int) fs_number(fs_item(owners, i), 0);
+    }
     xmlrpc_value *hosts = resource_host_states(fs_call_state(call)), *switches = resource_switches(fs_call_state(call));
     for (size_t i = 0; i < fs_size(hosts) && !fs_call_cancelled(call); i++) {
         const char *name = fs_get_string(fs_item(hosts, i), "name", ""), *state = fs_get_string(fs_item(hosts, i), "state", "");
         if (is_asked_for(param, "host", name) && (!strcmp(state, "up") || !strcmp(state, "preparing"))) {
-            sweep_host(&s, name);
+            sweep_host(&s, name, owners ? &only : NULL);
         } else if (is_asked_for(param, "host", name)) {
             char *why = fs_xasprintf("host %s is %s: what is there is not known, and is looked at when it comes back", name, state);
             note_problem(&s, why);
@@ -148,6 +154,7 @@ run(struct fs_call *call)
             sweep_switch(&s, fs_item(switches, i));
         }
     }
+    free(ids);
     fs_free(hosts);
     fs_free(switches);
     fs_call_return(call, fs_set(fs_set(fs_struct(), "items", s.items), "problems", s.problems));
@@ -157,7 +164,7 @@ FS_TASK = {
     FS_IS_TASK,
     .name = "sweep",
     .help = "Removes modules and rules whose allocation is no more; answers items, what they were, and problems, what could not be looked at or removed.",
-    .params = { { "parameter", "any?", "dry_run (boolean): only tell; host or switch: only this one" } },
+    .params = { { "parameter", "any?", "dry_run (boolean): only tell; host or switch: only this one; owners (array of ids): on a host, only the modules of these" } },
     .returns = "struct",
     .idempotent = true,
     .run = run,

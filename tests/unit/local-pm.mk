@@ -1,5 +1,5 @@
 # tests of pm/
-check_PROGRAMS += tests/pm/pm-driver tests/unit/test-pm tests/unit/test-flows tests/unit/test-spread bench/pm/pm-load
+check_PROGRAMS += tests/pm/pm-driver tests/unit/test-pm tests/unit/test-flows tests/unit/test-spread tests/unit/test-inventory bench/pm/pm-load
 tests_pm_pm_driver_SOURCES = tests/pm/pm_driver.c
 tests_pm_pm_driver_LDFLAGS = $(AM_LDFLAGS) -Wl,-rpath,'$$ORIGIN/../../lib'
 tests_pm_pm_driver_LDADD = -lflowstream-pm
@@ -9,6 +9,10 @@ tests_unit_test_pm_LDFLAGS = $(AM_LDFLAGS) -Wl,-rpath,'$$ORIGIN/../../lib'
 tests_unit_test_pm_LDADD = -lflowstream-pm
 tests_unit_test_pm_DEPENDENCIES = lib/libflowstream-pm.so
 tests_unit_test_flows_SOURCES = tests/unit/test_flows.c pm/flows.c pm/packet.c pm/util.c
+tests_unit_test_inventory_SOURCES = tests/unit/test_inventory.c daemons/modulehost/inventory.c
+tests_unit_test_inventory_LDFLAGS = $(AM_LDFLAGS) -Wl,-rpath,'$$ORIGIN/../../lib'
+tests_unit_test_inventory_LDADD = -lflowstream-core
+tests_unit_test_inventory_DEPENDENCIES = lib/libflowstream-core.so
 # Against the functions of Open vSwitch itself.
 tests_unit_test_spread_SOURCES = tests/unit/test_spread.c pm/spread.c
 tests_unit_test_spread_CPPFLAGS = $(AM_CPPFLAGS) -include $(lastword $(OVS_CFLAGS))/config.h $(OVS_CFLAGS)
