@@ -13,6 +13,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "pm/process.h"
 #include "pm/spec.h"
 
 enum { LOCK_STEP_US = 2000 };
@@ -113,6 +114,23 @@ write_spec(const char *folder, const struct fs_module_spec *old, const struct po
     return err;
 }
 
+static bool
+has_ended(const char *folder)
+{
+    char *path;
+    pid_t pid;
+    int pidfd;
+    if (asprintf(&path, "%s/pid", folder) < 0) {
+        return false;
+    }
+    int err = pm_pidfile_open(path, &pid, &pidfd);
+    if (!err) {
+        close(pidfd);
+    }
+    free(path);
+    return err == ESRCH;
+}
+
 static int
 change(const struct fs_host_env *env, const char *name, const char *folder, const struct fs_module_ports *ports, bool add, int64_t end, char **error)
 {
@@ -132,8 +150,15 @@ change(const struct fs_host_env *env, const char *name, const char *folder, cons
             take_away(after, ports);
         }
         err = err ? err : write_spec(folder, spec, after, error);
-        if (!err && (err = hostmux_connect(env, name, end, error)) != 0 && add) {
+        err = err ? err : hostmux_connect(env, name, end, error);
+        if (err && add) {
             (void) write_spec(folder, spec, before, NULL);
+        } else if (err && has_ended(folder)) { /* nobody to take ports from; who starts it again takes them from the specification, or from what is wanted by then */
+            err = 0;
+            if (error) {
+                free(*error);
+                *error = NULL;
+            }
         }
     }
     pm_process_free(process);

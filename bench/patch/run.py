@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Patching under load: what 16 clients notice of it, what a patch takes, and what is left of old versions.
 
-usage: run.py [--patches N] [--clients N]
+usage: run.py [--patches N] [--clients N] [--minutes N]
        run.py --crashes [--clients N]
 
 One daemon, clients in processes of their own, each calling one command over a kept-alive connection.  First without patches, then with one patch after the other (a command and a task
@@ -204,6 +204,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--patches", type=int, default=300, help="how many (default: 300)")
     parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--minutes", type=float, default=60, help="end after so long, also when there were not as many patches yet (default: 60)")
     parser.add_argument("--crashes", action="store_true", help="what crashes of versions lose, and how long until the daemon serves again")
     options = parser.parse_args()
     if options.crashes:
@@ -216,11 +217,16 @@ def main():
         for patch in patches:
             assert p.upgrade(patch)["code"] == 0
         p.ask()
-        latencies = []
+        latencies, course = [], []  # course: what grows with the number of patches is seen in it, what is there from the first load on is not
 
         def apply():
+            end = time.monotonic() + options.minutes * 60
             for n in range(options.patches):
+                if n and n % max(1, options.patches // 10) == 0:
+                    course.append((f"after {n} patches", state(daemon)))
                 begin = time.monotonic()
+                if begin > end:
+                    break
                 answer = p.upgrade(patches[n % VERSIONS])
                 latencies.append((time.monotonic() - begin) * 1e3)
                 if answer["code"]:
@@ -233,12 +239,12 @@ def main():
         time.sleep(0.5)
         after = state(daemon)
         print(f"{'':<22} {'calls':>9} {'failed':>7} {'median ms':>10} {'99 % ms':>9} {'most ms':>9}")
-        for name, values, failed in (("without patches", quiet, quiet_failures), (f"{options.patches} patches", took, failures)):
+        for name, values, failed in (("without patches", quiet, quiet_failures), (f"{len(latencies)} patches", took, failures)):
             print(f"{name:<22} {len(values):9} {len(failed):7} {statistics.median(values):10.2f} {percentile(values, 0.99):9.2f} {values[-1]:9.2f}")
         latencies.sort()
-        print(f"\na patch of two files takes (median, 99 %): {statistics.median(latencies):.1f} ms, {percentile(latencies, 0.99):.1f} ms; {options.patches / seconds:.0f} a second")
+        print(f"\na patch of two files takes (median, 99 %): {statistics.median(latencies):.1f} ms, {percentile(latencies, 0.99):.1f} ms; {len(latencies) / seconds:.0f} a second")
         print(f"{'':<22} {'images mapped':>14} {'mappings':>9} {'descriptors':>12} {'resident KB':>12}")
-        for name, values in (("before", before), ("after", after)):
+        for name, values in (("before", before), *course, ("after", after)):
             print(f"{name:<22} {values[0]:14} {values[1]:9} {values[2]:12} {values[3]:12}")
         for text in failures[:3]:
             print("failed:", text)

@@ -7,10 +7,7 @@
 
 #include "core/util.h"
 #include "daemons/resource/state.h"
-#include <flowstream/log.h>
 #include <flowstream/pm.h>
-
-FS_LOG_MODULE("model");
 
 static fs_amount
 amount(double d)

@@ -125,7 +125,7 @@ FS_API int fs_host_mend(const struct fs_host_env *, int deadline_ms, char **ende
  * nothing has changed. */
 FS_API int fs_module_connect(const struct fs_host_env *, const char *name, const struct fs_module_ports *, int deadline_ms, char **error);
 
-/* Take service paths away again; those that it does not have, and a module that does not exist, are no error. */
+/* Take service paths away again; those that it does not have, and a module that does not exist or has died, are no error. */
 FS_API int fs_module_disconnect(const struct fs_host_env *, const char *name, const struct fs_module_ports *, int deadline_ms, char **error);
 
 struct fs_module_info {

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include <flowstream/failpoint.h>
 #include <flowstream/log.h>
@@ -41,6 +43,40 @@ fill(struct member *m, const xmlrpc_value *pm)
     };
 }
 
+/* Was the process begun before this daemon?  Then the order was carried out, in part or whole, by the daemon before, which died with its answer; the caller's HTTP library has sent it
+ * again.  (The resource daemon gives no name twice, and has modules removed before it makes them again.) */
+static bool
+is_left_behind(const struct modulehost *m, const char *name)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    xmlrpc_value *figures = fs_daemon_statistics(m->daemon);
+    double began = (double) now.tv_sec + (double) now.tv_nsec / 1e9 - fs_get_double(figures, "uptime_seconds", 0);
+    fs_free(figures);
+    struct stat st;
+    char *folder = fs_xasprintf("%s/modules/%s", m->env.dir, name), *spec = fs_xasprintf("%s/spec", folder);
+    bool is = !lstat(folder, &st) && S_ISDIR(st.st_mode);
+    (void) stat(spec, &st); /* written once, before the process is started */
+    free(spec);
+    free(folder);
+    return is && (double) st.st_mtim.tv_sec + (double) st.st_mtim.tv_nsec / 1e9 < began;
+}
+
+/* Start it, in the place of what a daemon before us has left of the same order. */
+static int
+start(const struct modulehost *m, const struct fs_process_spec *process, char **error)
+{
+    int e = fs_process_start(&m->env, process, START_MS, error);
+    if (e == EEXIST && is_left_behind(m, process->name)) {
+        fs_log_info("process %s was being started when the daemon before this one ended: it is started anew", process->name);
+        free(*error);
+        *error = NULL;
+        e = fs_module_stop(&m->env, process->name, START_MS, error);
+        e = e ? e : fs_process_start(&m->env, process, START_MS, error);
+    }
+    return e;
+}
+
 static void
 run(struct fs_call *call)
 {
@@ -55,7 +91,7 @@ run(struct fs_call *call)
     }
     struct fs_process_spec process = { .name = fs_get_string(param, "name", ""), .modules = specs, .n_modules = n };
     char *error = NULL;
-    int e = FS_FAILPOINT_ERROR("create_pm.begun") ? EIO : fs_process_start(&m->env, &process, START_MS, &error);
+    int e = FS_FAILPOINT_ERROR("create_pm.begun") ? EIO : start(m, &process, &error);
     modulehost_watch_note(m, process.name);
     e = !e && FS_FAILPOINT_ERROR("create_pm.before_answer") ? EIO : e;
     if (e) {
@@ -77,7 +113,7 @@ run(struct fs_call *call)
 FS_TASK = {
     FS_IS_TASK,
     .name = "create_pm",
-    .help = "Starts a processing module in a process of its own on this host and connects it, or leaves nothing behind. Several modules of one allocation may share a process: "
+    .help = "Starts a processing module in a process of its own on this host and connects it, or leaves nothing behind. What a daemon that died before its answer has left of the same order is replaced. Several modules of one allocation may share a process: "
             "what goes from one to the other then stays in it, limits are the sum, and they end together.",
     .params = { { "pm", "struct",
                   "name, type, args, basesys, owner (id of the allocation), cpu (cores, 0: no limit), mem (MB, 0: no limit), inputs and outputs (arrays of {port, "

@@ -27,11 +27,24 @@ _COOKIE = re.compile(r"^([^:]+): cookie=0xf105([0-9a-f]{8})([0-9a-f]{4}),.*? (ta
 OPEN = ("sent", "deleting")
 
 
-class Entry:
-    """What is known of one key: its allocation's id (0: none was answered), its modules, its fate."""
+def _ask(client, entry, wait):
+    return client.install_allocation(entry.text, key=entry.key, wait=wait)
 
-    def __init__(self, key, text, modules):
+
+def _end(client, entry):
+    client.delete_allocation(entry.id)
+
+
+class Entry:
+    """What is known of one key: its allocation's id (0: none was answered), its modules, its fate.
+
+    ask(client, entry, wait) asks for it and returns its id, end(client, entry) deletes it; both are called again when there was no answer.
+    ruled: it has rules in switches, which a module by hand has not.
+    """
+
+    def __init__(self, key, text, modules, ask=_ask, end=_end, ruled=True):
         self.key, self.text, self.modules = key, text, modules
+        self.ask, self.end, self.ruled = ask, end, ruled
         self.id, self.fate, self.words, self.ids = 0, "sent", "", []
 
     def __str__(self):
@@ -56,13 +69,13 @@ class Ledger:
     def of(self, *fates):
         return [entry for entry in list(self.entries.values()) if entry.fate in fates]
 
-    def install(self, client, key, text, modules, wait=20):
-        """Ask for an installation; says whether it was answered as installed.  Errors are noted, not raised."""
+    def install(self, client, key, text, modules, wait=20, **ways):
+        """Ask for an installation; says whether it was answered as installed.  Errors are noted, not raised.  ways: as of Entry."""
         with self._lock:
-            entry = self.entries.setdefault(key, Entry(key, text, tuple(modules)))
+            entry = self.entries.setdefault(key, Entry(key, text, tuple(modules), **ways))
         self._note(entry, "install")
         try:
-            entry.id = client.install_allocation(text, key=key, wait=wait)
+            entry.id = entry.ask(client, entry, wait)
             entry.ids.append(entry.id)
             entry.fate, entry.words = "installed", ""
         except flowstream.NotReady as error:
@@ -79,7 +92,7 @@ class Ledger:
         entry.fate = "deleting"
         self._note(entry, "delete", id=entry.id)
         try:
-            client.delete_allocation(entry.id)
+            entry.end(client, entry)
             entry.fate, entry.words = "deleted", ""
         except flowstream.NotReady as error:
             entry.words = str(error)
@@ -226,7 +239,7 @@ class Oracle:
                 missing = [meter["meter"] for meter in rule.get("meters", []) if (rule["switch"], id_, meter["meter"]) not in meters]
                 problems += [f"LOST: {entry}: meter {number} in {rule['switch']}" for number in missing]
             there = {switch: len(rules) for switch, rules in found.get(id_, {}).items()}
-            if not there or there != planned:
+            if there != planned or bool(there) != entry.ruled:
                 problems.append(f"LOST: {entry}: rules {there}, planned {planned}")
         return problems
 

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The low-level API by Python's own XML-RPC client: modules made one by one, connections led through them, traffic, refusals, and nothing left afterwards."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -104,6 +105,26 @@ def test_crash(p, s):
     tests.same(sorted(a["kind"] for a in s.list_allocations()["value"]), ["connections", "connections", "module", "module"], "and all four are known")
 
 
+def test_dead_module(p, s):
+    """Connections lead through a module that has just died: they can be deleted, and do not wait for ever for it, which waits for them."""
+    good("create_pm of a module that will die", s.create_pm({"name": "frail", "type": "Counter", "host": "h1"}))
+    text = 'in :: FromNet("in_port=net0,udp,tp_dst=7777"); frail :: Counter; out :: ToNet("net1"); in -> frail -> out'
+    good("connections through it", s.create_connections("tor0", 10, text))
+    path = next(p.dir.glob("hosts/h1/modules/a*.frail/pid"))
+    pid = path.read_text().split()[0]
+    os.kill(int(pid), signal.SIGKILL)
+    good("they are deleted although it is dead", s.delete_connections("tor0", 10, text))
+
+    def is_another():
+        with contextlib.suppress(FileNotFoundError):  # the folder is made anew
+            return path.read_text().split()[:1] not in ([], [pid])
+        return False
+    tests.check(until(15, is_another), "then it is started again", path)
+    good("create_connections through the new one", s.create_connections("tor0", 10, text))
+    good("and delete_connections", s.delete_connections("tor0", 10, text))
+    good("and delete_pm", s.delete_pm({"name": "frail"}))
+
+
 def test_end(p, s):
     with Stream(p, "net0", "tun1", port=7000) as stream:
         time.sleep(0.3)
@@ -125,7 +146,7 @@ def test_end(p, s):
 
 with Platform() as platform:
     server = platform.server()
-    for part in (test_refusals, test_connections, test_crash, test_end):
+    for part in (test_refusals, test_dead_module, test_connections, test_crash, test_end):
         with tests.story(part.__name__):
             part(platform, server)
 tests.check(not platform.leftovers, "the platform leaves nothing", platform.leftovers)

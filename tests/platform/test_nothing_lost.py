@@ -4,15 +4,17 @@ The judge is tests/lib/oracle.py, which asks switches and kernel, not the store.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from chaos import Chaos  # noqa: E402
-from flowtest import PATIENCE, SANITIZED, Platform, Tests, need_root_of_namespaces  # noqa: E402
+from flowtest import PATIENCE, SANITIZED, Platform, Tests, need_root_of_namespaces, until  # noqa: E402
 from oracle import Ledger, Oracle  # noqa: E402
 from traffic import send, udp, watch  # noqa: E402
 
@@ -47,6 +49,27 @@ def test_the_oracle_itself(p, ledger, oracle):
     entry.id = id_
 
 
+def test_an_order_that_is_sent_again(p, ledger, oracle):
+    """Module hosts die with modules half started; the order reaches the next daemon, which finds them there, over the socket that the supervisor holds."""
+    multiplexers, before = list(oracle.multiplexers().values()), set(p.dir.glob("hosts/*/modules/a*/pid"))
+    for pid in multiplexers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor() as pool:
+            installing = pool.submit(ledger.install, p.client, "again", CHAIN.replace("1999", "1998"), ("a", "b"))
+            begun = until(10, lambda: set(p.dir.glob("hosts/*/modules/a*/pid")) - before)
+            for host in {path.parts[-4] for path in begun}:
+                os.kill(p.process(f"modulehost:{host}"), signal.SIGKILL)
+            for pid in multiplexers:
+                os.kill(pid, signal.SIGCONT)
+            good = installing.result()
+    finally:
+        for pid in multiplexers:
+            os.kill(pid, signal.SIGCONT)
+    tests.check(begun and good, "a module host is killed with modules half started: they are started anew by the same order", ledger.entries["again"])
+    tests.same(oracle.settle(20), [], "once, and the oracle finds nothing")
+
+
 def test_random_kills(p, ledger, oracle, seed):
     chaos = Chaos(p, ledger, seed, ALL)
     chaos.run(clients=3, kill_every=0.6, seconds=SECONDS)
@@ -77,6 +100,8 @@ with Platform(supervise=True) as platform:
     the_oracle = Oracle(platform, the_ledger)
     with tests.story("the oracle"):
         test_the_oracle_itself(platform, the_ledger, the_oracle)
+    with tests.story("sent again"):
+        test_an_order_that_is_sent_again(platform, the_ledger, the_oracle)
     with tests.story("random kills"):
         test_random_kills(platform, the_ledger, the_oracle, SEED)
     reports = platform.logs()
