@@ -56,6 +56,12 @@ class CommandLine(support.Scratch):
             self.assertEqual((done.returncode, "flowstream up" in done.stderr), (1, True), f"{argv}: {done.stderr}")
         self.assertEqual(self.flowstream("down").returncode, 0)
 
+    def test_dir(self):
+        """--dir is heard before the command as behind it"""
+        for argv in (("--dir", "/nowhere/a", "status"), ("status", "--dir", "/nowhere/a")):
+            done = support.run(sys.executable, "-c", "import sys; from flowstream.cli import main; sys.exit(main())", *argv, env={"PYTHONPATH": str(support.PACKAGE)})
+            self.assertIn("/nowhere/a", done.stderr)
+
     def test_files(self):
         """files that cannot be read are named with the reason"""
         binary = self.scratch / "b"

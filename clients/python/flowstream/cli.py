@@ -52,14 +52,20 @@ def main(argv=None):
         return FAILED
 
 
+def _everywhere():
+    """Options before and behind the command.  One parser each: set_defaults() of the one would be the other's default too, and a default behind the command hides what is said before it."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--dir", metavar="DIR", default=argparse.SUPPRESS,
+                         help="the platform's folder (default: $FLOWSTREAM_DIR, $XDG_RUNTIME_DIR/flowstream or /run/flowstream)")
+    options.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document")
+    options.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show where an error comes from")
+    return options
+
+
 def parser():
     """The whole command line."""
-    everywhere = argparse.ArgumentParser(add_help=False)
-    everywhere.add_argument("--dir", metavar="DIR", default=argparse.SUPPRESS,
-                            help="the platform's folder (default: $FLOWSTREAM_DIR, $XDG_RUNTIME_DIR/flowstream or /run/flowstream)")
-    everywhere.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document")
-    everywhere.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show where an error comes from")
-    top = argparse.ArgumentParser(prog="flowstream", parents=[everywhere], allow_abbrev=False,
+    everywhere = _everywhere()
+    top = argparse.ArgumentParser(prog="flowstream", parents=[_everywhere()], allow_abbrev=False,
                                   description="Operate and use a Flowstream platform.",
                                   epilog="'flowstream COMMAND --help' explains a command.  Exit status: 0 done, 1 refused or failed, "
                                          "2 wrong usage.")
