@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { CHUNK_FIRST = 256, CHUNK_MOST = 65536 };
+
 struct alloc_chunk {
     struct alloc_chunk *next;
     size_t used, size;
@@ -88,7 +90,8 @@ alloc_arena_copy(struct alloc_arena *arena, const char *text)
     }
     size_t size = strlen(text) + 1;
     if (!chunk || chunk->size - chunk->used < size) {
-        size_t room = size > 65536 ? size : 65536;
+        size_t room = !chunk ? CHUNK_FIRST : chunk->size < CHUNK_MOST ? chunk->size * 2 : CHUNK_MOST; /* one service has a few names, a hundred thousand are read at once */
+        room = size > room ? size : room;
         chunk = checked(malloc(sizeof *chunk + room));
         *chunk = (struct alloc_chunk) { .next = arena->chunks, .size = room };
         arena->chunks = chunk;

@@ -487,12 +487,31 @@ fs_services_end(struct fs_services_builder *b, char **error)
     return 0;
 }
 
+/* An array of N elements without the room for more. */
+static void *
+fitted(void *array, int n, size_t size)
+{
+    void *smaller = array && n ? realloc(array, (size_t) n * size) : NULL;
+    return smaller ? smaller : array;
+}
+
+/* Nothing is added any more, and a caller may hold very many that have one service each. */
+static void
+shrink(struct fs_services *s)
+{
+    s->services = fitted(s->services, s->n_services, sizeof *s->services);
+    s->nodes = fitted(s->nodes, s->n_nodes, sizeof *s->nodes);
+    s->links = fitted(s->links, s->n_links, sizeof *s->links);
+    s->paths = fitted(s->paths, s->n_paths, sizeof *s->paths);
+}
+
 struct fs_services *
 fs_services_finish(struct fs_services_builder **b)
 {
     struct fs_services *services = (*b)->services;
 
     assert(!(*b)->open);
+    shrink(services);
     (*b)->services = NULL;
     fs_services_builder_destroy(*b);
     *b = NULL;

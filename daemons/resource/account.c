@@ -8,8 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/parallel.h"
 #include "core/util.h"
 #include "daemons/resource/state.h"
+
+enum { BATCH = 4096, PARTS = 4 };
 
 static int
 set_place(struct resource *r, const xmlrpc_value *plan, struct fs_solution *solution, const struct fs_services *s, int n, char **error)
@@ -81,35 +84,122 @@ strike_out(struct resource *r, struct allocation *a)
     }
 }
 
-static char *
-enter(struct resource *r, struct allocation *a, const xmlrpc_value *request, const xmlrpc_value *plan)
+/* Of each struct of an array the members that are asked for, as far as it has them: trees are dear, and at start they are made of all allocations. */
+static xmlrpc_value *
+choose(struct fs_packed array, const char *const *keys)
 {
-    char *error = NULL;
-    a->services = resource_services(r, request, fs_get(plan, "flows"), &error);
-    struct fs_solution *solution = a->services ? solution_of(r, plan, a->services, &error) : NULL;
-    if (solution) {
-        fs_online_restore(r->online, (uint64_t) a->id, solution, 0);
-        fs_solution_destroy(solution);
-    } else {
+    struct fs_packed one = { 0 };
+    xmlrpc_value *all = fs_array();
+    for (struct fs_packed_items i = fs_packed_items(array); fs_packed_next(&i, &one);) {
+        xmlrpc_value *v = fs_struct();
+        for (const char *const *key = keys; *key; key++) {
+            struct fs_packed member = fs_packed_get(one, *key);
+            if (member.block) {
+                fs_set(v, *key, fs_packed_value(member));
+            }
+        }
+        fs_append(all, v);
+    }
+    return all;
+}
+
+/* What resource_services() reads of a request. */
+static xmlrpc_value *
+request_of(struct fs_packed doc)
+{
+    static const char *const members[] = { "name", "kind", "cpu", "mem", "ports", NULL };
+    struct fs_packed request = fs_packed_get(doc, "request");
+    xmlrpc_value *v = fs_set(fs_struct(), "nodes", choose(fs_packed_get(request, "nodes"), members));
+    return fs_set(v, "delays", fs_packed_value(fs_packed_get(request, "delays")));
+}
+
+/* What solution_of() reads of a plan. */
+static xmlrpc_value *
+places_of(struct fs_packed plan)
+{
+    static const char *const of_modules[] = { "node", "host", NULL }, *const of_flows[] = { "from", "to", "io", "choice", "rate", "path", NULL };
+    xmlrpc_value *v = fs_set(fs_struct(), "modules", choose(fs_packed_get(plan, "modules"), of_modules));
+    fs_set(v, "ports", fs_packed_value(fs_packed_get(plan, "ports")));
+    return fs_set(v, "flows", choose(fs_packed_get(plan, "flows"), of_flows));
+}
+
+/* What is known of an allocation before it is entered. */
+struct entry {
+    struct allocation *allocation;
+    struct fs_solution *solution; /* NULL: it has no plan, or the error says why not */
+    char *error;
+};
+
+/* Where the plan has its modules and flows; only the allocation itself is changed. */
+static void
+prepare(struct resource *r, struct entry *e)
+{
+    struct allocation *a = e->allocation;
+    struct fs_packed packed = a->planned ? fs_packed(a->planned, a->planned_size) : fs_packed_get(resource_doc(a), "plan");
+    if (!packed.block) {
+        return;
+    }
+    xmlrpc_value *request = request_of(resource_doc(a)), *plan = places_of(packed);
+    a->services = resource_services(r, request, fs_get(plan, "flows"), &e->error);
+    e->solution = a->services ? solution_of(r, plan, a->services, &e->error) : NULL;
+    if (!e->solution) {
         fs_services_destroy(a->services);
         a->services = NULL;
     }
-    return error;
+    fs_free(request);
+    fs_free(plan);
+}
+
+/* Enter what is prepared; NULL, or why it cannot be. */
+static char *
+enter(struct resource *r, struct entry *e)
+{
+    if (e->solution) {
+        fs_online_restore(r->online, (uint64_t) e->allocation->id, e->solution, 0);
+        fs_solution_destroy(e->solution);
+    }
+    return e->error;
 }
 
 char *
 resource_account(struct resource *r, struct allocation *a)
 {
-    struct fs_packed packed = a->planned ? fs_packed(a->planned, a->planned_size) : fs_packed_get(resource_doc(a), "plan");
-    if (!packed.block) {
-        return NULL;
-    }
+    struct entry e = { .allocation = a };
     strike_out(r, a);
-    xmlrpc_value *request = fs_packed_value(fs_packed_get(resource_doc(a), "request")), *plan = fs_packed_value(packed);
-    char *error = enter(r, a, request, plan);
-    fs_free(request);
-    fs_free(plan);
-    return error;
+    prepare(r, &e);
+    return enter(r, &e);
+}
+
+struct batch {
+    struct resource *r;
+    struct entry entries[BATCH];
+    size_t n;
+};
+
+static void
+prepare_part(void *aux, size_t part)
+{
+    struct batch *b = aux;
+    for (size_t i = part; i < b->n; i += PARTS) {
+        prepare(b->r, &b->entries[i]);
+    }
+}
+
+void
+resource_account_all(struct resource *r, void (*each)(void *aux, struct allocation *, char *why), void *aux)
+{
+    struct batch *b = fs_xcalloc(1, sizeof *b);
+    b->r = r;
+    for (struct allocation *a = r->allocations; a;) {
+        for (b->n = 0; a && b->n < BATCH; a = a->next) {
+            b->entries[b->n++] = (struct entry) { .allocation = a };
+        }
+        fs_parallel(PARTS, prepare_part, b); /* entering takes a fifth of the time that preparing takes */
+        for (size_t i = 0; i < b->n; i++) {
+            each(aux, b->entries[i].allocation, enter(r, &b->entries[i]));
+        }
+    }
+    free(b);
 }
 
 void

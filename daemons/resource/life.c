@@ -83,16 +83,25 @@ find_quiet(struct resource *r, int id)
 /* --- Memory --- */
 
 struct allocation *
-resource_enter(struct resource *r, int id, unsigned char *block, size_t size, bool entering)
+resource_load_allocation(struct resource *r, int id, unsigned char *block, size_t size)
 {
     struct allocation *a = fs_xcalloc(1, sizeof *a);
     a->id = id;
     a->block = block;
     a->size = size;
-    a->entering = entering;
     resource_index_add(r, a);
-    resource_claims_add(r, a);
     r->last_id = id > r->last_id ? id : r->last_id;
+    return a;
+}
+
+/* A new one, which is not on the disk yet. */
+static struct allocation *
+enter_block(struct resource *r, int id, unsigned char *block, size_t size)
+{
+    struct allocation *a = resource_load_allocation(r, id, block, size);
+    a->entering = true;
+    resource_index_rest(r, a);
+    resource_claims_add(r, a);
     return a;
 }
 
@@ -112,7 +121,7 @@ enter(struct resource *r, int id, const xmlrpc_value *doc, bool busy, char **err
 {
     size_t size;
     unsigned char *block = fs_pack(doc, &size);
-    struct allocation *a = resource_enter(r, id, block, size, true);
+    struct allocation *a = enter_block(r, id, block, size);
     struct fs_block_record last = counter("last_id", r->last_id);
     int e = write_doc(r, a, block, size, &last, error);
     drop(&last);

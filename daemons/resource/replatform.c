@@ -227,6 +227,16 @@ settle_on(struct resource *r, struct fs_platform *platform, xmlrpc_value *cuts)
 
 /* --- Taking it up --- */
 
+static void
+warn(void *aux, struct allocation *a, char *why)
+{
+    (void) aux;
+    if (why) {
+        fs_log_warning("allocation %d does not fit the platform file any more: %s", a->id, why);
+        free(why);
+    }
+}
+
 char *
 resource_reload_platform(struct resource *r)
 {
@@ -245,13 +255,7 @@ resource_reload_platform(struct resource *r)
     resource_close_account(r);
     fs_platform_destroy(r->platform);
     resource_open_account(r, platform);
-    for (struct allocation *a = r->allocations; a; a = a->next) {
-        char *why = resource_account(r, a);
-        if (why) {
-            fs_log_warning("allocation %d does not fit the platform file any more: %s", a->id, why);
-            free(why);
-        }
-    }
+    resource_account_all(r, warn, NULL);
     return NULL;
 }
 

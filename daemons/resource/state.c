@@ -56,7 +56,7 @@ load_allocations(struct resource *r, char **error)
         qsort(all.list, all.n, sizeof *all.list, by_id); /* the store has them as texts: 1, 10, 100, 2 */
     }
     for (size_t i = 0; i < all.n; i++) {
-        resource_enter(r, all.list[i].id, all.list[i].block, all.list[i].size, false);
+        resource_load_allocation(r, all.list[i].id, all.list[i].block, all.list[i].size);
     }
     free(all.list);
     return !e;
@@ -159,6 +159,32 @@ setting(const struct fs_settings *settings, const char *attribute, const char *o
     return value ? value : otherwise;
 }
 
+static void *
+claim_all(void *aux)
+{
+    struct resource *r = aux;
+    for (struct allocation *a = r->allocations; a; a = a->next) {
+        resource_claims_add(r, a);
+    }
+    return NULL;
+}
+
+/* The claims and the account of all, which know nothing of each other, at the same time: there is nobody else yet. */
+static char *
+enter_all(struct resource *r)
+{
+    pthread_t claims;
+    bool apart = !pthread_create(&claims, NULL, claim_all, r);
+    if (!apart) {
+        claim_all(r);
+    }
+    char *error = resource_reload_platform(r);
+    if (apart) {
+        pthread_join(claims, NULL);
+    }
+    return error;
+}
+
 void *
 resource_start(struct fs_daemon *daemon, const struct fs_settings *settings, char **error)
 {
@@ -189,7 +215,7 @@ resource_start(struct fs_daemon *daemon, const struct fs_settings *settings, cha
         resource_stop(r);
         return NULL;
     }
-    if (!load_store(r, error) || (*error = resource_reload_platform(r))) {
+    if (!load_store(r, error) || (*error = enter_all(r))) {
         resource_stop(r);
         return NULL;
     }

@@ -110,8 +110,8 @@ resource_doc(const struct allocation *a)
     return fs_packed(a->block, a->size);
 }
 
-/* life.c: an allocation of a document (taken) into memory; out of it. */
-struct allocation *resource_enter(struct resource *, int id, unsigned char *block, size_t size, bool entering);
+/* life.c: an allocation of a document (taken) into memory, without its claims and its share of the account; out of it. */
+struct allocation *resource_load_allocation(struct resource *, int id, unsigned char *block, size_t size);
 void resource_strike(struct resource *, struct allocation *);
 
 /* Does somebody work on it? */
@@ -153,6 +153,8 @@ int resource_conflict_locked(struct resource *, const xmlrpc_value *request, cha
  * nothing), or strike it out; a new account of another platform, with nothing in it, after the one before has
  * been closed, which strikes out all allocations.  Between begin and end (or before there is anybody else), with the lock held. */
 char *resource_account(struct resource *, struct allocation *);
+/* All into an empty account, several at a time; each is told with why it cannot be entered (owned, or NULL), one after the other. */
+void resource_account_all(struct resource *, void (*each)(void *aux, struct allocation *, char *why), void *aux);
 void resource_unaccount(struct resource *, struct allocation *);
 void resource_open_account(struct resource *, struct fs_platform *);
 void resource_close_account(struct resource *);
