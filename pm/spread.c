@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include <flowstream/packet.h>
+
 enum { ETH_HEADER = 14, VLAN_TAG = 4, SNAP = 8, IPV4_HEADER = 20, IPV6_HEADER = 40 };
 enum { TYPE_IPV4 = 0x0800, TYPE_IPV6 = 0x86dd, TYPE_VLAN = 0x8100, TYPE_SERVICE_VLAN = 0x88a8, TYPE_MIN = 0x600, TYPE_NONE = 0x5ff };
 enum { HOP_OPTIONS = 0, TCP = 6, UDP = 17, ROUTING = 43, FRAGMENT = 44, AUTHENTICATION = 51, DESTINATION_OPTIONS = 60, SCTP = 132 };
@@ -27,12 +29,6 @@ struct key {
     uint8_t protocol;
     bool fragment, has_ports;
 };
-
-static uint16_t
-get16(const uint8_t *p)
-{
-    return (uint16_t) (p[0] << 8 | p[1]);
-}
 
 static bool
 skip(struct cursor *c, uint32_t n)
@@ -147,18 +143,18 @@ read_ethernet(struct cursor *c, struct key *k)
 {
     combine(k->ethernet, c->at, c->at + 6, 6);
     skip(c, 12);
-    uint16_t type = get16(c->at);
+    uint16_t type = fs_read16(c->at);
     if ((type == TYPE_VLAN || type == TYPE_SERVICE_VLAN) && c->size >= VLAN_TAG + 2) {
         k->vlan[0] = c->at[2] & 0x0f;
         k->vlan[1] = c->at[3];
         skip(c, VLAN_TAG);
-        type = get16(c->at);
+        type = fs_read16(c->at);
     }
     skip(c, 2);
     if (type < TYPE_MIN) { /* a length: the type may be in a SNAP header */
         static const uint8_t snap[6] = { 0xaa, 0xaa, 3, 0, 0, 0 };
         bool has = c->size >= SNAP && !memcmp(c->at, snap, sizeof snap);
-        type = has ? get16(c->at + 6) : TYPE_NONE;
+        type = has ? fs_read16(c->at + 6) : TYPE_NONE;
         type = type < TYPE_MIN ? TYPE_NONE : type;
         skip(c, has ? SNAP : 0);
     }
@@ -174,11 +170,11 @@ read_ipv4(struct cursor *c, struct key *k)
     if (c->size < IPV4_HEADER) {
         return false;
     }
-    uint32_t header = (c->at[0] & 15u) * 4, total = get16(c->at + 2);
+    uint32_t header = (c->at[0] & 15u) * 4, total = fs_read16(c->at + 2);
     if (header < IPV4_HEADER || c->size < header || total > c->size || header > total || c->size - total > UINT16_MAX) {
         return false;
     }
-    uint16_t flags = get16(c->at + 6);
+    uint16_t flags = fs_read16(c->at + 6);
     c->size = total; /* the rest is padding */
     k->protocol = c->at[9];
     k->fragment = (flags & 0x3fff) != 0; /* more fragments, or an offset */
@@ -196,7 +192,7 @@ read_extensions(struct cursor *c, struct key *k, uint8_t next)
         }
         uint8_t kind = next;
         uint32_t units = c->at[1];
-        uint16_t offset = get16(c->at + 2);
+        uint16_t offset = fs_read16(c->at + 2);
         next = c->at[0];
         if (!skip(c, kind == FRAGMENT ? 8 : kind == AUTHENTICATION ? (units + 2) * 4 : (units + 1) * 8)) {
             return false;
@@ -216,7 +212,7 @@ read_ipv6(struct cursor *c, struct key *k)
     if (c->size < IPV6_HEADER) {
         return false;
     }
-    uint32_t payload = get16(c->at + 4);
+    uint32_t payload = fs_read16(c->at + 4);
     uint8_t next = c->at[6];
     if (payload + IPV6_HEADER > c->size || c->size - payload - IPV6_HEADER > UINT16_MAX) {
         return false;

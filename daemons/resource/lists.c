@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/util.h"
+#include "daemons/resource/reconcile.h"
 #include "daemons/resource/state.h"
 
 struct ids {
@@ -44,13 +45,6 @@ resource_allocation_ids(struct resource *r, size_t *n)
     return resource_allocation_ids_after(r, 0, SIZE_MAX, n);
 }
 
-static int
-by_id(const void *a, const void *b)
-{
-    const int *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
 int *
 resource_unsettled_ids(struct resource *r, size_t *n)
 {
@@ -65,7 +59,7 @@ resource_unsettled_ids(struct resource *r, size_t *n)
     }
     pthread_mutex_unlock(&r->lock);
     if (ids.n) {
-        qsort(ids.list, ids.n, sizeof *ids.list, by_id);
+        qsort(ids.list, ids.n, sizeof *ids.list, resource_by_id);
     }
     *n = ids.n;
     return ids.list;

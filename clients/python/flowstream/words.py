@@ -106,7 +106,8 @@ def plan(value):
     modules = [dict(module, name=module["node"]) for module in value["placement"]]
     rows = _drawing(value["paths"], value["ports"], modules, lambda path: None)
     for row in rows:
-        row["memory"] = _Figure(f"{cell(row['mem'])} MB") if "mem" in row else None
+        if "mem" in row:
+            row["memory"] = _Figure(f"{cell(row['mem'])} MB")
     drawing = table(rows, [("way", "WAY"), ("host", "HOST"), ("cpu", "CORES AT MOST"), ("memory", "MEMORY AT MOST"), ("path", "PATH"), ("through", "THROUGH")],
                     unknown="")
     parts = [f"would be request {value['id']}", drawing, loads(value.get("loads") or {}), rules(value["rules"]), "\n".join(f"note: {text(note)}" for note in value.get("notes") or [])]
