@@ -1,5 +1,6 @@
-/* The XML-RPC client, over libcurl.  A peer keeps the handles (and so the connections) that are not in use on a list; a call takes one or
- * makes one.  A kept-alive connection that the peer has closed meanwhile is noticed and renewed by libcurl. */
+/* The XML-RPC client, over libcurl.  A peer keeps the handles (and so the connections) that are not in use on a list; a call takes the one that
+ * was used last, or makes one.  So those that only a crowd of calls needed come to lie at the bottom, and are closed when nobody has wanted them for a
+ * while.  A kept-alive connection that the peer has closed meanwhile is noticed and renewed by libcurl. */
 #include "config.h"
 
 #include "core/client.h"
@@ -13,7 +14,13 @@
 #include "core/util.h"
 #include "core/xmlrpc.h"
 
-enum { MAX_ANSWER = 64 << 20, MAX_IDLE = 8 };
+enum { MAX_ANSWER = 64 << 20, MAX_IDLE = 8, IDLE_MS = 10000 };
+
+/* A handle that is not in use: three descriptors, its connection and what libcurl wakes itself up with. */
+struct idle {
+    CURL *handle;
+    int64_t since; /* fs_now_ms() */
+};
 
 struct fs_peer {
     char *name;
@@ -22,7 +29,7 @@ struct fs_peer {
     char *unix_path;   /* or NULL */
     char *credentials; /* or NULL */
     pthread_mutex_t lock;
-    CURL *idle[MAX_IDLE];
+    struct idle idle[MAX_IDLE]; /* the one that was used last is the last */
     size_t n_idle;
 };
 
@@ -64,7 +71,7 @@ fs_peer_destroy(struct fs_peer *p)
         return;
     }
     while (p->n_idle) {
-        curl_easy_cleanup(p->idle[--p->n_idle]);
+        curl_easy_cleanup(p->idle[--p->n_idle].handle);
     }
     pthread_mutex_destroy(&p->lock);
     free(p->name);
@@ -102,7 +109,7 @@ static CURL *
 take_handle(struct fs_peer *p)
 {
     pthread_mutex_lock(&p->lock);
-    CURL *h = p->n_idle ? p->idle[--p->n_idle] : NULL;
+    CURL *h = p->n_idle ? p->idle[--p->n_idle].handle : NULL;
     pthread_mutex_unlock(&p->lock);
     if (h) {
         return h;
@@ -133,16 +140,24 @@ take_handle(struct fs_peer *p)
     return h;
 }
 
+/* Keep a handle for the next call, and close one that has not been needed for IDLE_MS: with one at a time a peer that is called at all gets rid of all of them. */
 static void
 give_handle(struct fs_peer *p, CURL *h)
 {
+    int64_t now = fs_now_ms();
+    CURL *old = NULL;
     pthread_mutex_lock(&p->lock);
+    if (p->n_idle && now - p->idle[0].since > IDLE_MS) {
+        old = p->idle[0].handle;
+        memmove(p->idle, p->idle + 1, --p->n_idle * sizeof *p->idle);
+    }
     if (p->n_idle < MAX_IDLE) {
-        p->idle[p->n_idle++] = h;
+        p->idle[p->n_idle++] = (struct idle) { .handle = h, .since = now };
         h = NULL;
     }
     pthread_mutex_unlock(&p->lock);
     curl_easy_cleanup(h);
+    curl_easy_cleanup(old);
 }
 
 /* The answer of the peer, taken apart. */
