@@ -16,7 +16,6 @@ import argparse
 import array
 import collections
 import contextlib
-import socket
 import sys
 import time
 from pathlib import Path
@@ -31,9 +30,7 @@ from footing import COLUMNS, Footing  # noqa: E402
 from measuring import machine, percentile, table  # noqa: E402
 from mixed import CHAIN, CONTROLLER, DAEMONS, DATA_PATH, HOSTS, Faults, Load  # noqa: E402
 from oracle import Ledger, Oracle  # noqa: E402
-from traffic import Stream, number_of, udp  # noqa: E402
-
-from flowstream import netns  # noqa: E402
+from traffic import Stream, number_of  # noqa: E402
 
 PORT = 60001
 APART = 0.5     # seconds of packets that came, until the next loss counts as another gap
@@ -57,16 +54,10 @@ class Carried(Stream):
         self.came[number] = 1
         return True
 
-    def _run(self):
-        with netns.open_socket(self.platform.namespace(self.source), socket.AF_PACKET, socket.SOCK_RAW) as out:
-            out.bind(("eth0", 0))
-            start = time.monotonic()
-            while not self._end.is_set():
-                self.times.append(time.monotonic())
-                with contextlib.suppress(OSError):
-                    out.send(udp(self.sent, self.port))
-                self.sent += 1
-                time.sleep(max(0, start + self.sent / self.pps - time.monotonic()))
+    def _send(self, out):
+        self.times.append(time.monotonic())
+        with contextlib.suppress(OSError):
+            super()._send(out)
 
     def __exit__(self, *_):
         self._end.set()
