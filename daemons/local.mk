@@ -10,6 +10,7 @@ lib_libflowstream_resourced_so_SOURCES = daemons/resource/absent.c \
     daemons/resource/claims.c \
     daemons/resource/delays.c \
     daemons/resource/differences.c \
+    daemons/resource/doubts.c \
     daemons/resource/forwards.c \
     daemons/resource/health.c \
     daemons/resource/hosts.c \
@@ -45,7 +46,7 @@ bin_flowstream_resource_DEPENDENCIES = lib/libflowstream-resourced.so lib/libflo
 
 noinst_PROGRAMS += lib/libflowstream-openflowd.so
 FLOWSTREAM_SHARED += lib/libflowstream-openflowd.so
-lib_libflowstream_openflowd_so_SOURCES = daemons/openflow/describe.c daemons/openflow/describe.h daemons/openflow/lost.c daemons/openflow/lost.h daemons/openflow/meters.c daemons/openflow/meters.h \
+lib_libflowstream_openflowd_so_SOURCES = daemons/openflow/describe.c daemons/openflow/describe.h daemons/openflow/meters.c daemons/openflow/meters.h daemons/openflow/news.c daemons/openflow/news.h \
     daemons/openflow/switches.c daemons/openflow/switches.h
 lib_libflowstream_openflowd_so_LDFLAGS = $(SHARED_LDFLAGS) -Wl,-soname,libflowstream-openflowd.so
 lib_libflowstream_openflowd_so_LDADD = -lflowstream-core -lflowstream-openflow -lxmlrpc

@@ -449,7 +449,9 @@ apply_commit(struct fs_switch *sw, struct apply *apply, int64_t deadline, char *
         return openflow_fail(error, EREMOTEIO, "failpoint bundle.before_commit");
     }
     bundle.end = queue_control(&sw->connection, apply->id, OFPBCT_COMMIT_REQUEST);
+    switch_note_change(sw);
     int status = connection_talk(&sw->connection, deadline, take_verdict, &bundle, error);
+    switch_note_change(sw);
     status = !status && FS_FAILPOINT_ERROR("bundle.after_commit") ? ETIMEDOUT : status; /* the answer got lost */
     if (status) {
         return openflow_fail(error, status, "whether the changes are applied is unknown, it did not answer the commit");

@@ -1,4 +1,4 @@
-/* What a switch has against what it should have: digests that are cheap to look at, and the exact difference.
+/* What a switch has against what it should have: digests that are cheap to compare, and the exact difference.
  *
  * Rules are compared in the form in which a switch reports them: a rule that is wanted is encoded as it would be sent, decoded again, and then held against what the
  * switch says.  So a text may be written in any way that Open vSwitch takes. */
@@ -19,6 +19,7 @@
 
 #include <flowstream/openflow.h>
 
+#include "openflow/compare.h"
 #include "openflow/failure.h"
 #include "openflow/match.h"
 #include "openflow/meters.h"
@@ -34,8 +35,8 @@ encode_actions(struct ofpbuf *wire, const struct ofpact *actions, size_t length)
 
 /* Questions. */
 
-static int
-ask_ours(struct fs_switch *sw, struct ofputil_port_map *ports, int (*take)(void *, struct ofpbuf *, char **), void *aux, uint64_t cookie, uint64_t mask, int64_t deadline,
+int
+compare_ask_ours(struct fs_switch *sw, struct ofputil_port_map *ports, int (*take)(void *, struct ofpbuf *, char **), void *aux, uint64_t cookie, uint64_t mask, int64_t deadline,
          char **error)
 {
     struct ofputil_flow_stats_request request = {
@@ -51,126 +52,22 @@ ask_ours(struct fs_switch *sw, struct ofputil_port_map *ports, int (*take)(void 
 
 /* Digests. */
 
-struct digests {
-    struct hmap by_owner;
-    struct ofpbuf wire;
-};
-
-struct digest {
-    struct hmap_node node;
-    struct fs_digest d;
-};
-
-static struct fs_digest *
-digest_of(struct digests *all, uint32_t owner)
+uint64_t
+compare_digest(const struct compare_rule *r, struct ofpbuf *wire)
 {
-    struct digest *found = NULL, *d;
-    HMAP_FOR_EACH_WITH_HASH (d, node, hash_int(owner, 0), &all->by_owner) {
-        found = d->d.allocation == owner ? d : found;
-    }
-    if (!found) {
-        found = xzalloc(sizeof *found);
-        found->d.allocation = owner;
-        hmap_insert(&all->by_owner, &found->node, hash_int(owner, 0));
-    }
-    return &found->d;
+    uint32_t place = hash_2words((uint32_t) r->table << 16 | r->priority, (uint32_t) r->cookie);
+    uint32_t life = hash_2words((uint32_t) r->idle << 16 | r->hard, place);
+    encode_actions(wire, r->actions, r->actions_length);
+    uint32_t low = hash_bytes(wire->data, wire->size, match_hash(r->match, life));
+    uint32_t high = hash_bytes(wire->data, wire->size, match_hash(r->match, ~life));
+    return (uint64_t) high << 32 | low;
 }
 
-static void
-add_to_digest(struct digests *all, const struct ofputil_flow_stats *stats)
+uint64_t
+compare_meter_digest(const struct fs_meter *m)
 {
-    struct fs_digest *d = digest_of(all, fs_cookie_allocation(ntohll(stats->cookie)));
-    uint32_t place = hash_2words((uint32_t) stats->table_id << 16 | stats->priority, (uint32_t) ntohll(stats->cookie));
-    uint32_t life = hash_2words((uint32_t) stats->idle_timeout << 16 | stats->hard_timeout, place);
-    encode_actions(&all->wire, stats->ofpacts, stats->ofpacts_len);
-    uint32_t low = hash_bytes(all->wire.data, all->wire.size, match_hash(&stats->match, life));
-    uint32_t high = hash_bytes(all->wire.data, all->wire.size, match_hash(&stats->match, ~life));
-    d->digest += (uint64_t) high << 32 | low; /* a sum: the order in which a switch lists its rules says nothing */
-    d->n++;
-}
-
-/* One that has lost its sign is somebody else's here: then the sum is another one too. */
-static void
-add_meters(struct digests *all, const struct meter_list *list)
-{
-    for (size_t i = 0; i < list->n; i++) {
-        const struct fs_meter *m = &list->meters[i];
-        if (m->ours) {
-            struct fs_digest *d = digest_of(all, m->allocation);
-            uint32_t sum = hash_3words(m->id, m->kbps, m->burst);
-            d->digest += (uint64_t) hash_int(sum, m->id) << 32 | sum;
-            d->n_meters++;
-        }
-    }
-}
-
-static int
-take_digests(void *aux, struct ofpbuf *part, char **error)
-{
-    struct ofputil_flow_stats stats;
-    struct ofpbuf actions;
-    int status;
-
-    ofpbuf_init(&actions, 64);
-    while (!(status = ofputil_decode_flow_stats_reply(&stats, part, false, &actions))) {
-        add_to_digest(aux, &stats);
-    }
-    ofpbuf_uninit(&actions);
-    return status == EOF ? 0 : openflow_fail(error, EPROTO, "its list of rules is malformed");
-}
-
-static void
-forget_digests(struct digests *all)
-{
-    struct digest *d;
-    HMAP_FOR_EACH_POP (d, node, &all->by_owner) {
-        free(d);
-    }
-}
-
-static int
-read_digests(struct fs_switch *sw, void *aux, int64_t deadline, char **error)
-{
-    struct meter_list meters = { 0 };
-    forget_digests(aux);
-    int status = ask_ours(sw, NULL, take_digests, aux, fs_cookie(0, 0), FS_COOKIE_SPACE_MASK, deadline, error);
-    status = status ? status : meters_read(sw, &meters, deadline, error);
-    if (!status) {
-        add_meters(aux, &meters);
-    }
-    free(meters.meters);
-    return status;
-}
-
-static int
-by_allocation(const void *a, const void *b)
-{
-    const struct fs_digest *x = a, *y = b;
-    return (x->allocation > y->allocation) - (x->allocation < y->allocation);
-}
-
-int
-fs_switch_digests(struct fs_switch *sw, struct fs_digest **digests, size_t *n, int deadline_ms, char **error)
-{
-    struct digests all;
-
-    *digests = NULL;
-    *n = 0;
-    hmap_init(&all.by_owner);
-    ofpbuf_init(&all.wire, 256);
-    int status = switch_run(sw, read_digests, &all, deadline_ms, error);
-    if (!status) {
-        struct digest *d;
-        *digests = xcalloc(hmap_count(&all.by_owner) + 1, sizeof **digests);
-        HMAP_FOR_EACH (d, node, &all.by_owner) {
-            (*digests)[(*n)++] = d->d;
-        }
-        qsort(*digests, *n, sizeof **digests, by_allocation);
-    }
-    forget_digests(&all);
-    ofpbuf_uninit(&all.wire);
-    hmap_destroy(&all.by_owner);
-    return status;
+    uint32_t sum = hash_3words(m->id, m->kbps, m->burst);
+    return (uint64_t) hash_int(sum, m->id) << 32 | sum;
 }
 
 /* Differences. */
@@ -398,7 +295,7 @@ compare_rules(struct fs_switch *sw, void *aux, int64_t deadline, char **error)
     uint64_t cookie, mask;
     forget(c);
     narrow(c, &cookie, &mask);
-    int status = ask_ours(sw, &c->ports, take_actual, c, cookie, mask, deadline, error);
+    int status = compare_ask_ours(sw, &c->ports, take_actual, c, cookie, mask, deadline, error);
     if (!status) {
         find_differences(sw, c);
     }

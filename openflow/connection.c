@@ -305,7 +305,7 @@ next_message(struct connection *c, const struct ofp_header **message, char **err
     return 0;
 }
 
-/* Answers an echo request, drops a later hello, and gives all else to 'take'. */
+/* Answers an echo request, drops a later hello, and gives all else to 'tell' or 'take'. */
 static int
 handle_message(struct connection *c, const struct ofp_header *oh, connection_take *take, void *aux, bool *done, char **error)
 {
@@ -320,6 +320,9 @@ handle_message(struct connection *c, const struct ofp_header *oh, connection_tak
     }
     if (known && type == OFPTYPE_PORT_STATUS) {
         c->ports_changed = true;
+        return 0;
+    }
+    if (known && c->tell && c->tell(c->tell_aux, oh, type)) {
         return 0;
     }
     if (!take || (c->version && known && type == OFPTYPE_HELLO)) {

@@ -8,8 +8,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <openvswitch/ofp-msgs.h>
 #include <openvswitch/ofp-protocol.h>
 #include <openvswitch/ofpbuf.h>
+
+/* Gets each message first, so also what the switch tells unasked; true: it was for it. */
+typedef bool connection_tell(void *aux, const struct ofp_header *message, enum ofptype type);
 
 struct connection {
     int fd;                   /* -1: closed. */
@@ -21,6 +25,8 @@ struct connection {
     struct ofpbuf message;    /* The message being handled. */
     unsigned session;         /* Counts how often it was opened. */
     bool ports_changed;       /* The switch has told of a port since this was last set to false. */
+    connection_tell *tell;    /* Or NULL. */
+    void *tell_aux;
 };
 
 /* Takes one message, whose length has been checked.  Sets '*done' when no more are wanted.  An error ends the talk. */

@@ -7,9 +7,10 @@ noinst_PROGRAMS += lib/libflowstream-openflow.so
 FLOWSTREAM_SHARED += lib/libflowstream-openflow.so
 lib_libflowstream_openflow_so_SOURCES = \
 	openflow/apply.c openflow/apply.h openflow/bundle.c \
-	openflow/compare.c openflow/compare_meters.c \
+	openflow/compare.c openflow/compare.h openflow/compare_meters.c \
 	openflow/connection.c openflow/connection.h \
 	openflow/failure.c openflow/failure.h \
+	openflow/follow.c \
 	openflow/log.c \
 	openflow/match.c openflow/match.h openflow/match_set.c \
 	openflow/meters.c openflow/meters.h \

@@ -290,7 +290,9 @@ send_changes(struct fs_switch *sw, const struct fs_meter_change *const *changes,
         uint32_t xid = queue_change(sw, changes[i]);
         talk.first = i ? talk.first : xid;
     }
+    switch_note_change(sw);
     int status = n ? finish(sw, &talk, deadline, error) : 0;
+    switch_note_change(sw);
     FS_FAILPOINT("meters.changed");
     if (!status && talk.refusal) {
         char *text = talk.refused < n ? meter_text(&changes[talk.refused]->meter) : xstrdup("its meters");

@@ -24,7 +24,6 @@
 #define MAX_ANSWER ((size_t) 512 * 1024 * 1024)
 
 static int take_turn(struct fs_switch *, int64_t deadline, char **error);
-static void end_turn(struct fs_switch *);
 static int run_connected(struct fs_switch *, switch_operation *, void *aux, int64_t deadline, char **error);
 
 struct fs_switch *
@@ -73,7 +72,7 @@ switch_run(struct fs_switch *sw, switch_operation *operation, void *aux, int dea
     int status = take_turn(sw, deadline, &reason);
     if (!status) {
         status = run_connected(sw, operation, aux, deadline, &reason);
-        end_turn(sw);
+        switch_end_turn(sw);
     }
 
     if (error) {
@@ -106,13 +105,31 @@ take_turn(struct fs_switch *sw, int64_t deadline, char **error)
     return status ? openflow_fail(error, status, "earlier requests to it are not done") : 0;
 }
 
-static void
-end_turn(struct fs_switch *sw)
+bool
+switch_try_turn(struct fs_switch *sw)
+{
+    return !take_turn(sw, connection_now(), NULL);
+}
+
+void
+switch_end_turn(struct fs_switch *sw)
 {
     pthread_mutex_lock(&sw->lock);
     sw->busy = false;
     pthread_cond_signal(&sw->idle);
     pthread_mutex_unlock(&sw->lock);
+}
+
+void
+switch_note_change(struct fs_switch *sw)
+{
+    sw->changed = connection_now();
+}
+
+int64_t
+fs_switch_quiet(struct fs_switch *sw)
+{
+    return connection_now() - sw->changed;
 }
 
 /* A kept connection may be dead without our knowing: an operation that finds out so is done once more. */
@@ -214,7 +231,7 @@ fs_switch_watch(struct fs_switch *sw, int deadline_ms, struct fs_switch_watch *w
     char *reason = NULL;
     int status = 0;
 
-    if (!take_turn(sw, connection_now(), NULL)) {
+    if (switch_try_turn(sw)) {
         if (!connection_is_alive(&sw->connection)) {
             sw->watch.session = 0;
         } else if (sw->connection.ports_changed || sw->watch.session != sw->connection.session) {
@@ -222,7 +239,7 @@ fs_switch_watch(struct fs_switch *sw, int deadline_ms, struct fs_switch_watch *w
         }
         *watch = sw->watch;
         watch->down = xstrdup(sw->watch.down ? sw->watch.down : "");
-        end_turn(sw);
+        switch_end_turn(sw);
     } else {
         *watch = (struct fs_switch_watch) { 0 }; /* Somebody is at work there: what he does may change all. */
     }
@@ -237,9 +254,9 @@ int
 fs_switch_descriptor(struct fs_switch *sw)
 {
     int fd = -1;
-    if (!take_turn(sw, connection_now(), NULL)) {
+    if (switch_try_turn(sw)) {
         fd = sw->connection.fd;
-        end_turn(sw);
+        switch_end_turn(sw);
     }
     return fd;
 }

@@ -23,6 +23,7 @@ struct fs_switch {
     struct connection connection;
     uint32_t last_bundle;         /* Number of the newest bundle. */
     struct fs_switch_watch watch; /* What fs_switch_watch() last found. */
+    _Atomic int64_t changed;      /* When we last changed something there, or began to. */
 };
 
 /* Something that a caller wants of a switch, done while it has its turn and the connection is open.  It may be done twice, if
@@ -31,6 +32,13 @@ typedef int switch_operation(struct fs_switch *, void *aux, int64_t deadline, ch
 
 /* Does an operation by the deadline.  Messages are put behind "switch NAME (TARGET): " unless the operation names the switch. */
 int switch_run(struct fs_switch *, switch_operation *, void *aux, int deadline_ms, char **error);
+
+/* For what waits for nobody: the turn if it can be had now, and giving it back. */
+bool switch_try_turn(struct fs_switch *);
+void switch_end_turn(struct fs_switch *);
+
+/* To be said before and after a change. */
+void switch_note_change(struct fs_switch *);
 
 /* A request and what becomes of its answer.  'reply' is called for each part of the answer, whose header is pulled off and can
  * be found in 'part->header'; it returns 0 or an errno with a message. */

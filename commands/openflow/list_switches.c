@@ -13,7 +13,8 @@ FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "list_switches",
     .help = "Lists the switches that this daemon has been told of: name, target, session (counts the connections to it, 0: none "
-            "now; within one no rules get lost but by others), ports (a fingerprint of the names and numbers of its ports), down (names of ports that carry nothing).",
+            "now; within one no rules get lost but by others), ports (a fingerprint of the names and numbers of its ports), down (names of ports that carry nothing), rules (a state "
+            "of get_rule_changes, by what the switch has told until now; empty where that is not known).",
     .returns = "array",
     .idempotent = true,
     .run = run,

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "core/util.h"
-#include "daemons/openflow/lost.h"
+#include "daemons/openflow/news.h"
 #include <flowstream/log.h>
 
 FS_LOG_MODULE("openflow");
@@ -20,13 +20,15 @@ enum { WATCH_MS = 1000 };
 struct entry {
     char *name, *target;
     struct fs_switch *sw, *reader;
+    struct fs_follow *follow;
     struct entry *next; /* newest first */
 };
 
 struct switches {
+    const char *incarnation; /* of the daemon */
     pthread_mutex_t lock;
     struct entry *entries;
-    struct lost *lost;
+    struct news *news;
 };
 
 static void
@@ -42,9 +44,10 @@ switches_start(struct fs_daemon *daemon, const struct fs_settings *settings, cha
     (void) settings;
     (void) error;
     struct switches *s = fs_xcalloc(1, sizeof *s);
+    s->incarnation = fs_daemon_incarnation(daemon);
     pthread_mutex_init(&s->lock, NULL);
     fs_openflow_set_log(library_says, NULL);
-    s->lost = lost_start(daemon, s);
+    s->news = news_start(daemon, s);
     return s;
 }
 
@@ -52,11 +55,12 @@ void
 switches_stop(void *state)
 {
     struct switches *s = state;
-    lost_stop(s->lost);
+    news_stop(s->news);
     for (struct entry *e = s->entries, *next; e; e = next) {
         next = e->next;
         fs_switch_destroy(e->sw);
         fs_switch_destroy(e->reader);
+        fs_follow_destroy(e->follow);
         free(e->name);
         free(e->target);
         free(e);
@@ -83,6 +87,7 @@ find(struct switches *s, const char *name, const char *target, char **error)
         e->target = fs_xstrdup(target);
         e->sw = fs_switch_new(name, target);
         e->reader = fs_switch_new(name, target);
+        e->follow = fs_follow_new(name, target);
         e->next = s->entries;
         s->entries = e;
         fs_log_info("switch %s at %s", name, target);
@@ -105,6 +110,26 @@ switches_reader(struct switches *s, const char *name, const char *target, char *
     return e ? e->reader : NULL;
 }
 
+struct fs_follow *
+switches_follow(struct switches *s, const char *name, const char *target, char **error)
+{
+    struct entry *e = find(s, name, target, error);
+    return e ? e->follow : NULL;
+}
+
+xmlrpc_value *
+switches_state(struct switches *s, uint64_t state)
+{
+    return state ? fs_stringf("%s-%" PRIu64, s->incarnation, state) : fs_string("");
+}
+
+uint64_t
+switches_read_state(struct switches *s, const char *text)
+{
+    size_t n = strlen(s->incarnation);
+    return !strncmp(text, s->incarnation, n) && text[n] == '-' ? strtoull(text + n + 1, NULL, 10) : 0;
+}
+
 /* Each word of a text that has a space behind each. */
 static xmlrpc_value *
 words(const char *text)
@@ -117,7 +142,7 @@ words(const char *text)
 }
 
 static xmlrpc_value *
-describe(struct entry *e)
+describe(struct switches *s, struct entry *e)
 {
     struct fs_switch_watch watch = { 0 };
     char *error = NULL;
@@ -129,18 +154,19 @@ describe(struct entry *e)
     fs_set(v, "session", fs_int((int) watch.session));
     fs_set(v, "ports", fs_stringf("%016" PRIx64, watch.ports));
     fs_set(v, "down", words(watch.down ? watch.down : ""));
+    fs_set(v, "rules", switches_state(s, fs_follow_state(e->follow)));
     free(watch.down);
     return v;
 }
 
 void
-switches_each(struct switches *s, void (*each)(void *aux, const char *name, const char *target, struct fs_switch *), void *aux)
+switches_each(struct switches *s, void (*each)(void *aux, const struct switches_one *), void *aux)
 {
     pthread_mutex_lock(&s->lock);
     struct entry *first = s->entries;
     pthread_mutex_unlock(&s->lock);
     for (struct entry *e = first; e; e = e->next) {
-        each(aux, e->name, e->target, e->sw);
+        each(aux, &(struct switches_one) { e->name, e->target, e->sw, e->follow });
     }
 }
 
@@ -158,7 +184,7 @@ switches_list(struct switches *s)
             newer = newer || !strcmp(x->name, e->name);
         }
         if (!newer) {
-            fs_append(all, describe(e));
+            fs_append(all, describe(s, e));
         }
     }
     return all;

@@ -230,7 +230,10 @@ static bool
 is_there(struct part *p)
 {
     struct fs_reply reply;
-    bool there = !ask_openflow(p->call, "get_digests", fs_append(fs_array(), fs_copy(p->where)), &reply);
+    char *known = resource_memory_right(fs_call_state(p->call), fs_get_string(p->where, "switch", ""));
+    xmlrpc_value *which = fs_set(fs_copy(p->where), "known", fs_string(known)); /* so that the answer is short */
+    bool there = !ask_openflow(p->call, "get_rule_changes", fs_append(fs_array(), which), &reply);
+    free(known);
     fs_reply_clear(&reply);
     return there;
 }

@@ -114,7 +114,7 @@ resource_note_others_healthy(struct resource *r, enum resource_part part, const 
     }
     pthread_mutex_unlock(&r->lock);
     for (size_t i = 0; i < n; i++) {
-        if (!resource_differs(differences, ids[i]) && (part != RESOURCE_MODULES || !resource_memory_is_doubted(r, ids[i]))) {
+        if (!resource_differs(differences, ids[i]) && !resource_memory_is_doubted(r, ids[i])) {
             resource_note_healthy(r, ids[i], part);
         }
     }

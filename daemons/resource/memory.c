@@ -1,9 +1,8 @@
 /* What the reconciler remembers of hosts and switches between its runs; see reconcile.h.
  *
  * A host or switch says in a few bytes in which state it is.  Where that is the state in which it was last looked at, nothing has changed and nothing is compared; where it is
- * not, it says the same for each allocation (a host only for those that changed), and only those that are in another state than the one that was right are compared.
- *
- * With hosts, an allocation is in doubt when the host tells another state of it, or somebody has worked on it, until it was found right after that. */
+ * not, it says the same for each allocation that changed.  An allocation is in doubt when a host or switch tells another state of it, or somebody has worked on it, until it was found
+ * right after that. */
 #include "config.h"
 
 #include <stdlib.h>
@@ -23,7 +22,7 @@ struct known {
 struct place {
     char *name, *right;
     bool busy;
-    int64_t due;
+    int64_t due[RESOURCE_LOOKS];
     struct known *known; /* ascending ids */
     size_t n, room, n_doubted;
     int turn; /* the id that was last doubted without a reason */
@@ -127,18 +126,18 @@ resource_memory_set_right(struct resource *r, const char *name, const char *stat
     unlock(r);
 }
 
-int64_t
-resource_memory_due(struct resource *r, const char *name)
+bool
+resource_memory_is_due(struct resource *r, const char *name, enum resource_look look)
 {
-    int64_t due = lock_place(r, name)->due;
+    bool due = fs_now_ms() >= lock_place(r, name)->due[look];
     unlock(r);
     return due;
 }
 
 void
-resource_memory_set_due(struct resource *r, const char *name, int64_t at)
+resource_memory_set_due(struct resource *r, const char *name, enum resource_look look, int64_t ms)
 {
-    lock_place(r, name)->due = at;
+    lock_place(r, name)->due[look] = fs_now_ms() + ms;
     unlock(r);
 }
 
@@ -158,16 +157,6 @@ position(const struct place *p, int id)
     return low;
 }
 
-bool
-resource_memory_is_right(struct resource *r, const char *name, int id, const char *state)
-{
-    struct place *p = lock_place(r, name);
-    size_t i = position(p, id);
-    bool right = i < p->n && p->known[i].id == id && !strcmp(p->known[i].state, state);
-    unlock(r);
-    return right;
-}
-
 /* The entry of 'id', made where there is none. */
 static struct known *
 entry(struct place *p, int id)
@@ -184,32 +173,12 @@ entry(struct place *p, int id)
     return &p->known[i];
 }
 
-void
-resource_memory_note(struct resource *r, const char *name, int id, const char *state)
-{
-    struct known *k = entry(lock_place(r, name), id);
-    free(k->state);
-    k->state = fs_xstrdup(state);
-    unlock(r);
-}
-
 static void
 forget(struct place *p, struct known *k)
 {
     free(k->state);
     p->n_doubted -= k->doubted;
     memmove(k, k + 1, (size_t) (p->known + --p->n - k) * sizeof *k);
-}
-
-void
-resource_memory_forget(struct resource *r, const char *name, int id)
-{
-    struct place *p = lock_place(r, name);
-    size_t i = position(p, id);
-    if (i < p->n && p->known[i].id == id) {
-        forget(p, &p->known[i]);
-    }
-    unlock(r);
 }
 
 /* --- Doubts --- */
@@ -350,8 +319,11 @@ doubt_owner_of(struct resource *r, struct fs_packed existing)
 void
 resource_doubt_allocation(struct resource *r, const struct allocation *a)
 {
-    struct fs_packed m = { 0 };
-    for (struct fs_packed_items i = fs_packed_items(fs_packed_get(fs_packed_get(resource_doc(a), "plan"), "modules")); fs_packed_next(&i, &m);) {
+    struct fs_packed plan = fs_packed_get(resource_doc(a), "plan"), m = { 0 };
+    for (struct fs_packed_items i = fs_packed_items(fs_packed_get(plan, "rules")); fs_packed_next(&i, &m);) {
+        resource_memory_doubt(r, fs_packed_get_string(m, "switch", ""), a->id);
+    }
+    for (struct fs_packed_items i = fs_packed_items(fs_packed_get(plan, "modules")); fs_packed_next(&i, &m);) {
         doubt_at(r, fs_packed_get_string(m, "host", ""), a->id);
         if (fs_packed_get_bool(m, "existing", false)) {
             doubt_owner_of(r, m);

@@ -44,11 +44,13 @@ FS_API bool resource_is_unsure(struct resource *, int id, const struct resource_
 FS_API xmlrpc_value *resource_wanted_rules(struct resource *, int id, const char *name);
 /* The ids of allocations that have modules on a host, ascending (owned). */
 FS_API int *resource_ids_on(struct resource *, const char *host, size_t *n);
-/* The ids of installed allocations, also of those that somebody works on, that have rules in a switch (owned). */
+/* The ids of installed allocations, also of those that somebody works on, that have rules in a switch, and 0, for the platform's own (owned). */
 FS_API int *resource_ids_in(struct resource *, const char *name, size_t *n);
 FS_API int resource_by_id(const void *, const void *); /* for qsort() of ids */
-/* Is there an allocation of this id, in whatever state? */
+/* Is there an allocation of this id, in whatever state?  0, the platform itself, is always there. */
 FS_API bool resource_knows(struct resource *, int id);
+/* And is it installed, whoever works on it? */
+FS_API bool resource_wants(struct resource *, int id);
 
 /* --- Differences: differences.c --- */
 
@@ -74,22 +76,17 @@ void resource_memory_free(struct resource_memory *);
 /* One thread at a time works on a host or switch: false when another does. */
 FS_API bool resource_memory_begin(struct resource *, const char *name);
 FS_API void resource_memory_end(struct resource *, const char *name);
-/* The state in which 'name' was last found to be right (owned; "" for none). */
+/* The state in which 'name' was last looked at (owned; "" for none). */
 FS_API char *resource_memory_right(struct resource *, const char *name);
-/* It was found right in that state, or ("") not. */
 FS_API void resource_memory_set_right(struct resource *, const char *name, const char *state);
-/* When it is to be looked at again, whatever it says: fs_now_ms(). */
-FS_API int64_t resource_memory_due(struct resource *, const char *name);
-FS_API void resource_memory_set_due(struct resource *, const char *name, int64_t at);
-/* The state in which the rules of one allocation in switch 'name' were last found right (compared only), and setting it. */
-FS_API bool resource_memory_is_right(struct resource *, const char *name, int id, const char *state);
-FS_API void resource_memory_note(struct resource *, const char *name, int id, const char *state);
-/* The allocation is no more. */
-FS_API void resource_memory_forget(struct resource *, const char *name, int id);
+/* When it is to be looked at without a reason: at what has changed; at all. */
+enum resource_look { RESOURCE_LOOK, RESOURCE_LOOK_AT_ALL, RESOURCE_LOOKS };
+FS_API bool resource_memory_is_due(struct resource *, const char *name, enum resource_look);
+FS_API void resource_memory_set_due(struct resource *, const char *name, enum resource_look, int64_t ms /* from now */);
 
 /* A host has a place of its own (owned): a switch may be called as a host. */
 FS_API char *resource_host_place(const char *host);
-/* The host tells the state of an allocation on it ("": it has nothing there): where that is another one it is in doubt from now on. */
+/* A host or switch tells the state of an allocation there ("": it has nothing there): where that is another one it is in doubt from now on. */
 FS_API void resource_memory_tell(struct resource *, const char *place, int id, const char *state);
 /* These, ascending, are all that have anything there. */
 FS_API void resource_memory_tell_gone(struct resource *, const char *place, const int *there, size_t n);
@@ -110,6 +107,14 @@ FS_API void resource_memory_settle(struct resource *, const char *place, const s
 /* Anywhere? */
 FS_API bool resource_memory_is_doubted(struct resource *, int id);
 
+/* --- Looking at a host or switch: doubts.c --- */
+
+typedef int *resource_ids_at(struct resource *, const char *name, size_t *n);
+/* It, 'name', has told {state, owners: [[id, state of what it has there, ...]], all: these are all that have anything there}, and should have something of those that 'ids_at' finds. */
+FS_API void resource_note_changes(struct resource *, const char *place, const char *name, const xmlrpc_value *told, resource_ids_at *ids_at);
+/* Of some that are in doubt: those that there are stay, and their number is returned; the ids of those of nobody are appended to 'orphans', or forgotten where they are gone. */
+FS_API size_t resource_sort_out(struct resource *, const char *place, struct resource_doubt *, size_t n, xmlrpc_value *orphans);
+
 /* --- The health of allocations: health.c --- */
 
 enum resource_part { RESOURCE_MODULES, RESOURCE_RULES };
@@ -119,7 +124,7 @@ FS_API bool resource_may_mend(struct resource *, int id, enum resource_part);
 FS_API void resource_note_mended(struct resource *, int id, enum resource_part, const char *what, const char *failed);
 /* It was found right. */
 FS_API void resource_note_healthy(struct resource *, int id, enum resource_part);
-/* Those that are not among these differences were found right. */
+/* Those that are not among these differences, and in doubt nowhere, were found right. */
 FS_API void resource_note_others_healthy(struct resource *, enum resource_part, const xmlrpc_value *differences);
 void resource_patients_free(struct resource *);
 /* Why it is degraded, NULL when it is not (owned). */

@@ -59,9 +59,19 @@ bool
 resource_knows(struct resource *r, int id)
 {
     pthread_mutex_lock(&r->lock);
-    bool known = resource_find(r, id);
+    bool known = !id || resource_find(r, id);
     pthread_mutex_unlock(&r->lock);
     return known;
+}
+
+bool
+resource_wants(struct resource *r, int id)
+{
+    pthread_mutex_lock(&r->lock);
+    const struct allocation *a = resource_find(r, id);
+    bool wanted = !id || (a && resource_is_installed(a));
+    pthread_mutex_unlock(&r->lock);
+    return wanted;
 }
 
 bool
@@ -223,6 +233,10 @@ resource_ids_in(struct resource *r, const char *name, size_t *n)
     pthread_mutex_lock(&r->lock);
     int *ids = ids_of(resource_stays_in(r, name), true, n);
     pthread_mutex_unlock(&r->lock);
+    ids = fs_xrealloc(ids, (*n + 1) * sizeof *ids);
+    memmove(ids + 1, ids, *n * sizeof *ids);
+    ids[0] = 0;
+    (*n)++;
     return ids;
 }
 

@@ -199,8 +199,11 @@ FS_API int fs_switch_remove_meters(struct fs_switch *sw, uint32_t allocation, in
 
 /* What a switch has against what it should have. */
 
-/* A sum over what is ours of one allocation: places, actions, cookies and timeouts of its rules, and its meters, not their counters.  It means something to the process that made it
- * alone, and only in comparison with another one. */
+/* Milliseconds since something was last changed in the switch by way of 'sw'. */
+FS_API int64_t fs_switch_quiet(struct fs_switch *sw);
+
+/* A sum over what is ours of one allocation: places, actions, cookies and timeouts of its rules, and its meters, not their counters.  It means something in comparison with another
+ * one alone, of the same build of this library. */
 struct fs_digest {
     uint32_t allocation;
     uint32_t n;          /* rules */
@@ -208,9 +211,32 @@ struct fs_digest {
     uint64_t digest;
 };
 
-/* Stores in '*digests' one for each of the '*n' allocations that have rules or meters in the switch, ascending; the caller frees '*digests' with free().  It costs the switch as much as
- * fs_switch_rules(), and us a small part of it. */
-FS_API int fs_switch_digests(struct fs_switch *sw, struct fs_digest **digests, size_t *n, int deadline_ms, char **error);
+/* A switch that is followed: what it has of ours is known without asking for all of it, since it tells what changes (a flow monitor of OpenFlow 1.4).  Where a switch tells nothing, all is
+ * read each time. */
+struct fs_follow;
+
+/* As fs_switch_new(), over a connection of its own. */
+FS_API struct fs_follow *fs_follow_new(const char *name, const char *target);
+/* Closes the connection and frees 'f', which no other thread may be using.  NULL is accepted. */
+FS_API void fs_follow_destroy(struct fs_follow *f);
+
+struct fs_changes {
+    uint64_t since;            /* As it was asked. */
+    uint64_t state;            /* To be asked with next time; never 0. */
+    bool told;                 /* The switch tells what changes; else all was read, and is each time. */
+    bool all;                  /* These are all that have anything there: it is not known any more what has changed since. */
+    struct fs_digest *digests; /* Ascending; without rules and meters: it has nothing there any more.  To be freed with free(). */
+    size_t n;
+};
+
+/* Stores in '*changes' whose rules or meters have changed since the state 'since' that an earlier call told, with all changes that were done when it was called; 0: all are told. */
+FS_API int fs_follow_changes(struct fs_follow *f, uint64_t since, struct fs_changes *changes, int deadline_ms, char **error);
+
+/* The descriptor of the connection, to poll() for something to read; -1 where there is none or another thread uses it.  It may be closed at any time. */
+FS_API int fs_follow_descriptor(struct fs_follow *f);
+/* The state by what the switch has told until now, without waiting; 0 where that is not known: nobody has asked for changes yet, the connection is lost, it tells nothing, or another
+ * thread is at it. */
+FS_API uint64_t fs_follow_state(struct fs_follow *f);
 
 enum fs_difference_kind {
     FS_RULE_MISSING, /* 'text' is the rule as it is wanted. */

@@ -176,30 +176,6 @@ sweep(struct fs_call *call, const char *host, xmlrpc_value *ids /* taken */)
     fs_reply_clear(&reply);
 }
 
-/* Those of nobody are swept, or forgotten once they are gone; the others stay. */
-static size_t
-sort_out(struct fs_call *call, const char *host, const char *place, struct resource_doubt *doubts, size_t n)
-{
-    struct resource *r = fs_call_state(call);
-    xmlrpc_value *orphans = fs_array();
-    size_t known = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (resource_knows(r, doubts[i].id)) {
-            doubts[known++] = doubts[i];
-        } else if (doubts[i].there) {
-            fs_append(orphans, fs_int(doubts[i].id));
-        } else {
-            resource_memory_settle(r, place, &doubts[i], true);
-        }
-    }
-    if (fs_size(orphans)) {
-        sweep(call, host, orphans);
-    } else {
-        fs_free(orphans);
-    }
-    return known;
-}
-
 /* What was compared and is right is in doubt no longer.  One that somebody works on comes into doubt again when he has done, unless he is the reconciler of switches. */
 static void
 settle(struct resource *r, const char *place, const struct resource_doubt *d, const xmlrpc_value *differences, const xmlrpc_value *unsure)
@@ -220,7 +196,11 @@ look_at_doubts(struct fs_call *call, const char *host, const char *place)
     struct resource *r = fs_call_state(call);
     size_t n;
     struct resource_doubt *doubts = resource_memory_doubted(r, place, &n);
-    n = sort_out(call, host, place, doubts, n);
+    xmlrpc_value *orphans = fs_array();
+    n = resource_sort_out(r, place, doubts, n, orphans);
+    if (fs_size(orphans)) {
+        sweep(call, host, fs_copy(orphans));
+    }
     int *ids = fs_xcalloc(n + 1, sizeof *ids);
     for (size_t i = 0; i < n; i++) {
         ids[i] = doubts[i].id;
@@ -238,6 +218,7 @@ look_at_doubts(struct fs_call *call, const char *host, const char *place)
             mend_host(call, host, differences);
         }
     }
+    fs_free(orphans);
     fs_free(differences);
     fs_free(unsure);
     free(ids);
@@ -247,26 +228,6 @@ look_at_doubts(struct fs_call *call, const char *host, const char *place)
 
 /* --- What has changed --- */
 
-/* The host has told all that is there: nothing is there of the others, and those that should be there are in doubt where it has told nothing of them. */
-static void
-note_all(struct resource *r, const char *host, const char *place, const xmlrpc_value *owners)
-{
-    size_t n = fs_size(owners), n_wanted;
-    int *there = fs_xcalloc(n + 1, sizeof *there), *wanted = resource_ids_on(r, host, &n_wanted);
-    for (size_t i = 0; i < n; i++) {
-        there[i] = (int) fs_number(fs_item(fs_item(owners, i), 0), 0);
-    }
-    qsort(there, n, sizeof *there, resource_by_id);
-    resource_memory_tell_gone(r, place, there, n);
-    for (size_t i = 0; i < n_wanted; i++) {
-        if (!bsearch(&wanted[i], there, n, sizeof *there, resource_by_id)) {
-            resource_memory_tell(r, place, wanted[i], "");
-        }
-    }
-    free(wanted);
-    free(there);
-}
-
 /* Whose modules have changed since the state 'known'.  False: the host does not say. */
 static bool
 ask_for_changes(struct fs_call *call, const char *host, const char *place, const char *known)
@@ -275,16 +236,8 @@ ask_for_changes(struct fs_call *call, const char *host, const char *place, const
     struct fs_peer *peer = resource_host_peer(r, host);
     struct fs_reply reply = { 0 };
     bool told = peer && !fs_peer_call(peer, "get_module_changes", fs_append(fs_array(), fs_set(fs_struct(), "known", fs_string(known))), HOST_MS, fs_call_request_id(call), &reply);
-    const xmlrpc_value *owners = fs_get(reply.value, "owners");
-    for (size_t i = 0; i < fs_size(owners) && told; i++) {
-        const xmlrpc_value *one = fs_item(owners, i);
-        resource_memory_tell(r, place, (int) fs_number(fs_item(one, 0), 0), fs_text(fs_item(one, 1), ""));
-    }
-    if (told && fs_get_bool(reply.value, "all", false)) {
-        note_all(r, host, place, owners);
-    }
     if (told) {
-        resource_memory_set_right(r, place, fs_get_string(reply.value, "state", ""));
+        resource_note_changes(r, place, host, reply.value, resource_ids_on);
     } else {
         fs_log_limited(FS_LOG_WARNING, "host %s: %s", host, peer ? reply.message : "it is not registered");
     }
@@ -299,7 +252,7 @@ look_at_host(struct fs_call *call, const char *host, const char *place, bool all
     char *known = all ? fs_xstrdup("") : resource_memory_right(r, place);
     if (ask_for_changes(call, host, place, known)) {
         if (all) {
-            resource_memory_set_due(r, place, fs_now_ms() + ALL_MS);
+            resource_memory_set_due(r, place, RESOURCE_LOOK_AT_ALL, ALL_MS);
             resource_memory_doubt_some(r, place, force ? SIZE_MAX : WITHOUT_REASON);
         }
         look_at_doubts(call, host, place);
@@ -317,7 +270,7 @@ reconcile_host(struct fs_call *call, const char *host, bool force)
 {
     struct resource *r = fs_call_state(call);
     char *place = resource_host_place(host), *state = resource_host_digest(r, host), *seen = resource_memory_right(r, place);
-    bool all = force || fs_now_ms() >= resource_memory_due(r, place);
+    bool all = force || resource_memory_is_due(r, place, RESOURCE_LOOK_AT_ALL);
     if ((all || !*state || strcmp(state, seen) || resource_memory_doubts(r, place)) && resource_memory_begin(r, place)) {
         look_at_host(call, host, place, all, force);
         resource_memory_end(r, place);

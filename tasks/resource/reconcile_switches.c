@@ -1,8 +1,8 @@
 /* reconcile_switches: the rules in switches are those that are wanted, by nothing but the difference.
  *
- * Level-triggered: each switch is asked for a digest of our rules in it.  Where that is the one with which it was last found right nothing is compared; else it tells the digest of
- * each allocation, and those that changed are compared rule by rule and mended in one bundle.  Traffic of the others is not touched.  How often a switch is asked follows what the
- * asking costs it. */
+ * Level-triggered: the OpenFlow daemon says in which state our rules in a switch are, by what the switch has told.  Where that is another one than before it is asked whose rules have changed
+ * since, and only these allocations are compared, rule by rule, and those that somebody has worked on; what is wrong is mended in one bundle.  Traffic of the others is not touched.  An
+ * allocation is in doubt until it was found right after its last change, so it does not matter why something differs. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,53 +18,7 @@
 
 FS_LOG_MODULE("reconcile");
 
-enum { SWITCH_MS = 2000, AGAIN_MS = 900, COST_SHARE = 50, OPENFLOW_MS = 10000, TELL = 4, BUSY_MS = 10000, BUSY_STEP_US = 10000 };
-
-/* The digest of an allocation in a list of [id, digest], ascending; "" where it has no rules. */
-static const char *
-digest_of(const xmlrpc_value *list, int id)
-{
-    size_t low = 0, high = fs_size(list);
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        const xmlrpc_value *one = fs_item(list, middle);
-        int its = (int) fs_number(fs_item(one, 0), 0);
-        if (its == id) {
-            return fs_text(fs_item(one, 1), "");
-        }
-        low = its < id ? middle + 1 : low;
-        high = its < id ? high : middle;
-    }
-    return "";
-}
-
-/* Which allocations have to be compared: those whose rules are not as they were when they were last found right.  *orphans: somebody has rules whom nobody knows. */
-static int *
-changed_owners(struct resource *r, const char *name, const char *process, const xmlrpc_value *digests, size_t *n, bool *orphans)
-{
-    size_t n_wanted;
-    int *ids = resource_ids_in(r, name, &n_wanted);
-    ids = fs_xrealloc(ids, (n_wanted + fs_size(digests) + 1) * sizeof *ids);
-    for (size_t i = 0; i < fs_size(digests); i++) {
-        int id = (int) fs_number(fs_item(fs_item(digests, i), 0), 0);
-        *orphans = *orphans || (id && !resource_knows(r, id));
-        ids[n_wanted++] = id; /* also those that should have none here */
-    }
-    ids[n_wanted++] = 0;
-    size_t all = n_wanted;
-    *n = 0;
-    qsort(ids, all, sizeof *ids, resource_by_id);
-    for (size_t i = 0; i < all; i++) {
-        char *state = fs_xasprintf("%s/%s", process, digest_of(digests, ids[i]));
-        bool again = *n && ids[*n - 1] == ids[i];
-        bool known = !ids[i] || resource_knows(r, ids[i]);
-        if (!again && known && !resource_memory_is_right(r, name, ids[i], state)) {
-            ids[(*n)++] = ids[i];
-        }
-        free(state);
-    }
-    return ids;
-}
+enum { LOOK_MS = 5000, READ_MS = 2000, ALL_MS = 60000, COST_SHARE = 50, OPENFLOW_MS = 10000, TELL = 4, BUSY_MS = 10000, BUSY_STEP_US = 10000 };
 
 /* An allocation that the switch cannot have is degraded, and tried again ever more rarely.  Rules that were only lost are put back as often as that happens. */
 static void
@@ -79,57 +33,70 @@ note_refusal(struct resource *r, int id, const xmlrpc_value *differences)
     }
 }
 
-/* Compare and mend the rules of these allocations; true when all of them were right. */
-static bool
-mend_rules(struct fs_call *call, const xmlrpc_value *where, const char *process, const xmlrpc_value *digests, int *ids, size_t n)
+static void
+log_differences(const char *name, const xmlrpc_value *differences)
 {
-    struct resource *r = fs_call_state(call);
-    const char *name = fs_get_string(where, "switch", "");
-    struct resource_claims claims;
-    xmlrpc_value *differences = fs_array();
-    size_t n_may = 0, n_all = n;
-    for (size_t i = 0; i < n; i++) {
-        if (!ids[i] || resource_may_mend(r, ids[i], RESOURCE_RULES)) {
-            ids[n_may++] = ids[i];
-        }
-    }
-    resource_claims_take(r, ids, n_may, &claims);
-    bool base = n_may && !ids[0];
-    if (base) {
-        claims.ids[claims.n] = 0; /* the platform's own need no claim; there is room for one more */
-    }
-    char *why = resource_compare_switch(call, where, claims.ids, claims.n + base, false, differences);
-    for (size_t i = 0; i < fs_size(differences) && i < TELL; i++) {
-        if (fs_get_int(fs_item(differences, i), "allocation", 0)) { /* a new switch has no base rules */
-            resource_log_difference(fs_item(differences, i));
-        }
-    }
     int all = 0;
     for (size_t i = 0; i < fs_size(differences); i++) {
+        if (i < TELL && fs_get_int(fs_item(differences, i), "allocation", 0)) { /* a new switch has no base rules */
+            resource_log_difference(fs_item(differences, i));
+        }
         all += fs_get_int(fs_item(differences, i), "rules", 1);
     }
     if (all > TELL) {
         fs_log_warning("switch %s: %d rules in all were not as they should be", name, all);
     }
-    for (size_t i = 0; i < claims.n + base && !why; i++) {
-        int id = claims.ids[i];
-        if (!resource_differs(differences, id)) {
-            char *state = fs_xasprintf("%s/%s", process, digest_of(digests, id));
-            resource_memory_note(r, name, id, state);
-            free(state);
-        } else if (id) {
-            note_refusal(r, id, differences);
+}
+
+/* What became of one that was in doubt.  One that is not installed comes into doubt again when it is; one that was mended is found right the next time. */
+static void
+settle(struct resource *r, const char *name, const struct resource_doubt *d, const struct resource_claims *compared, const xmlrpc_value *differences)
+{
+    if (resource_claims_has(compared, d->id)) {
+        if (!resource_differs(differences, d->id)) {
+            resource_memory_settle(r, name, d, false);
+        } else if (d->id) {
+            note_refusal(r, d->id, differences);
+        }
+    } else if (!resource_wants(r, d->id)) {
+        resource_memory_settle(r, name, d, false);
+    }
+}
+
+/* Compare and mend the rules of these allocations, as far as nobody works on them; the platform's own (0) need no claim. */
+static void
+mend_rules(struct fs_call *call, const xmlrpc_value *where, const struct resource_doubt *doubts, size_t n)
+{
+    struct resource *r = fs_call_state(call);
+    const char *name = fs_get_string(where, "switch", "");
+    struct resource_claims claims, compared;
+    int *ids = fs_xcalloc(n + 1, sizeof *ids);
+    size_t n_may = 0, own = n && !doubts[0].id;
+    for (size_t i = own; i < n; i++) {
+        if (resource_may_mend(r, doubts[i].id, RESOURCE_RULES)) {
+            ids[n_may++] = doubts[i].id;
         }
     }
-    bool right = !why && !fs_size(differences) && claims.n + base == n_all;
+    resource_claims_take(r, ids, n_may, &claims);
+    ids[0] = 0;
+    if (claims.n) {
+        memcpy(ids + own, claims.ids, claims.n * sizeof *ids);
+    }
+    compared = (struct resource_claims) { ids, claims.n + own };
+    xmlrpc_value *differences = fs_array();
+    char *why = resource_compare_switch(call, where, compared.ids, compared.n, false, differences);
+    log_differences(name, differences);
+    for (size_t i = 0; i < n && !why; i++) {
+        settle(r, name, &doubts[i], &compared, differences);
+    }
     if (why) {
         fs_log_limited(FS_LOG_WARNING, "switch %s: %s", name, why);
     }
-    resource_note_others_healthy(r, RESOURCE_RULES, differences);
     resource_claims_give(r, &claims);
+    resource_note_others_healthy(r, RESOURCE_RULES, differences);
     fs_free(differences);
+    free(ids);
     free(why);
-    return right;
 }
 
 static void
@@ -140,22 +107,34 @@ sweep(struct fs_call *call, const char *name)
     fs_reply_clear(&reply);
 }
 
-/* The switch is in another state than the one that was right. */
-static bool
-compare(struct fs_call *call, const xmlrpc_value *where, const xmlrpc_value *answer)
+static void
+look_at_doubts(struct fs_call *call, const xmlrpc_value *where)
 {
-    const char *name = fs_get_string(where, "switch", ""), *digest = fs_get_string(answer, "digest", "");
-    char *process = fs_xasprintf("%.*s", (int) strcspn(digest, "-"), digest); /* digests of another process of the daemon mean nothing */
-    size_t n = 0;
-    bool orphans = false;
-    int *ids = changed_owners(fs_call_state(call), name, process, fs_get(answer, "owners"), &n, &orphans);
-    bool right = !n || mend_rules(call, where, process, fs_get(answer, "owners"), ids, n);
-    if (orphans) {
+    struct resource *r = fs_call_state(call);
+    const char *name = fs_get_string(where, "switch", "");
+    xmlrpc_value *orphans = fs_array();
+    size_t n;
+    struct resource_doubt *doubts = resource_memory_doubted(r, name, &n);
+    n = resource_sort_out(r, name, doubts, n, orphans);
+    if (n) {
+        mend_rules(call, where, doubts, n);
+    }
+    if (fs_size(orphans)) {
         sweep(call, name);
     }
-    free(ids);
-    free(process);
-    return right && !orphans;
+    fs_free(orphans);
+    free(doubts);
+}
+
+/* A switch that does not tell what changes is read whole each time, so it is asked as often as that takes a small part of the time; and so are all for what they did not tell. */
+static void
+set_due(struct resource *r, const char *name, int64_t cost, bool told, bool all)
+{
+    int64_t rest = cost * COST_SHARE, least = told ? LOOK_MS : READ_MS;
+    resource_memory_set_due(r, name, RESOURCE_LOOK, told ? least : rest > least ? rest : least);
+    if (all) {
+        resource_memory_set_due(r, name, RESOURCE_LOOK_AT_ALL, rest > ALL_MS ? rest : ALL_MS);
+    }
 }
 
 static void
@@ -163,30 +142,50 @@ look_at_switch(struct fs_call *call, const xmlrpc_value *where)
 {
     struct resource *r = fs_call_state(call);
     const char *name = fs_get_string(where, "switch", "");
-    char *right = resource_memory_right(r, name);
-    int64_t begin = fs_now_ms(), cost;
-    bool good = true;
+    bool all = resource_memory_is_due(r, name, RESOURCE_LOOK_AT_ALL);
+    char *known = all ? fs_xstrdup("") : resource_memory_right(r, name);
+    int64_t begin = fs_now_ms();
     struct fs_reply reply = { 0 };
     struct fs_peer *openflow = fs_daemon_peer(fs_call_daemon(call), "openflow");
-    xmlrpc_value *which = fs_set(fs_copy(where), "known", fs_string(right));
-    if (!openflow || fs_peer_call(openflow, "get_digests", fs_append(fs_array(), which), OPENFLOW_MS, fs_call_request_id(call), &reply)) {
+    xmlrpc_value *which = fs_set(fs_copy(where), "known", fs_string(known));
+    if (!openflow || fs_peer_call(openflow, "get_rule_changes", fs_append(fs_array(), which), OPENFLOW_MS, fs_call_request_id(call), &reply)) {
         fs_log_limited(FS_LOG_WARNING, "switch %s: %s", name, openflow ? reply.message : "no openflow daemon is in the configuration");
-    } else if (cost = fs_now_ms() - begin, fs_get(reply.value, "owners")) {
-        good = compare(call, where, reply.value);
-        resource_memory_set_right(r, name, good ? fs_get_string(reply.value, "digest", "") : "");
-        resource_memory_set_due(r, name, fs_now_ms() + (!good ? AGAIN_MS : cost * COST_SHARE > SWITCH_MS ? cost * COST_SHARE : SWITCH_MS));
     } else {
-        resource_memory_set_due(r, name, fs_now_ms() + (cost * COST_SHARE > SWITCH_MS ? cost * COST_SHARE : SWITCH_MS));
+        resource_note_changes(r, name, name, reply.value, resource_ids_in);
+        set_due(r, name, fs_now_ms() - begin, fs_get_bool(reply.value, "told", false), all);
+        look_at_doubts(call, where);
     }
     fs_reply_clear(&reply);
-    free(right);
+    free(known);
 }
 
 struct work {
     struct fs_call *call;
-    const xmlrpc_value *switches;
+    const xmlrpc_value *switches, *heard;
     const char *only; /* or NULL: all that are due */
 };
+
+/* The state in which the OpenFlow daemon takes our rules in a switch to be; "" where it does not know. */
+static const char *
+heard_of(const struct work *w, const xmlrpc_value *sw)
+{
+    for (size_t i = 0; i < fs_size(w->heard); i++) {
+        const xmlrpc_value *one = fs_item(w->heard, i);
+        if (!strcmp(fs_get_string(one, "name", ""), fs_get_string(sw, "name", "")) && !strcmp(fs_get_string(one, "target", ""), fs_get_string(sw, "target", ""))) {
+            return fs_get_string(one, "rules", "");
+        }
+    }
+    return "";
+}
+
+static bool
+has_reason(struct resource *r, const char *name, const char *heard)
+{
+    char *right = resource_memory_right(r, name);
+    bool other = *heard && strcmp(heard, right);
+    free(right);
+    return other || resource_memory_doubts(r, name) || resource_memory_is_due(r, name, RESOURCE_LOOK);
+}
 
 static void
 one_switch(void *aux, size_t i)
@@ -195,7 +194,7 @@ one_switch(void *aux, size_t i)
     struct resource *r = fs_call_state(w->call);
     const xmlrpc_value *sw = fs_item(w->switches, i);
     const char *name = fs_get_string(sw, "name", "");
-    bool mine = false, due = w->only ? !strcmp(w->only, name) : fs_now_ms() >= resource_memory_due(r, name);
+    bool mine = false, due = w->only ? !strcmp(w->only, name) : has_reason(r, name, heard_of(w, sw));
     /* Whoever asked for this one alone relies on it: he waits for whom is at it. */
     for (int64_t until = fs_now_ms() + BUSY_MS; due && !(mine = resource_memory_begin(r, name)) && w->only && fs_now_ms() < until && !fs_call_cancelled(w->call);) {
         usleep(BUSY_STEP_US);
@@ -211,19 +210,33 @@ one_switch(void *aux, size_t i)
     }
 }
 
+/* What the OpenFlow daemon has heard of switches; it does not have to ask one for that. */
+static xmlrpc_value *
+hear(struct fs_call *call)
+{
+    struct fs_reply reply = { 0 };
+    struct fs_peer *openflow = fs_daemon_peer(fs_call_daemon(call), "openflow");
+    bool heard = openflow && !fs_peer_call(openflow, "list_switches", fs_array(), OPENFLOW_MS, fs_call_request_id(call), &reply);
+    xmlrpc_value *list = heard ? fs_copy(reply.value) : fs_array();
+    fs_reply_clear(&reply);
+    return list;
+}
+
 static void
 run(struct fs_call *call)
 {
-    xmlrpc_value *switches = resource_switches(fs_call_state(call));
-    struct work w = { call, switches, fs_get_string(fs_call_param(call, 0), "switch", NULL) };
+    const char *only = fs_get_string(fs_call_param(call, 0), "switch", NULL);
+    xmlrpc_value *switches = resource_switches(fs_call_state(call)), *heard = only ? fs_array() : hear(call);
+    struct work w = { call, switches, heard, only };
     fs_parallel(fs_size(switches), one_switch, &w); /* one that is away does not keep the others waiting */
     fs_free(switches);
+    fs_free(heard);
 }
 
 FS_TASK = {
     FS_IS_TASK,
     .name = "reconcile_switches",
-    .help = "Compares the rules in switches whose digest has changed with what is wanted, and puts the difference right, one bundle a switch. Rules of others are never touched.",
+    .help = "Compares the rules that have changed in switches, and those of allocations that were worked on, with what is wanted, and puts the difference right, one bundle a switch. Rules of others are never touched.",
     .params = { { "parameter", "any?", "switch: only this one, and now" } },
     .returns = "nil",
     .idempotent = true,

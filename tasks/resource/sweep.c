@@ -100,7 +100,7 @@ sweep_switch(struct sweeping *s, const xmlrpc_value *sw)
     xmlrpc_value *where = fs_set(fs_struct(), "switch", fs_string(name));
     fs_set(where, "target", fs_string(fs_get_string(sw, "target", "")));
     struct fs_reply reply;
-    if (!openflow || fs_peer_call(openflow, "get_digests", fs_append(fs_array(), fs_copy(where)), OPENFLOW_MS, fs_call_request_id(s->call), &reply)) {
+    if (!openflow || fs_peer_call(openflow, "get_rule_changes", fs_append(fs_array(), fs_copy(where)), OPENFLOW_MS, fs_call_request_id(s->call), &reply)) {
         note_problem(s, openflow ? reply.message : "no openflow daemon is in the configuration");
     } else {
         const xmlrpc_value *owners = fs_get(reply.value, "owners");
