@@ -486,19 +486,20 @@ fs_follow_changes(struct fs_follow *f, uint64_t since, struct fs_changes *change
     return switch_run(f->sw, find_changes, &asked, deadline_ms, error);
 }
 
-int
-fs_follow_descriptor(struct fs_follow *f)
+bool
+fs_follow_descriptor(struct fs_follow *f, int *fd)
 {
-    return fs_switch_descriptor(f->sw);
+    return fs_switch_descriptor(f->sw, fd);
 }
 
 uint64_t
-fs_follow_state(struct fs_follow *f)
+fs_follow_state(struct fs_follow *f, bool hear)
 {
     uint64_t state = 0;
     if (switch_try_turn(f->sw)) {
-        bool lives = connection_is_alive(&f->sw->connection) && f->session == f->sw->connection.session;
-        state = lives && f->tells && !f->paused ? f->state : 0;
+        struct connection *c = &f->sw->connection;
+        bool lives = hear ? connection_is_alive(c) : c->fd >= 0;
+        state = lives && f->session == c->session && f->tells && !f->paused ? f->state : 0;
         switch_end_turn(f->sw);
     }
     return state;

@@ -250,15 +250,15 @@ fs_switch_watch(struct fs_switch *sw, int deadline_ms, struct fs_switch_watch *w
     return status;
 }
 
-int
-fs_switch_descriptor(struct fs_switch *sw)
+bool
+fs_switch_descriptor(struct fs_switch *sw, int *fd)
 {
-    int fd = -1;
-    if (switch_try_turn(sw)) {
-        fd = sw->connection.fd;
+    bool mine = switch_try_turn(sw);
+    *fd = mine ? sw->connection.fd : -1;
+    if (mine) {
         switch_end_turn(sw);
     }
-    return fd;
+    return mine;
 }
 
 /* Who it is. */

@@ -106,7 +106,7 @@ tell_found(struct news *n)
 static void
 hear(struct news *n, struct watched *w)
 {
-    uint64_t state = fs_follow_state(w->one.follow);
+    uint64_t state = fs_follow_state(w->one.follow, true);
     bool changed = state && w->state && state != w->state;
     w->state = state ? state : w->state;
     if (changed && fs_switch_quiet(w->one.sw) > QUIET_MS) {
@@ -122,12 +122,15 @@ static bool
 wait_for_news(struct news *n)
 {
     struct pollfd *p = fs_xcalloc(2 * n->n + 1, sizeof *p);
+    bool soon = any_lost(n);
     for (size_t i = 0; i < n->n; i++) {
-        p[2 * i] = (struct pollfd) { .fd = n->all[i].lost ? -1 : fs_switch_descriptor(n->all[i].one.sw), .events = POLLRDHUP };
-        p[2 * i + 1] = (struct pollfd) { .fd = fs_follow_descriptor(n->all[i].one.follow), .events = POLLIN };
+        p[2 * i] = (struct pollfd) { .fd = -1, .events = POLLRDHUP };
+        p[2 * i + 1] = (struct pollfd) { .fd = -1, .events = POLLIN };
+        bool there = n->all[i].lost || fs_switch_descriptor(n->all[i].one.sw, &p[2 * i].fd);
+        soon = !fs_follow_descriptor(n->all[i].one.follow, &p[2 * i + 1].fd) || !there || soon; /* some are in use now */
     }
     p[2 * n->n] = (struct pollfd) { .fd = n->end, .events = POLLIN };
-    poll(p, 2 * n->n + 1, any_lost(n) ? AGAIN_MS : LOOK_MS);
+    poll(p, 2 * n->n + 1, soon ? AGAIN_MS : LOOK_MS);
     for (size_t i = 0; i < n->n; i++) {
         if (p[2 * i].revents & (POLLRDHUP | POLLHUP | POLLERR)) {
             n->all[i].lost = fs_now_ms();

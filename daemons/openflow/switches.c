@@ -154,7 +154,7 @@ describe(struct switches *s, struct entry *e)
     fs_set(v, "session", fs_int((int) watch.session));
     fs_set(v, "ports", fs_stringf("%016" PRIx64, watch.ports));
     fs_set(v, "down", words(watch.down ? watch.down : ""));
-    fs_set(v, "rules", switches_state(s, fs_follow_state(e->follow)));
+    fs_set(v, "rules", switches_state(s, fs_follow_state(e->follow, false)));
     free(watch.down);
     return v;
 }

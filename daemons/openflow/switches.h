@@ -31,7 +31,7 @@ struct switches_one {
 };
 /* Calls 'each' with every one; what it gets lives as long as the daemon. */
 void switches_each(struct switches *, void (*each)(void *aux, const struct switches_one *), void *aux);
-/* All: [{name, target, session, ports, down, rules}], each the newest of its name; session, ports and down as of fs_switch_watch(), rules the state of fs_follow_state(). */
+/* All: [{name, target, session, ports, down, rules}], each the newest of its name; session, ports and down as of fs_switch_watch(), rules the state of fs_follow_state(), by what news.c has heard. */
 FS_API xmlrpc_value *switches_list(struct switches *);
 
 #endif

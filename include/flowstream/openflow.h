@@ -91,8 +91,8 @@ struct fs_switch_watch {
  * another thread has it '*watch' is all 0, and NULL.  Rules do not get lost within a session unless somebody else removes them. */
 FS_API int fs_switch_watch(struct fs_switch *sw, int deadline_ms, struct fs_switch_watch *watch, char **error);
 
-/* The descriptor of the connection, for poll() to look for its end (POLLRDHUP) and nothing else; -1: there is none now, or another thread has its turn with it. */
-FS_API int fs_switch_descriptor(struct fs_switch *sw);
+/* Stores in '*fd' the descriptor of the connection, to poll() for its end; -1 where there is none.  It may be closed at any time.  False: another thread is at work there now. */
+FS_API bool fs_switch_descriptor(struct fs_switch *sw, int *fd);
 
 /* Changes of rules. */
 
@@ -232,11 +232,11 @@ struct fs_changes {
 /* Stores in '*changes' whose rules or meters have changed since the state 'since' that an earlier call told, with all changes that were done when it was called; 0: all are told. */
 FS_API int fs_follow_changes(struct fs_follow *f, uint64_t since, struct fs_changes *changes, int deadline_ms, char **error);
 
-/* The descriptor of the connection, to poll() for something to read; -1 where there is none or another thread uses it.  It may be closed at any time. */
-FS_API int fs_follow_descriptor(struct fs_follow *f);
-/* The state by what the switch has told until now, without waiting; 0 where that is not known: nobody has asked for changes yet, the connection is lost, it tells nothing, or another
- * thread is at it. */
-FS_API uint64_t fs_follow_state(struct fs_follow *f);
+/* As fs_switch_descriptor(), to poll() for something to read. */
+FS_API bool fs_follow_descriptor(struct fs_follow *f, int *fd);
+/* The state by what has been heard of the switch until now; 'hear': also what it has told meanwhile, without waiting.  0 where that is not known: nobody has asked for changes yet, the
+ * connection is lost, it tells nothing, or another thread is at it. */
+FS_API uint64_t fs_follow_state(struct fs_follow *f, bool hear);
 
 enum fs_difference_kind {
     FS_RULE_MISSING, /* 'text' is the rule as it is wanted. */
