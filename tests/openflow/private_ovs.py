@@ -47,6 +47,14 @@ def run(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+def until(seconds, what):
+    """Whether what() became true in that time."""
+    end = time.monotonic() + seconds
+    while not (good := what()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return good
+
+
 def quiet_link(name):
     """Bring a link up without the chatter of IPv6 neighbour discovery."""
     try:

@@ -18,6 +18,7 @@
 #define MAX_FIELDS 8
 
 static struct fs_switch *sw;
+static struct fs_follow *follows[2];
 static struct fs_change changes[MAX_CHANGES];
 static size_t n_changes;
 
@@ -116,6 +117,37 @@ probe(int deadline)
 
     snprintf(text, sizeof text, "%016" PRIx64 "|%u|%u|%s", info.datapath_id, info.n_tables, info.version, info.description);
     answer(status, since, error, text);
+}
+
+static void
+list_changes(struct fs_follow *follow, uint64_t since_state, int deadline)
+{
+    struct fs_changes c;
+    char *error = NULL, *text = NULL;
+    size_t size;
+    double since = now_ms();
+    int status = fs_follow_changes(follow, since_state, &c, deadline, &error);
+    FILE *f = open_memstream(&text, &size);
+
+    fprintf(f, "%" PRIu64 "|%s|%s|", c.state, c.all ? "all" : "some", c.told ? "told" : "read");
+    for (size_t i = 0; i < c.n; i++) {
+        fprintf(f, "%s%u:%u:%u:%016" PRIx64, i ? ";" : "", c.digests[i].allocation, c.digests[i].n, c.digests[i].n_meters, c.digests[i].digest);
+    }
+    fclose(f);
+    answer(status, since, error, text);
+    free(text);
+    free(c.digests);
+}
+
+static void
+put_meter(char **f)
+{
+    struct fs_meter_change change = { (enum fs_meter_op) atoi(f[1]),
+                                      { .id = (uint32_t) strtoul(f[2], NULL, 0), .ours = true, .allocation = (uint32_t) atoi(f[3]), .kbps = (uint32_t) atoi(f[4]), .burst = 300 }, false };
+    char *error = NULL;
+    double since = now_ms();
+    int status = fs_switch_change_meters(sw, &change, 1, 5000, &error);
+    answer(status, since, error, "");
 }
 
 /* Many threads on one switch: each adds, reads and deletes rules of an allocation of its own. */
@@ -261,6 +293,19 @@ run(char **f)
         list_ports(atoi(f[1]));
     } else if (!strcmp(verb, "probe")) {
         probe(atoi(f[1]));
+    } else if (!strcmp(verb, "follow")) {
+        struct fs_follow **follow = &follows[atoi(f[1]) % 2];
+        fs_follow_destroy(*follow);
+        *follow = fs_follow_new(f[2], f[3]);
+        answer(0, now_ms(), NULL, "");
+    } else if (!strcmp(verb, "changes")) {
+        list_changes(follows[atoi(f[1]) % 2], strtoull(f[2], NULL, 10), atoi(f[3]));
+    } else if (!strcmp(verb, "heard")) {
+        char text[24];
+        snprintf(text, sizeof text, "%" PRIu64, fs_follow_state(follows[atoi(f[1]) % 2], atoi(f[2])));
+        answer(0, now_ms(), NULL, text);
+    } else if (!strcmp(verb, "meter")) {
+        put_meter(f);
     } else if (!strcmp(verb, "hammer")) {
         hammer_all();
     } else if (!strcmp(verb, "match")) {
@@ -298,5 +343,7 @@ main(void)
     free(line);
     fs_match_set_destroy(set);
     fs_switch_destroy(sw);
+    fs_follow_destroy(follows[0]);
+    fs_follow_destroy(follows[1]);
     return 0;
 }

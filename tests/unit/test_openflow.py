@@ -63,6 +63,15 @@ class Tool:
         status, text, _ = self.ask("rules", number, mask, 5000)
         return [r.split("|") for r in text.split(";") if r] if status == "ok" else status
 
+    def changes(self, which, since=0):
+        """state, "all" or "some", "told" or "read", {allocation: (rules, meters, digest)}; or the error."""
+        status, text, _ = self.ask("changes", which, since, 5000)
+        if status != "ok":
+            return status, "", "", {}
+        state, all_, told, owners = text.split("|")
+        rows = [row.split(":") for row in owners.split(";") if row]
+        return int(state), all_, told, {int(id_): (int(n), int(meters), digest) for id_, n, meters, digest in rows}
+
     def end(self):
         self.process.stdin.close()
         return self.process.wait(60)
@@ -183,8 +192,121 @@ def test_nsh_and_versions(tool, switch):
     report(status == "ok" and "in_port=9" in flows, "a port that came back with another number is found", status, text, flows)
 
 
+METER = 0x3b9aca00
+
+
+def some_change(source, tool, switch):
+    """Something done to the rules of a few allocations, by us or by somebody else; what, in words."""
+    owner, index, port = source.randrange(1, 6), source.randrange(4), source.choice(("net0", "h1-up"))
+    match = source.choice((f"table={index},priority={owner},udp,tp_dst={1000 + index}", f"table=7,priority={index},in_port={port}",
+                           f"table=7,priority=9,ipv6,ipv6_dst=fd00::{owner}/{64 + index},nw_frag=later", f"table=8,priority={owner},dl_type=0x894f,nsh_spi={index},nsh_si=255"))
+    actions = source.choice(("drop", f"output:{port}", "set_field:1->reg0,resubmit(,9)", "encap(nsh(md_type=2)),set_field:0x7->nsh_spi,output:net0"))
+    mine = hex(cookie(owner, index))
+    kind = source.choice(("add", "add", "add", "by hand", "by hand", "delete", "remove", "modify", "overwrite", "timeout", "foreign", "meter", "meter away"))
+    if kind == "add":
+        tool.apply(add(f"{match} actions={actions}", cookie(owner, index)))
+    elif kind == "by hand":
+        switch.ofctl("add-flow", "br0", f"cookie={mine},{match},actions={actions}")
+    elif kind == "delete":
+        tool.apply((DELETE_COOKIE, "", cookie(owner), 0xffffffffffff0000))
+    elif kind == "remove":
+        switch.ofctl("del-flows", "br0", f"cookie={mine}/-1")
+    elif kind == "modify":
+        switch.ofctl("mod-flows", "br0", f"table=7,actions={actions}")
+    elif kind == "overwrite":
+        switch.ofctl("add-flow", "br0", f"cookie=0x77,{match},actions={actions}")
+    elif kind == "timeout":
+        switch.ofctl("add-flow", "br0", f"cookie={mine},{match},hard_timeout={500 + index},actions={actions}")
+    elif kind == "foreign":
+        switch.ofctl("del-flows", "br0", "cookie=0x77/-1")
+    else:
+        tool.ask("meter", 0 if kind == "meter" else 2, METER + index, owner, 1000 + owner)
+    return kind
+
+
+def test_following(tool, switch):
+    tool.apply((DELETE_COOKIE, "", SPACE, ALL_OURS))
+    tool.ask("follow", 0, "br0", switch.management("br0"))
+    state, all_, told, owners = tool.changes(0)
+    report((all_, told, owners) == ("all", "told", {}) and state > 0, "a switch that is followed: all are told at first", state, all_, told, owners)
+    tool.apply(add("table=1,priority=7,ip actions=drop", cookie(1, 1)), add("table=1,priority=8,ip actions=drop", cookie(2, 1)))
+    both, all_, _, owners = tool.changes(0, state)
+    report(all_ == "some" and owners.keys() == {1, 2} and owners[1][0] == 1 and owners[1] != owners[2], "what we add is told in the next answer", all_, owners)
+    report(tool.changes(0, both)[3] == {} and tool.ask("heard", 0, 0)[1] == str(both), "and is not told again")
+    switch.ofctl("del-flows", "br0", f"cookie={cookie(2):#x}/0xffffffffffff0000")
+    less, all_, _, owners = tool.changes(0, both)
+    report(all_ == "some" and owners.keys() == {2} and owners[2][0] == 0, "what somebody else removes, too", all_, owners)
+    report(tool.changes(0, state)[3].keys() == {1, 2} and tool.changes(0, less + 5)[1] == "all", "older states are told what changed since, unknown ones all")
+    switch.ofctl("add-flow", "br0", f"cookie={cookie(3):#x},table=1,priority=3,actions=drop")
+    report(ovs.until(5, lambda: int(tool.ask("heard", 0, 1)[1]) > less), "it is heard without asking")
+
+    seed, wrong, kinds = random.randrange(2 ** 32), [], {}
+    source = random.Random(seed)
+    known, state = {}, 0
+    for step in range(150):
+        kind = some_change(source, tool, switch)
+        kinds[kind] = kinds.get(kind, 0) + 1
+        state, all_, _, changed = tool.changes(0, state)
+        known = {**({} if all_ == "all" else known), **changed}
+        known = {id_: what for id_, what in known.items() if what[:2] != (0, 0)}
+        tool.ask("follow", 1, "br0", switch.management("br0"))
+        fresh = tool.changes(1)[3]
+        if known != fresh:
+            wrong.append((step, kind, known, fresh))
+            break
+    report(not wrong, f"150 changes of {len(kinds)} kinds: what was told is what is there (seed {seed})", *wrong)
+
+    state = tool.changes(0)[0]
+    for begin in (0, 15000):  # more than it sends unasked: it pauses, and tells the rest when that is read
+        tool.apply(*[add("table=2,priority=%d,udp,tp_dst=%d actions=drop" % (i % 60000 + 1, i % 60000 + 1), cookie(9, i % 60000)) for i in range(begin, begin + 15000)], deadline=20000)
+    later, all_, _, owners = tool.changes(0, state)
+    tool.ask("follow", 1, "br0", switch.management("br0"))
+    report(all_ == "some" and owners.get(9, (0,))[0] == 30000 and owners[9] == tool.changes(1)[3][9], "30,000 rules at once are told whole", all_, {k: v[0] for k, v in owners.items()})
+    tool.apply((DELETE_COOKIE, "", SPACE, ALL_OURS), deadline=20000)
+    report(tool.changes(0, later)[3].get(9) == (0, 0, "0" * 16), "and that they are gone")
+
+    for index in range(4):
+        tool.ask("meter", 2, METER + index, 0, 0)
+    tool.ask("follow", 1, "br0", serve(refuse_monitors(switch.management("br0"))))
+    tool.apply(add("table=1,priority=7,ip actions=drop", cookie(1, 1)))
+    state, all_, told, owners = tool.changes(1)
+    report((all_, told) == ("all", "read") and owners.keys() == {1}, "a switch that tells nothing is read", state, all_, told, owners)
+    switch.ofctl("del-flows", "br0", f"cookie={cookie(1):#x}/0xffffffffffff0000")
+    later, all_, told, owners = tool.changes(1, state)
+    report((all_, told) == ("some", "read") and owners.get(1, (1,))[0] == 0 and tool.ask("heard", 1, 1)[1] == "0", "each time, and what changed is found all the same", all_, told, owners)
+
+
+def refuse_monitors(target):
+    """Passes messages between us and a real switch, but that it knows no flow monitors."""
+    def behave(connection):
+        switch = socket.socket(socket.AF_UNIX)
+        switch.connect(target[len("unix:"):])
+        waiting = b""
+        while True:
+            ready = select.select([connection, switch], [], [])[0]
+            if switch in ready:
+                connection.sendall(switch.recv(65536))
+            if connection in ready:
+                data = connection.recv(65536)
+                if not data:
+                    switch.close()
+                    return
+                waiting += data
+            while len(waiting) >= 8 and len(waiting) >= (length := int.from_bytes(waiting[2:4], "big")):
+                message, waiting = waiting[:length], waiting[length:]
+                if message[1] == 18 and int.from_bytes(message[8:10], "big") == 16:
+                    connection.sendall(message[:1] + bytes.fromhex("01000c") + message[4:8] + bytes.fromhex("00010002"))
+                else:
+                    switch.sendall(message)
+
+    def apart(connection):
+        threading.Thread(target=behave, args=(connection,), daemon=True).start()
+    return apart
+
+
 def test_death(tool, switch):
     tool.apply(add("ip actions=drop"))
+    state = tool.changes(0)[0]
     switch.daemon.send_signal(signal.SIGSTOP)
     for verb in ("probe", "ports"):
         status, text, ms = tool.ask(verb, 300)
@@ -201,6 +323,8 @@ def test_death(tool, switch):
     status, text, _ = tool.ask("probe", 3000)
     report(status == "ok", "back after a restart", status, text)
     report(tool.rules() == [], "a restarted switch has lost its rules")
+    later, _, told, owners = tool.changes(0, state)
+    report(told == "told" and owners.get(1, (1,))[0] == 0, "who follows it is told so", told, owners)
     report(tool.apply(add("ip actions=drop"))[0] == "ok", "and takes new ones")
     switch.stop(signal.SIGKILL)
     switch.start()
@@ -309,11 +433,12 @@ def test_corruption(tool, switch):
     ends, late = {}, 0
     for seed in range(60):
         tool.ask("switch", "corrupt", serve(corrupt(switch.management("br0"), seed)))
-        for question in (("probe", 100), ("ports", 100), ("rules", SPACE, ALL_OURS, 100)):
+        tool.ask("follow", 1, "corrupt", serve(corrupt(switch.management("br0"), seed)))
+        for question in (("probe", 100), ("ports", 100), ("rules", SPACE, ALL_OURS, 100), ("changes", 1, 0, 100), ("changes", 1, 1, 100)):
             status, _, ms = tool.ask(*question)
             ends[status] = ends.get(status, 0) + 1
             late += ms > 300
-    report(len(ends) > 1 and not late, "180 answers of which some bytes are wrong: %s" % ends, late)
+    report(len(ends) > 1 and not late, "300 answers of which some bytes are wrong: %s" % ends, late)
     tool.ask("switch", "br0", switch.management("br0"))
     report(tool.apply((DELETE_COOKIE, "", SPACE, ALL_OURS))[0] == "ok", "and the switch itself is well")
 
@@ -410,6 +535,7 @@ def main():
         test_owners(tool, switch)
         test_nsh_and_versions(tool, switch)
         test_corruption(tool, switch)
+        test_following(tool, switch)
         test_death(tool, switch)
     report(tool.end() == 0, "the program ended well")
     print("1..%d" % len(results))
