@@ -52,15 +52,21 @@ compare_ask_ours(struct fs_switch *sw, struct ofputil_port_map *ports, int (*tak
 
 /* Digests. */
 
-uint64_t
-compare_digest(const struct compare_rule *r, struct ofpbuf *wire)
+static uint64_t
+digest_of(const struct compare_rule *r, const struct ofpbuf *wire)
 {
     uint32_t place = hash_2words((uint32_t) r->table << 16 | r->priority, (uint32_t) r->cookie);
     uint32_t life = hash_2words((uint32_t) r->idle << 16 | r->hard, place);
-    encode_actions(wire, r->actions, r->actions_length);
     uint32_t low = hash_bytes(wire->data, wire->size, match_hash(r->match, life));
     uint32_t high = hash_bytes(wire->data, wire->size, match_hash(r->match, ~life));
     return (uint64_t) high << 32 | low;
+}
+
+uint64_t
+compare_digest(const struct compare_rule *r, struct ofpbuf *wire)
+{
+    encode_actions(wire, r->actions, r->actions_length);
+    return digest_of(r, wire);
 }
 
 uint64_t
@@ -99,18 +105,19 @@ struct compare {
 struct owner {
     struct hmap_node node;
     uint32_t id;
+    size_t at; /* in 'ids' */
 };
 
-static bool
-is_owner(const struct compare *c, uint32_t id)
+static const struct owner *
+find_owner(const struct compare *c, uint32_t id)
 {
     const struct owner *o;
     HMAP_FOR_EACH_WITH_HASH (o, node, hash_int(id, 0), &c->owners) {
         if (o->id == id) {
-            return true;
+            return o;
         }
     }
-    return false;
+    return NULL;
 }
 
 static uint32_t
@@ -261,7 +268,7 @@ find_differences(struct fs_switch *sw, struct compare *c)
     }
     struct place *p;
     HMAP_FOR_EACH (p, node, &c->actual) {
-        if (!p->found && is_owner(c, fs_cookie_allocation(p->cookie))) {
+        if (!p->found && find_owner(c, fs_cookie_allocation(p->cookie))) {
             add_difference(c, FS_RULE_EXTRA, p->cookie, text_of(c, p), NULL);
         }
     }
@@ -306,12 +313,38 @@ static void
 note_owners(struct compare *c)
 {
     for (size_t i = 0; i < c->n_ids; i++) {
-        if (!is_owner(c, c->ids[i])) {
+        if (!find_owner(c, c->ids[i])) {
             struct owner *o = xmalloc(sizeof *o);
             o->id = c->ids[i];
+            o->at = i;
             hmap_insert(&c->owners, &o->node, hash_int(o->id, 0));
         }
     }
+}
+
+static void
+begin(struct compare *c)
+{
+    ofputil_port_map_init(&c->ports);
+    hmap_init(&c->actual);
+    hmap_init(&c->desired);
+    hmap_init(&c->owners);
+    note_owners(c);
+}
+
+static void
+end(struct compare *c)
+{
+    struct owner *o;
+
+    forget(c);
+    ofputil_port_map_destroy(&c->ports);
+    HMAP_FOR_EACH_POP (o, node, &c->owners) {
+        free(o);
+    }
+    hmap_destroy(&c->actual);
+    hmap_destroy(&c->desired);
+    hmap_destroy(&c->owners);
 }
 
 int
@@ -319,13 +352,8 @@ fs_switch_compare(struct fs_switch *sw, const uint32_t *allocations, size_t n_al
                   size_t *n_differences, int deadline_ms, char **error)
 {
     struct compare c = { .wanted = wanted, .n = n, .ids = allocations, .n_ids = n_allocations };
-    struct owner *o;
 
-    ofputil_port_map_init(&c.ports);
-    hmap_init(&c.actual);
-    hmap_init(&c.desired);
-    hmap_init(&c.owners);
-    note_owners(&c);
+    begin(&c);
     int status = n_allocations ? switch_run(sw, compare_rules, &c, deadline_ms, error) : 0;
     *differences = status ? NULL : c.differences;
     *n_differences = status ? 0 : c.n_differences;
@@ -333,14 +361,7 @@ fs_switch_compare(struct fs_switch *sw, const uint32_t *allocations, size_t n_al
         c.differences = NULL;
         c.n_differences = 0;
     }
-    forget(&c);
-    ofputil_port_map_destroy(&c.ports);
-    HMAP_FOR_EACH_POP (o, node, &c.owners) {
-        free(o);
-    }
-    hmap_destroy(&c.actual);
-    hmap_destroy(&c.desired);
-    hmap_destroy(&c.owners);
+    end(&c);
     return status;
 }
 
@@ -352,4 +373,68 @@ fs_differences_free(struct fs_difference *differences, size_t n)
         free(differences[i].why);
     }
     free(differences);
+}
+
+/* What is expected. */
+
+struct expect {
+    struct compare compare;
+    const struct fs_meter *meters;
+    size_t n_meters;
+    struct fs_digest *digests;
+};
+
+static void
+expect_rules(struct fs_switch *sw, struct expect *e)
+{
+    for (size_t i = 0; i < e->compare.n; i++) {
+        const struct fs_change *wanted = &e->compare.wanted[i];
+        const struct owner *o = find_owner(&e->compare, fs_cookie_allocation(wanted->cookie));
+        char *why = NULL;
+        struct place *p = place_of(sw, &e->compare, wanted, &why);
+        if (p && o) {
+            e->digests[o->at].digest += digest_of(&(struct compare_rule) { p->cookie, p->table, p->priority, p->idle, p->hard, &p->match, NULL, 0 }, &p->actions);
+        }
+        if (o) {
+            e->digests[o->at].n += p ? 1 : UINT32_MAX / 2; /* One that the switch cannot have is not there. */
+        }
+        free(why);
+    }
+}
+
+static int
+expect(struct fs_switch *sw, void *aux, int64_t deadline, char **error)
+{
+    struct expect *e = aux;
+    struct compare *c = &e->compare;
+
+    forget(c);
+    struct switch_question ports = switch_ask_ports(sw, &c->ports);
+    int status = switch_ask(sw, &ports, 1, deadline, error);
+    for (size_t i = 0; i < c->n_ids; i++) {
+        e->digests[i] = (struct fs_digest) { .allocation = c->ids[i] };
+    }
+    if (!status) {
+        expect_rules(sw, e);
+    }
+    for (size_t i = 0; i < e->n_meters; i++) {
+        const struct owner *o = find_owner(c, e->meters[i].allocation);
+        if (o) {
+            e->digests[o->at].digest += compare_meter_digest(&e->meters[i]);
+            e->digests[o->at].n_meters++;
+        }
+    }
+    return status;
+}
+
+int
+fs_switch_expect(struct fs_switch *sw, const uint32_t *allocations, size_t n_allocations, const struct fs_change *wanted, size_t n, const struct fs_meter *meters, size_t n_meters,
+                 struct fs_digest *digests, int deadline_ms, char **error)
+{
+    struct expect e = { { .wanted = wanted, .n = n, .ids = allocations, .n_ids = n_allocations }, meters, n_meters, digests };
+
+    begin(&e.compare);
+    int status = switch_run(sw, expect, &e, deadline_ms, error);
+    end(&e.compare);
+    return status;
 }

@@ -114,6 +114,14 @@ is_gone(const struct owner *o)
     return !o->d.n && !o->d.n_meters;
 }
 
+static struct fs_digest
+digest_now(const struct owner *o)
+{
+    struct fs_digest d = o->d;
+    d.digest += o->meters;
+    return d;
+}
+
 static struct owner *
 find_owner(const struct fs_follow *f, uint32_t id)
 {
@@ -466,8 +474,7 @@ find_changes(struct fs_switch *sw, void *aux, int64_t deadline, char **error)
             if (c->n == room) {
                 c->digests = x2nrealloc(c->digests, &room, sizeof *c->digests);
             }
-            c->digests[c->n] = o->d;
-            c->digests[c->n++].digest += o->meters;
+            c->digests[c->n++] = digest_now(o);
         }
     }
     if (c->n) {
@@ -484,6 +491,32 @@ fs_follow_changes(struct fs_follow *f, uint64_t since, struct fs_changes *change
     struct asked asked = { f, changes };
     *changes = (struct fs_changes) { .since = since };
     return switch_run(f->sw, find_changes, &asked, deadline_ms, error);
+}
+
+struct looked_up {
+    struct fs_follow *follow;
+    const uint32_t *ids;
+    size_t n;
+    struct fs_digest *digests;
+};
+
+static int
+look_up(struct fs_switch *sw, void *aux, int64_t deadline, char **error)
+{
+    struct looked_up *l = aux;
+    int status = bring_up_to_date(sw, l->follow, deadline, error);
+    for (size_t i = 0; i < l->n && !status; i++) {
+        const struct owner *o = find_owner(l->follow, l->ids[i]);
+        l->digests[i] = o ? digest_now(o) : (struct fs_digest) { .allocation = l->ids[i] };
+    }
+    return status;
+}
+
+int
+fs_follow_digests(struct fs_follow *f, const uint32_t *allocations, size_t n, struct fs_digest *digests, int deadline_ms, char **error)
+{
+    struct looked_up l = { f, allocations, n, digests };
+    return switch_run(f->sw, look_up, &l, deadline_ms, error);
 }
 
 bool

@@ -232,6 +232,13 @@ struct fs_changes {
 /* Stores in '*changes' whose rules or meters have changed since the state 'since' that an earlier call told, with all changes that were done when it was called; 0: all are told. */
 FS_API int fs_follow_changes(struct fs_follow *f, uint64_t since, struct fs_changes *changes, int deadline_ms, char **error);
 
+/* Stores in 'digests', of 'n', what each of these allocations has there now. */
+FS_API int fs_follow_digests(struct fs_follow *f, const uint32_t *allocations, size_t n, struct fs_digest *digests, int deadline_ms, char **error);
+/* And what that would be if each of 'n_allocations' had just those of the 'n' adds in 'wanted' and those of the meters that are its; the same holds for fs_follow_changes().  Asks the switch
+ * for its ports alone.  Where the switch cannot have one of them the digest is one that none is. */
+FS_API int fs_switch_expect(struct fs_switch *sw, const uint32_t *allocations, size_t n_allocations, const struct fs_change *wanted, size_t n, const struct fs_meter *meters,
+                            size_t n_meters, struct fs_digest *digests, int deadline_ms, char **error);
+
 /* As fs_switch_descriptor(), to poll() for something to read. */
 FS_API bool fs_follow_descriptor(struct fs_follow *f, int *fd);
 /* The state by what has been heard of the switch until now; 'hear': also what it has told meanwhile, without waiting.  0 where that is not known: nobody has asked for changes yet, the

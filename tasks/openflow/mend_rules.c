@@ -158,6 +158,31 @@ mend(struct fs_switch *sw, const struct found *f, char **error)
     return e;
 }
 
+/* Keep of 'w' what is of the allocations that are not as they should be, by what the switch has told. */
+static int
+leave_out_right(struct fs_switch *sw, struct fs_follow *follow, struct wanted *w, char **error)
+{
+    struct fs_digest *is = fs_xcalloc(w->n_ids + 1, 2 * sizeof *is), *should = is + w->n_ids;
+    int e = fs_switch_expect(sw, w->ids, w->n_ids, w->changes, w->n, w->meters, w->n_meters, should, SWITCH_MS, error);
+    e = e ? e : fs_follow_digests(follow, w->ids, w->n_ids, is, SWITCH_MS, error);
+    struct wanted left = { 0 };
+    for (size_t i = 0, change = 0; i < w->n_ids && !e; i++) {
+        bool right = is[i].n == should[i].n && is[i].n_meters == should[i].n_meters && is[i].digest == should[i].digest;
+        for (; change < w->n && fs_cookie_allocation(w->changes[change].cookie) == w->ids[i]; change++) {
+            w->changes[left.n] = w->changes[change];
+            left.n += !right;
+        }
+        w->ids[left.n_ids] = w->ids[i];
+        left.n_ids += !right;
+    }
+    if (!e) {
+        w->n = left.n;
+        w->n_ids = left.n_ids;
+    }
+    free(is);
+    return e;
+}
+
 /* Meters first: a rule that goes with its meter in between is found missing. */
 static int
 compare(struct fs_switch *sw, const struct wanted *w, struct found *f, char **error)
@@ -174,8 +199,11 @@ run(struct fs_call *call)
     struct found f = { 0 };
     char *error = collect(fs_get(param, "rules"), &w);
     struct fs_switch *sw = error ? NULL : switches_get(fs_call_state(call), fs_get_string(param, "switch", ""), fs_get_string(param, "target", ""), &error);
-    int e = sw ? compare(sw, &w, &f, &error) : 1;
-    e = e || fs_get_bool(param, "dry_run", false) ? e : mend(sw, &f, &error);
+    bool dry = fs_get_bool(param, "dry_run", false);
+    struct fs_follow *follow = sw ? switches_follow(fs_call_state(call), fs_get_string(param, "switch", ""), fs_get_string(param, "target", ""), &error) : NULL;
+    int e = !follow ? 1 : dry ? 0 : leave_out_right(sw, follow, &w, &error); /* who only asks is told what the switch has, and not what it has told */
+    e = e || !w.n_ids ? e : compare(sw, &w, &f, &error);
+    e = e || dry ? e : mend(sw, &f, &error);
     if (e) {
         fs_call_fail(call, "%s", error ? error : strerror(e));
     } else {

@@ -49,6 +49,15 @@ add_change(char **f)
 }
 
 static void
+forget_changes(void)
+{
+    for (size_t i = 0; i < n_changes; i++) {
+        free((char *) changes[i].text);
+    }
+    n_changes = 0;
+}
+
+static void
 apply(int deadline)
 {
     char *error = NULL;
@@ -56,10 +65,7 @@ apply(int deadline)
     int status = fs_switch_apply(sw, changes, n_changes, deadline, &error);
 
     answer(status, since, error, "");
-    for (size_t i = 0; i < n_changes; i++) {
-        free((char *) changes[i].text);
-    }
-    n_changes = 0;
+    forget_changes();
 }
 
 static void
@@ -137,6 +143,20 @@ list_changes(struct fs_follow *follow, uint64_t since_state, int deadline)
     answer(status, since, error, text);
     free(text);
     free(c.digests);
+}
+
+/* The digest that an allocation has with the changes that were said. */
+static void
+expect(uint32_t id)
+{
+    struct fs_digest d;
+    char *error = NULL, text[64];
+    double since = now_ms();
+    int status = fs_switch_expect(sw, &id, 1, changes, n_changes, NULL, 0, &d, 5000, &error);
+
+    snprintf(text, sizeof text, "%u:%u:%016" PRIx64, d.n, d.n_meters, d.digest);
+    answer(status, since, error, text);
+    forget_changes();
 }
 
 static void
@@ -304,6 +324,8 @@ run(char **f)
         char text[24];
         snprintf(text, sizeof text, "%" PRIu64, fs_follow_state(follows[atoi(f[1]) % 2], atoi(f[2])));
         answer(0, now_ms(), NULL, text);
+    } else if (!strcmp(verb, "expect")) {
+        expect((uint32_t) atoi(f[1]));
     } else if (!strcmp(verb, "meter")) {
         put_meter(f);
     } else if (!strcmp(verb, "hammer")) {

@@ -256,6 +256,16 @@ def test_following(tool, switch):
             break
     report(not wrong, f"150 changes of {len(kinds)} kinds: what was told is what is there (seed {seed})", *wrong)
 
+    texts = ["table=1,priority=7,in_port=net0,ip,nw_src=10.0.0.0/9,actions=output:h1-up", "table=1,priority=8,udp6,tp_dst=53,nw_ttl=3,actions=IN_PORT", "priority=9,arp,actions=NORMAL",
+             "table=10,priority=10000,in_port=net0,ip,actions=encap(nsh(md_type=2)),set_field:0x1->nsh_spi,set_field:255->nsh_si,encap(ethernet),set_field:02:f5:00:00:00:01->eth_dst,output:h1-up",
+             "table=20,priority=5,dl_type=0x894f,nsh_spi=7,nsh_si=255,actions=decap(),decap(),output:net0", "table=3,dl_vlan=5,hard_timeout=60,idle_timeout=70,actions=multipath(symmetric_l3l4+udp,0,modulo_n,3,0,reg1[]),resubmit(,14)"]
+    rules = [add(text, cookie(8, i)) for i, text in enumerate(texts)]
+    tool.apply(*rules)
+    for op, text, number, mask in rules:
+        tool.say("change", op, number, mask, text)
+    expected, told = tool.ask("expect", 8)[1], tool.changes(0)[3].get(8)
+    report(told and expected == "%d:%d:%s" % told, "what is expected of rules is what is told of them", expected, told)
+
     state = tool.changes(0)[0]
     for begin in (0, 15000):  # more than it sends unasked: it pauses, and tells the rest when that is read
         tool.apply(*[add("table=2,priority=%d,udp,tp_dst=%d actions=drop" % (i % 60000 + 1, i % 60000 + 1), cookie(9, i % 60000)) for i in range(begin, begin + 15000)], deadline=20000)
