@@ -1,6 +1,6 @@
 /* The XML-RPC client, over libcurl.  A peer keeps the handles (and so the connections) that are not in use on a list; a call takes the one that
- * was used last, or makes one.  So those that only a crowd of calls needed come to lie at the bottom, and are closed when nobody has wanted them for a
- * while.  A kept-alive connection that the peer has closed meanwhile is noticed and renewed by libcurl. */
+ * was used last, or makes one.  So those that only a crowd of calls needed come to lie at the bottom.  Once a second whoever has made a call closes those of all peers that nobody
+ * has wanted for a while.  A kept-alive connection that the peer has closed meanwhile is noticed and renewed by libcurl. */
 #include "config.h"
 
 #include "core/client.h"
@@ -14,7 +14,7 @@
 #include "core/util.h"
 #include "core/xmlrpc.h"
 
-enum { MAX_ANSWER = 64 << 20, MAX_IDLE = 8, IDLE_MS = 10000 };
+enum { MAX_ANSWER = 64 << 20, MAX_IDLE = 8, IDLE_MS = 10000, TIDY_MS = 1000 };
 
 /* A handle that is not in use: three descriptors, its connection and what libcurl wakes itself up with. */
 struct idle {
@@ -31,7 +31,12 @@ struct fs_peer {
     pthread_mutex_t lock;
     struct idle idle[MAX_IDLE]; /* the one that was used last is the last */
     size_t n_idle;
+    struct fs_peer *next;
 };
+
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct fs_peer *all;
+static int64_t tidied;
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 
@@ -61,6 +66,10 @@ fs_peer_new(const char *name, const char *url, const char *credentials)
     p->http_url = fs_xstrdup(is_unix ? "http://localhost/RPC2" : url);
     p->credentials = credentials ? fs_xstrdup(credentials) : NULL;
     pthread_mutex_init(&p->lock, NULL);
+    pthread_mutex_lock(&all_lock);
+    p->next = all;
+    all = p;
+    pthread_mutex_unlock(&all_lock);
     return p;
 }
 
@@ -70,6 +79,13 @@ fs_peer_destroy(struct fs_peer *p)
     if (!p) {
         return;
     }
+    pthread_mutex_lock(&all_lock);
+    struct fs_peer **at = &all;
+    while (*at != p) {
+        at = &(*at)->next;
+    }
+    *at = p->next;
+    pthread_mutex_unlock(&all_lock);
     while (p->n_idle) {
         curl_easy_cleanup(p->idle[--p->n_idle].handle);
     }
@@ -140,24 +156,48 @@ take_handle(struct fs_peer *p)
     return h;
 }
 
-/* Keep a handle for the next call, and close one that has not been needed for IDLE_MS: with one at a time a peer that is called at all gets rid of all of them. */
 static void
 give_handle(struct fs_peer *p, CURL *h)
 {
-    int64_t now = fs_now_ms();
-    CURL *old = NULL;
     pthread_mutex_lock(&p->lock);
-    if (p->n_idle && now - p->idle[0].since > IDLE_MS) {
-        old = p->idle[0].handle;
-        memmove(p->idle, p->idle + 1, --p->n_idle * sizeof *p->idle);
-    }
     if (p->n_idle < MAX_IDLE) {
-        p->idle[p->n_idle++] = (struct idle) { .handle = h, .since = now };
+        p->idle[p->n_idle++] = (struct idle) { .handle = h, .since = fs_now_ms() };
         h = NULL;
     }
     pthread_mutex_unlock(&p->lock);
     curl_easy_cleanup(h);
-    curl_easy_cleanup(old);
+}
+
+/* Close what lies at the bottom for too long. */
+static void
+tidy(struct fs_peer *p, int64_t now)
+{
+    CURL *old[MAX_IDLE];
+    size_t n = 0;
+    pthread_mutex_lock(&p->lock);
+    while (n < p->n_idle && now - p->idle[n].since > IDLE_MS) {
+        old[n] = p->idle[n].handle;
+        n++;
+    }
+    p->n_idle -= n;
+    memmove(p->idle, p->idle + n, p->n_idle * sizeof *p->idle);
+    pthread_mutex_unlock(&p->lock);
+    while (n) {
+        curl_easy_cleanup(old[--n]);
+    }
+}
+
+static void
+tidy_all(void)
+{
+    int64_t now = fs_now_ms();
+    pthread_mutex_lock(&all_lock);
+    bool due = now - tidied > TIDY_MS;
+    tidied = due ? now : tidied;
+    for (struct fs_peer *p = due ? all : NULL; p; p = p->next) {
+        tidy(p, now);
+    }
+    pthread_mutex_unlock(&all_lock);
 }
 
 /* The answer of the peer, taken apart. */
@@ -223,6 +263,7 @@ fs_peer_call(struct fs_peer *p, const char *method, xmlrpc_value *params, int ms
     }
     if (code == CURLE_OK) {
         give_handle(p, h);
+        tidy_all();
         understand(p, method, status, &answer, reply);
     } else {
         curl_easy_cleanup(h);

@@ -7,6 +7,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -104,6 +105,30 @@ def works(p, ledger, what, port):
     tests.check(ledger.entries[key].fate == "installed" and ledger.delete(p.client, key), f"{what}: installed and deleted", ledger.entries[key])
 
 
+def test_crowd(p, ledger, oracle):
+    """Many calls at once, each of which waits for the pm daemon over a connection of its own."""
+    resource, pm = p.process("resource"), p.process("pm")
+
+    def descriptors():
+        return len(os.listdir(f"/proc/{resource}/fd"))
+
+    def plan(number):
+        with contextlib.suppress(flowstream.Error), flowstream.Client(p.dir, deadline=20) as client:
+            client.plan_allocation(CHAIN.format(name="crowd", port=6000 + number))
+    crowd = [threading.Thread(target=plan, args=(number,)) for number in range(8)]
+    before = descriptors()
+    os.kill(pm, signal.SIGSTOP)
+    try:
+        for thread in crowd:
+            thread.start()
+        tests.check(until(10, lambda: descriptors() >= before + 3 * 7), "a crowd of calls takes many connections", (before, descriptors()))
+    finally:
+        os.kill(pm, signal.SIGCONT)
+    for thread in crowd:
+        thread.join()
+    tests.check(until(30, lambda: descriptors() <= before + 3), "when it is gone they are closed again", (before, descriptors()))
+
+
 def test_all_stopped(p, ledger, oracle):
     before, mine = oracle.processes(), [p.process(name) for name in DAEMONS]
     with Stream(p, "net0", "net1") as stream:
@@ -155,7 +180,7 @@ with contextlib.ExitStack() as stack:
     the_ledger = Ledger(platform.scratch / "ledger")
     the_oracle = Oracle(platform, the_ledger)
     the_ledger.install(platform.client, "standing", CHAIN.format(name="standing", port=5000), MODULES)
-    for story, more in ((test_all_stopped, ()), (test_clock_jumps, (the_clock,))):
+    for story, more in ((test_crowd, ()), (test_all_stopped, ()), (test_clock_jumps, (the_clock,))):
         begin = time.monotonic()
         with tests.story(story.__name__):
             story(platform, the_ledger, the_oracle, *more)
