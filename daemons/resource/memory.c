@@ -13,6 +13,8 @@
 #include "daemons/resource/reconcile.h"
 #include "daemons/resource/state.h"
 
+enum { LEAST_COST_MS = 40 };
+
 struct known {
     int id;
     char *state;
@@ -23,7 +25,7 @@ struct known {
 struct place {
     char *name, *right;
     bool busy;
-    int64_t due;
+    int64_t due, cost;
     struct known *known; /* ascending ids */
     size_t n, room, n_doubted;
     int turn; /* the id that was last doubted without a reason */
@@ -81,6 +83,7 @@ lock_place(struct resource *r, const char *name)
         p = fs_xcalloc(1, sizeof *p);
         p->name = fs_xstrdup(name);
         p->right = fs_xstrdup("");
+        p->cost = LEAST_COST_MS;
         p->next = r->memory->places;
         r->memory->places = p;
     }
@@ -140,6 +143,17 @@ resource_memory_set_due(struct resource *r, const char *name, int64_t at)
 {
     lock_place(r, name)->due = at;
     unlock(r);
+}
+
+int64_t
+resource_memory_cost(struct resource *r, const char *name, int64_t took)
+{
+    struct place *p = lock_place(r, name);
+    int64_t most = p->cost + p->cost / 4;
+    p->cost = took > most ? most : took < LEAST_COST_MS ? LEAST_COST_MS : took;
+    int64_t cost = p->cost;
+    unlock(r);
+    return cost;
 }
 
 /* Where 'id' is, or would be. */

@@ -81,6 +81,9 @@ FS_API void resource_memory_set_right(struct resource *, const char *name, const
 /* When it is to be looked at again, whatever it says: fs_now_ms(). */
 FS_API int64_t resource_memory_due(struct resource *, const char *name);
 FS_API void resource_memory_set_due(struct resource *, const char *name, int64_t at);
+/* What it costs to ask 'name', in ms, where asking it took that long just now.  Once says little, for somebody may have been stopped meanwhile: it becomes less at once, and more by a
+ * quarter each time. */
+FS_API int64_t resource_memory_cost(struct resource *, const char *name, int64_t took);
 /* The state in which the rules of one allocation in switch 'name' were last found right (compared only), and setting it. */
 FS_API bool resource_memory_is_right(struct resource *, const char *name, int id, const char *state);
 FS_API void resource_memory_note(struct resource *, const char *name, int id, const char *state);

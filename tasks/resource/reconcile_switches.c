@@ -158,25 +158,33 @@ compare(struct fs_call *call, const xmlrpc_value *where, const xmlrpc_value *ans
     return right && !orphans;
 }
 
+/* When a switch is to be asked again that was asked just now, which took so long. */
+static int64_t
+next_time(struct resource *r, const char *name, int64_t took)
+{
+    int64_t pause = resource_memory_cost(r, name, took) * COST_SHARE;
+    return fs_now_ms() + (pause > SWITCH_MS ? pause : SWITCH_MS);
+}
+
 static void
 look_at_switch(struct fs_call *call, const xmlrpc_value *where)
 {
     struct resource *r = fs_call_state(call);
     const char *name = fs_get_string(where, "switch", "");
     char *right = resource_memory_right(r, name);
-    int64_t begin = fs_now_ms(), cost;
+    int64_t begin = fs_now_ms(), next;
     bool good = true;
     struct fs_reply reply = { 0 };
     struct fs_peer *openflow = fs_daemon_peer(fs_call_daemon(call), "openflow");
     xmlrpc_value *which = fs_set(fs_copy(where), "known", fs_string(right));
     if (!openflow || fs_peer_call(openflow, "get_digests", fs_append(fs_array(), which), OPENFLOW_MS, fs_call_request_id(call), &reply)) {
         fs_log_limited(FS_LOG_WARNING, "switch %s: %s", name, openflow ? reply.message : "no openflow daemon is in the configuration");
-    } else if (cost = fs_now_ms() - begin, fs_get(reply.value, "owners")) {
+    } else if (next = next_time(r, name, fs_now_ms() - begin), fs_get(reply.value, "owners")) {
         good = compare(call, where, reply.value);
         resource_memory_set_right(r, name, good ? fs_get_string(reply.value, "digest", "") : "");
-        resource_memory_set_due(r, name, fs_now_ms() + (!good ? AGAIN_MS : cost * COST_SHARE > SWITCH_MS ? cost * COST_SHARE : SWITCH_MS));
+        resource_memory_set_due(r, name, good ? next : fs_now_ms() + AGAIN_MS);
     } else {
-        resource_memory_set_due(r, name, fs_now_ms() + (cost * COST_SHARE > SWITCH_MS ? cost * COST_SHARE : SWITCH_MS));
+        resource_memory_set_due(r, name, next);
     }
     fs_reply_clear(&reply);
     free(right);

@@ -134,6 +134,19 @@ def test_switch(p, oracle):
         passes(p, 6001, f"kill -9 of {name}")
 
 
+def test_switch_stopped(p, ids):
+    """A switch that was stopped while it was asked is no slow one: it is asked as often as before."""
+    switch = p.process("ovs-vswitchd")
+    kill(switch, signal.SIGSTOP)
+    time.sleep(3)  # it is asked every two seconds
+    kill(switch, signal.SIGCONT)
+    before = until(10, lambda: p.rules(ids[0]))
+    ofctl("del-flows", p.bridges()["tor0"], f"cookie={OURS | ids[0] << 16:#x}/0xffffffffffff0000")
+    begin = time.monotonic()
+    tests.check(until(20, lambda: len(p.rules(ids[0])) == len(before)), "rules that are removed after a switch was stopped are soon back", (before, p.rules(ids[0])))
+    print(f"# after {time.monotonic() - begin:.2f} s")
+
+
 def test_garbage(p):
     target = p.bridges()["tor0"]
     tests.same(p.client.collect_garbage(dry_run=True), {"items": [], "problems": []}, "gc --dry-run: nothing belongs to nobody")
@@ -262,7 +275,7 @@ with Platform(supervise=True) as platform:
         the_ledger.install(platform.client, key, CHAIN.format(name=key, port=number), ("a", "b"))
     wanted = [the_ledger.entries[key].id for key in ("one", "two")]
     STORIES = ((test_modules, (platform, the_oracle, wanted)), (test_multiplexer, (platform, the_oracle)), (test_rules, (platform, the_oracle, wanted)),
-               (test_switch, (platform, the_oracle)), (test_garbage, (platform,)), (test_module_that_keeps_dying, (platform, wanted)),
+               (test_switch, (platform, the_oracle)), (test_switch_stopped, (platform, wanted)), (test_garbage, (platform,)), (test_module_that_keeps_dying, (platform, wanted)),
                (test_reboot, (platform, the_oracle, wanted)), (test_second_controller, (platform, the_oracle, wanted)), (test_host_away, (platform, the_oracle, the_ledger, wanted)))
     for story, arguments in STORIES:
         if sys.argv[1:] and story.__name__ not in sys.argv[1:]:
