@@ -20,12 +20,13 @@ struct known {
     char *state;
     bool doubted;
     unsigned doubts; /* how often */
+    int64_t touched; /* of a switch: when what is wanted of it last became another */
 };
 
 struct place {
     char *name, *right;
     bool busy;
-    int64_t due, cost;
+    int64_t due, cost, touched; /* the last of them all */
     struct known *known; /* ascending ids */
     size_t n, room, n_doubted;
     int turn; /* the id that was last doubted without a reason */
@@ -121,12 +122,18 @@ resource_memory_right(struct resource *r, const char *name)
     return right;
 }
 
-void
-resource_memory_set_right(struct resource *r, const char *name, const char *state)
+static void
+set_right(struct place *p, const char *state)
 {
-    struct place *p = lock_place(r, name);
     free(p->right);
     p->right = fs_xstrdup(state);
+}
+
+void
+resource_memory_set_right(struct resource *r, const char *name, const char *state, int64_t asked)
+{
+    struct place *p = lock_place(r, name);
+    set_right(p, p->touched < asked ? state : "");
     unlock(r);
 }
 
@@ -199,11 +206,24 @@ entry(struct place *p, int id)
 }
 
 void
-resource_memory_note(struct resource *r, const char *name, int id, const char *state)
+resource_memory_note(struct resource *r, const char *name, int id, const char *state, int64_t asked)
 {
     struct known *k = entry(lock_place(r, name), id);
-    free(k->state);
-    k->state = fs_xstrdup(state);
+    if (k->touched < asked) {
+        free(k->state);
+        k->state = fs_xstrdup(state);
+    }
+    unlock(r);
+}
+
+void
+resource_memory_touch(struct resource *r, const char *name, int id)
+{
+    struct place *p = lock_place(r, name);
+    struct known *k = entry(p, id);
+    k->state[0] = '\0';
+    k->touched = p->touched = fs_now_ms();
+    set_right(p, "");
     unlock(r);
 }
 
@@ -370,6 +390,9 @@ resource_doubt_allocation(struct resource *r, const struct allocation *a)
         if (fs_packed_get_bool(m, "existing", false)) {
             doubt_owner_of(r, m);
         }
+    }
+    for (struct fs_packed_items i = fs_packed_items(fs_packed_get(fs_packed_get(resource_doc(a), "plan"), "rules")); fs_packed_next(&i, &m);) {
+        resource_memory_touch(r, fs_packed_get_string(m, "switch", ""), a->id);
     }
 }
 

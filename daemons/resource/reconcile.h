@@ -76,17 +76,19 @@ FS_API bool resource_memory_begin(struct resource *, const char *name);
 FS_API void resource_memory_end(struct resource *, const char *name);
 /* The state in which 'name' was last found to be right (owned; "" for none). */
 FS_API char *resource_memory_right(struct resource *, const char *name);
-/* It was found right in that state, or ("") not. */
-FS_API void resource_memory_set_right(struct resource *, const char *name, const char *state);
+/* It was found right in that state, or ("") not.  asked: fs_now_ms() when it told the state; what was touched since then has not been looked at. */
+FS_API void resource_memory_set_right(struct resource *, const char *name, const char *state, int64_t asked);
 /* When it is to be looked at again, whatever it says: fs_now_ms(). */
 FS_API int64_t resource_memory_due(struct resource *, const char *name);
 FS_API void resource_memory_set_due(struct resource *, const char *name, int64_t at);
 /* What it costs to ask 'name', in ms, where asking it took that long just now.  Once says little, for somebody may have been stopped meanwhile: it becomes less at once, and more by a
  * quarter each time. */
 FS_API int64_t resource_memory_cost(struct resource *, const char *name, int64_t took);
-/* The state in which the rules of one allocation in switch 'name' were last found right (compared only), and setting it. */
+/* The state in which the rules of one allocation in switch 'name' were last found right (compared only), and setting it, unless it was touched since it was 'asked'. */
 FS_API bool resource_memory_is_right(struct resource *, const char *name, int id, const char *state);
-FS_API void resource_memory_note(struct resource *, const char *name, int id, const char *state);
+FS_API void resource_memory_note(struct resource *, const char *name, int id, const char *state, int64_t asked);
+/* What is wanted of the allocation there is another thing now: the state that was right is so no more, also where the switch is in it again. */
+FS_API void resource_memory_touch(struct resource *, const char *name, int id);
 /* The allocation is no more. */
 FS_API void resource_memory_forget(struct resource *, const char *name, int id);
 

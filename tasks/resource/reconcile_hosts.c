@@ -284,7 +284,7 @@ ask_for_changes(struct fs_call *call, const char *host, const char *place, const
         note_all(r, host, place, owners);
     }
     if (told) {
-        resource_memory_set_right(r, place, fs_get_string(reply.value, "state", ""));
+        resource_memory_set_right(r, place, fs_get_string(reply.value, "state", ""), fs_now_ms());
     } else {
         fs_log_limited(FS_LOG_WARNING, "host %s: %s", host, peer ? reply.message : "it is not registered");
     }

@@ -79,9 +79,9 @@ note_refusal(struct resource *r, int id, const xmlrpc_value *differences)
     }
 }
 
-/* Compare and mend the rules of these allocations; true when all of them were right. */
+/* Compare and mend the rules of these allocations, whose digests are those of when it was 'asked'; true when all of them were right. */
 static bool
-mend_rules(struct fs_call *call, const xmlrpc_value *where, const char *process, const xmlrpc_value *digests, int *ids, size_t n)
+mend_rules(struct fs_call *call, const xmlrpc_value *where, const char *process, const xmlrpc_value *digests, int64_t asked, int *ids, size_t n)
 {
     struct resource *r = fs_call_state(call);
     const char *name = fs_get_string(where, "switch", "");
@@ -115,7 +115,7 @@ mend_rules(struct fs_call *call, const xmlrpc_value *where, const char *process,
         int id = claims.ids[i];
         if (!resource_differs(differences, id)) {
             char *state = fs_xasprintf("%s/%s", process, digest_of(digests, id));
-            resource_memory_note(r, name, id, state);
+            resource_memory_note(r, name, id, state, asked);
             free(state);
         } else if (id) {
             note_refusal(r, id, differences);
@@ -142,14 +142,14 @@ sweep(struct fs_call *call, const char *name)
 
 /* The switch is in another state than the one that was right. */
 static bool
-compare(struct fs_call *call, const xmlrpc_value *where, const xmlrpc_value *answer)
+compare(struct fs_call *call, const xmlrpc_value *where, const xmlrpc_value *answer, int64_t asked)
 {
     const char *name = fs_get_string(where, "switch", ""), *digest = fs_get_string(answer, "digest", "");
     char *process = fs_xasprintf("%.*s", (int) strcspn(digest, "-"), digest); /* digests of another process of the daemon mean nothing */
     size_t n = 0;
     bool orphans = false;
     int *ids = changed_owners(fs_call_state(call), name, process, fs_get(answer, "owners"), &n, &orphans);
-    bool right = !n || mend_rules(call, where, process, fs_get(answer, "owners"), ids, n);
+    bool right = !n || mend_rules(call, where, process, fs_get(answer, "owners"), asked, ids, n);
     if (orphans) {
         sweep(call, name);
     }
@@ -180,8 +180,8 @@ look_at_switch(struct fs_call *call, const xmlrpc_value *where)
     if (!openflow || fs_peer_call(openflow, "get_digests", fs_append(fs_array(), which), OPENFLOW_MS, fs_call_request_id(call), &reply)) {
         fs_log_limited(FS_LOG_WARNING, "switch %s: %s", name, openflow ? reply.message : "no openflow daemon is in the configuration");
     } else if (next = next_time(r, name, fs_now_ms() - begin), fs_get(reply.value, "owners")) {
-        good = compare(call, where, reply.value);
-        resource_memory_set_right(r, name, good ? fs_get_string(reply.value, "digest", "") : "");
+        good = compare(call, where, reply.value, begin);
+        resource_memory_set_right(r, name, good ? fs_get_string(reply.value, "digest", "") : "", begin);
         resource_memory_set_due(r, name, good ? next : fs_now_ms() + AGAIN_MS);
     } else {
         resource_memory_set_due(r, name, next);

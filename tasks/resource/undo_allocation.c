@@ -34,15 +34,6 @@ fails(const char *failpoint, struct fs_text *failed)
     }
 }
 
-/* What was right with the allocation is not right without it: these switches are compared again, when they can be reached (hosts are, after each deletion). */
-static void
-doubt(struct resource *r, const xmlrpc_value *rules)
-{
-    for (size_t i = 0; i < fs_size(rules); i++) {
-        resource_memory_set_right(r, fs_get_string(fs_item(rules, i), "switch", ""), "");
-    }
-}
-
 static void
 run(struct fs_call *call)
 {
@@ -79,7 +70,6 @@ run(struct fs_call *call)
             fs_log_warning("allocation %d is forgotten by force; what could not be reached is swept when it comes back: %s", id, failed.text);
             fs_call_return(call, fs_string(failed.text));
             failed.length = 0;
-            doubt(r, rules);
         }
         if (!failed.length && (later ? resource_restore_later(r, id, later, &error) : resource_forget(r, id, &error))) {
             fs_text_addf(&failed, "%s", error);
