@@ -521,7 +521,7 @@ fs_daemon_main(const struct fs_daemon_class *class, int argc, char **argv)
         log_to_file(&d, ready);
     }
     for (const struct fs_regular_task *t = class->regular; t && t->name; t++) {
-        fs_engine_every(d.engine, t->name, t->ms);
+        fs_engine_every(d.engine, t->name, t->ms, t->patience_ms);
     }
     fs_log_info("version %s serves", PACKAGE_VERSION);
     wait_for_end();

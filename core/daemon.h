@@ -27,7 +27,7 @@ struct fs_daemon_class {
     /* Tasks that the engine runs at regular times; ends with a NULL name. */
     const struct fs_regular_task {
         const char *name;
-        int ms;
+        int ms, patience_ms; /* see fs_engine_every() */
     } *regular;
 };
 

@@ -58,8 +58,9 @@ FS_API xmlrpc_value *fs_engine_describe(struct fs_engine *, int handle);
 FS_API bool fs_engine_cancel(struct fs_engine *, int handle);
 /* The end begins: nothing more is taken, what waits is cancelled, what runs is told.  Accepts NULL. */
 FS_API void fs_engine_cancel_all(struct fs_engine *);
-/* Submit task 'name' every 'ms' milliseconds from now on, the first time at once; never while the last one of it is not done. */
-FS_API void fs_engine_every(struct fs_engine *, const char *name, int ms);
+/* Submit task 'name' every 'ms' milliseconds from now on, the first time at once; never while the last one of it is not done, unless that has run for 'patience_ms' (0: however
+ * long that takes): then another is begun beside it, so a task that knows what it has in hand is not kept from all else by what hangs. */
+FS_API void fs_engine_every(struct fs_engine *, const char *name, int ms, int patience_ms);
 /* How far a task has come, from 0 to 1 (negative: unknown), and what it is at.  'task' is that of the struct fs_daemon_call; NULL does nothing. */
 FS_API void fs_engine_progress(struct fs_engine *, void *task, double fraction, const char *text);
 FS_API void fs_engine_load(struct fs_engine *, unsigned *waiting, unsigned *running, double *done);

@@ -149,26 +149,35 @@ feed_the_starved(struct fs_engine *e, int64_t now)
     return now + STARVED_MS;
 }
 
-static bool
-still_going(struct fs_engine *e, int handle)
+/* Where the handle of the next one goes, or NULL: those that are there have not had their time yet, or are as many as may be. */
+static int *
+room_for_next(struct fs_engine *e, struct regular *r, int64_t now)
 {
-    struct task *t = handle ? engine_find(e, handle) : NULL;
-    return t && t->state <= RUNNING;
+    int *room = NULL;
+    for (size_t i = 0; i < (r->patience_ms ? MAX_BESIDE : 1); i++) {
+        const struct task *t = r->handles[i] ? engine_find(e, r->handles[i]) : NULL;
+        if (!t || t->state > RUNNING) {
+            room = &r->handles[i];
+        } else if (t->state == WAITING || now - t->started < r->patience_ms) {
+            return NULL;
+        }
+    }
+    return room;
 }
 
 static void
-submit_regular(struct fs_engine *e, size_t i)
+submit_regular(struct fs_engine *e, const struct regular *r, int *handle)
 {
     struct fs_step *step = fs_xcalloc(1, sizeof *step);
-    step->name = fs_xstrdup(e->regular[i].name);
+    step->name = fs_xstrdup(r->name);
     step->param = fs_struct();
     struct fs_submission submission = { .steps = step, .n = 1 };
     struct fs_reply reply = { 0 };
     pthread_mutex_unlock(&e->lock);
-    int handle = fs_engine_submit(e, &submission, &reply);
+    int submitted = fs_engine_submit(e, &submission, &reply);
     fs_reply_clear(&reply);
     pthread_mutex_lock(&e->lock);
-    e->regular[i].handle = handle;
+    *handle = submitted;
 }
 
 /* Submits the regular tasks that are due; the time of the next. */
@@ -177,13 +186,15 @@ regular_ones(struct fs_engine *e, int64_t now)
 {
     int64_t next = INT64_MAX;
     for (size_t i = 0; i < e->n_regular; i++) {
-        if (e->regular[i].next <= now) {
-            e->regular[i].next = now + e->regular[i].ms;
-            if (!still_going(e, e->regular[i].handle)) {
-                submit_regular(e, i);
+        struct regular *r = &e->regular[i];
+        if (r->next <= now) {
+            int *handle = room_for_next(e, r, now);
+            r->next = now + r->ms;
+            if (handle) {
+                submit_regular(e, r, handle);
             }
         }
-        next = e->regular[i].next < next ? e->regular[i].next : next;
+        next = r->next < next ? r->next : next;
     }
     return next;
 }
@@ -229,12 +240,13 @@ clock_start(struct fs_engine *e)
 }
 
 void
-fs_engine_every(struct fs_engine *e, const char *name, int ms)
+fs_engine_every(struct fs_engine *e, const char *name, int ms, int patience_ms)
 {
     pthread_mutex_lock(&e->lock);
     if (e->n_regular < MAX_REGULAR) {
         e->regular[e->n_regular].name = fs_xstrdup(name);
         e->regular[e->n_regular].ms = ms;
+        e->regular[e->n_regular].patience_ms = patience_ms;
         e->regular[e->n_regular++].next = 0;
     }
     clock_start(e);

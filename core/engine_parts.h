@@ -12,6 +12,7 @@
 
 enum {
     MAX_REGULAR = 16,
+    MAX_BESIDE = 4, /* of one regular task */
     MAX_EXTRA = 240,       /* threads beyond the limit, because others hang */
     STARVED_MS = 1000,     /* tasks wait, and none started for so long */
     GRACE_MS = 5000,       /* to end after the deadline */
@@ -73,9 +74,9 @@ struct fs_engine {
     /* The clock's. */
     struct task **heap;
     size_t n_timers, timer_room;
-    struct {
+    struct regular {
         char *name;
-        int ms, handle;
+        int ms, patience_ms, handles[MAX_BESIDE];
         int64_t next;
     } regular[MAX_REGULAR];
     size_t n_regular;

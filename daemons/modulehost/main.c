@@ -3,10 +3,10 @@
 #include "daemons/modulehost/modulehost.h"
 
 static const struct fs_regular_task regular[] = {
-    { "setup_host", 5000 },    /* trunk and multiplexer are there, also after somebody took them away */
-    { "register_host", 2000 }, /* the resource daemon knows that we are here */
-    { "watch_host", 500 },     /* what ends is noticed, mended and told */
-    { NULL, 0 },
+    { "setup_host", 5000, 0 },    /* trunk and multiplexer are there, also after somebody took them away */
+    { "register_host", 2000, 0 }, /* the resource daemon knows that we are here */
+    { "watch_host", 500, 0 },     /* what ends is noticed, mended and told */
+    { NULL, 0, 0 },
 };
 
 static const struct fs_daemon_class modulehost = {

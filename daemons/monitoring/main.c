@@ -3,8 +3,8 @@
 #include "daemons/monitoring/monitor.h"
 
 static const struct fs_regular_task regular[] = {
-    { "collect", 2000 },
-    { NULL, 0 },
+    { "collect", 2000, 0 },
+    { NULL, 0, 0 },
 };
 
 static const struct fs_daemon_class monitoring = {

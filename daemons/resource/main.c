@@ -9,12 +9,14 @@
 #include "core/daemon.h"
 #include "daemons/resource/resource.h"
 
+enum { PATIENCE_MS = 900 }; /* one host or switch that does not answer keeps the others waiting no longer */
+
 static const struct fs_regular_task regular[] = {
-    { "prepare_platform", 1000 }, /* the rules that every switch needs */
-    { "settle", 5000 },           /* finish what was begun and not ended */
-    { "reconcile_hosts", 1000 },  /* what is there is what is wanted */
-    { "reconcile_switches", 1000 },
-    { NULL, 0 },
+    { "prepare_platform", 1000, 0 },          /* the rules that every switch needs */
+    { "settle", 5000, 0 },                    /* finish what was begun and not ended */
+    { "reconcile_hosts", 1000, PATIENCE_MS }, /* what is there is what is wanted */
+    { "reconcile_switches", 1000, PATIENCE_MS },
+    { NULL, 0, 0 },
 };
 
 static const struct fs_daemon_class resource = {

@@ -12,6 +12,8 @@
 #include "daemons/resource/reconcile.h"
 #include "daemons/resource/state.h"
 
+enum { LEAST_COST_MS = 40, BUCKETS = 4096 };
+
 struct known {
     int id;
     char *state;
@@ -22,7 +24,7 @@ struct known {
 struct place {
     char *name, *right;
     bool busy;
-    int64_t due[RESOURCE_LOOKS];
+    int64_t due[RESOURCE_LOOKS], cost;
     struct known *known; /* ascending ids */
     size_t n, room, n_doubted;
     int turn; /* the id that was last doubted without a reason */
@@ -31,7 +33,7 @@ struct place {
 
 struct resource_memory {
     pthread_mutex_t lock;
-    struct place *places;
+    struct place *places[BUCKETS]; /* by a hash of the name */
 };
 
 struct resource_memory *
@@ -57,22 +59,34 @@ resource_memory_free(struct resource_memory *m)
     if (!m) {
         return;
     }
-    for (struct place *p = m->places, *next; p; p = next) {
-        next = p->next;
-        forget_known(p);
-        free(p->name);
-        free(p->right);
-        free(p);
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (struct place *p = m->places[i], *next; p; p = next) {
+            next = p->next;
+            forget_known(p);
+            free(p->name);
+            free(p->right);
+            free(p);
+        }
     }
     pthread_mutex_destroy(&m->lock);
     free(m);
+}
+
+static struct place **
+bucket_of(struct resource_memory *m, const char *name)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    for (; *name; name++) {
+        hash = (hash ^ (unsigned char) *name) * 16777619u;
+    }
+    return &m->places[hash % BUCKETS];
 }
 
 static struct place *
 lock_place(struct resource *r, const char *name)
 {
     pthread_mutex_lock(&r->memory->lock);
-    struct place *p = r->memory->places;
+    struct place **bucket = bucket_of(r->memory, name), *p = *bucket;
     while (p && strcmp(p->name, name)) {
         p = p->next;
     }
@@ -80,8 +94,9 @@ lock_place(struct resource *r, const char *name)
         p = fs_xcalloc(1, sizeof *p);
         p->name = fs_xstrdup(name);
         p->right = fs_xstrdup("");
-        p->next = r->memory->places;
-        r->memory->places = p;
+        p->cost = LEAST_COST_MS;
+        p->next = *bucket;
+        *bucket = p;
     }
     return p;
 }
@@ -139,6 +154,17 @@ resource_memory_set_due(struct resource *r, const char *name, enum resource_look
 {
     lock_place(r, name)->due[look] = fs_now_ms() + ms;
     unlock(r);
+}
+
+int64_t
+resource_memory_cost(struct resource *r, const char *name, int64_t took)
+{
+    struct place *p = lock_place(r, name);
+    int64_t most = p->cost + p->cost / 4;
+    p->cost = took > most ? most : took < LEAST_COST_MS ? LEAST_COST_MS : took;
+    int64_t cost = p->cost;
+    unlock(r);
+    return cost;
 }
 
 /* Where 'id' is, or would be. */
@@ -285,9 +311,11 @@ resource_memory_is_doubted(struct resource *r, int id)
 {
     bool doubted = false;
     pthread_mutex_lock(&r->memory->lock);
-    for (const struct place *p = r->memory->places; p && !doubted; p = p->next) {
-        size_t i = p->n_doubted ? position(p, id) : p->n;
-        doubted = i < p->n && p->known[i].id == id && p->known[i].doubted;
+    for (size_t bucket = 0; bucket < BUCKETS && !doubted; bucket++) {
+        for (const struct place *p = r->memory->places[bucket]; p && !doubted; p = p->next) {
+            size_t i = p->n_doubted ? position(p, id) : p->n;
+            doubted = i < p->n && p->known[i].id == id && p->known[i].doubted;
+        }
     }
     pthread_mutex_unlock(&r->memory->lock);
     return doubted;

@@ -84,6 +84,10 @@ enum resource_look { RESOURCE_LOOK, RESOURCE_LOOK_AT_ALL, RESOURCE_LOOKS };
 FS_API bool resource_memory_is_due(struct resource *, const char *name, enum resource_look);
 FS_API void resource_memory_set_due(struct resource *, const char *name, enum resource_look, int64_t ms /* from now */);
 
+/* What it costs to ask 'name', in ms, where asking it took that long just now.  Once says little, for somebody may have been stopped meanwhile: it becomes less at once, and more by a
+ * quarter each time. */
+FS_API int64_t resource_memory_cost(struct resource *, const char *name, int64_t took);
+
 /* A host has a place of its own (owned): a switch may be called as a host. */
 FS_API char *resource_host_place(const char *host);
 /* A host or switch tells the state of an allocation there ("": it has nothing there): where that is another one it is in doubt from now on. */

@@ -141,7 +141,7 @@ struct allocation *resource_find_entering(struct resource *, int id);     /* lik
 struct stay *resource_stays_on(struct resource *, const char *host);
 struct stay *resource_stays_in(struct resource *, const char *name);
 size_t resource_modules_on(struct resource *, const char *host);
-/* memory.c: what runs for this allocation on its hosts is to be compared with what is wanted.  With the lock held. */
+/* memory.c: what runs for this allocation on its hosts, and its rules in switches, are to be compared with what is wanted.  With the lock held. */
 void resource_doubt_allocation(struct resource *, const struct allocation *);
 /* hosts.c: "up", "preparing", "silent" or "removed".  With the lock held. */
 const char *resource_host_state(const struct host *);

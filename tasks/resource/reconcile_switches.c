@@ -128,9 +128,9 @@ look_at_doubts(struct fs_call *call, const xmlrpc_value *where)
 
 /* A switch that does not tell what changes is read whole each time, so it is asked as often as that takes a small part of the time; and so are all for what they did not tell. */
 static void
-set_due(struct resource *r, const char *name, int64_t cost, bool told, bool all)
+set_due(struct resource *r, const char *name, int64_t took, bool told, bool all)
 {
-    int64_t rest = cost * COST_SHARE, least = told ? LOOK_MS : READ_MS;
+    int64_t rest = all || !told ? resource_memory_cost(r, name, took) * COST_SHARE : 0, least = told ? LOOK_MS : READ_MS;
     resource_memory_set_due(r, name, RESOURCE_LOOK, told ? least : rest > least ? rest : least);
     if (all) {
         resource_memory_set_due(r, name, RESOURCE_LOOK_AT_ALL, rest > ALL_MS ? rest : ALL_MS);
@@ -161,21 +161,24 @@ look_at_switch(struct fs_call *call, const xmlrpc_value *where)
 
 struct work {
     struct fs_call *call;
-    const xmlrpc_value *switches, *heard;
+    const xmlrpc_value *switches;
+    const xmlrpc_value **heard; /* what the OpenFlow daemon has heard of switches, by name */
+    size_t n_heard;
     const char *only; /* or NULL: all that are due */
 };
+
+static int
+by_name(const void *a, const void *b)
+{
+    return strcmp(fs_get_string(*(const xmlrpc_value *const *) a, "name", ""), fs_get_string(*(const xmlrpc_value *const *) b, "name", ""));
+}
 
 /* The state in which the OpenFlow daemon takes our rules in a switch to be; "" where it does not know. */
 static const char *
 heard_of(const struct work *w, const xmlrpc_value *sw)
 {
-    for (size_t i = 0; i < fs_size(w->heard); i++) {
-        const xmlrpc_value *one = fs_item(w->heard, i);
-        if (!strcmp(fs_get_string(one, "name", ""), fs_get_string(sw, "name", "")) && !strcmp(fs_get_string(one, "target", ""), fs_get_string(sw, "target", ""))) {
-            return fs_get_string(one, "rules", "");
-        }
-    }
-    return "";
+    const xmlrpc_value **one = w->n_heard ? bsearch(&sw, w->heard, w->n_heard, sizeof *w->heard, by_name) : NULL;
+    return one && !strcmp(fs_get_string(*one, "target", ""), fs_get_string(sw, "target", "")) ? fs_get_string(*one, "rules", "") : "";
 }
 
 static bool
@@ -210,27 +213,35 @@ one_switch(void *aux, size_t i)
     }
 }
 
-/* What the OpenFlow daemon has heard of switches; it does not have to ask one for that. */
-static xmlrpc_value *
-hear(struct fs_call *call)
+/* What the OpenFlow daemon has heard of switches: it does not have to ask one for that. */
+static void
+hear(struct work *w, struct fs_reply *reply)
 {
-    struct fs_reply reply = { 0 };
-    struct fs_peer *openflow = fs_daemon_peer(fs_call_daemon(call), "openflow");
-    bool heard = openflow && !fs_peer_call(openflow, "list_switches", fs_array(), OPENFLOW_MS, fs_call_request_id(call), &reply);
-    xmlrpc_value *list = heard ? fs_copy(reply.value) : fs_array();
-    fs_reply_clear(&reply);
-    return list;
+    struct fs_peer *openflow = fs_daemon_peer(fs_call_daemon(w->call), "openflow");
+    bool heard = openflow && !fs_peer_call(openflow, "list_switches", fs_array(), OPENFLOW_MS, fs_call_request_id(w->call), reply);
+    w->n_heard = heard ? fs_size(reply->value) : 0;
+    w->heard = fs_xcalloc(w->n_heard + 1, sizeof *w->heard);
+    for (size_t i = 0; i < w->n_heard; i++) {
+        w->heard[i] = fs_item(reply->value, i);
+    }
+    if (w->n_heard) {
+        qsort(w->heard, w->n_heard, sizeof *w->heard, by_name);
+    }
 }
 
 static void
 run(struct fs_call *call)
 {
-    const char *only = fs_get_string(fs_call_param(call, 0), "switch", NULL);
-    xmlrpc_value *switches = resource_switches(fs_call_state(call)), *heard = only ? fs_array() : hear(call);
-    struct work w = { call, switches, heard, only };
+    xmlrpc_value *switches = resource_switches(fs_call_state(call));
+    struct work w = { .call = call, .switches = switches, .only = fs_get_string(fs_call_param(call, 0), "switch", NULL) };
+    struct fs_reply reply = { 0 };
+    if (!w.only) {
+        hear(&w, &reply);
+    }
     fs_parallel(fs_size(switches), one_switch, &w); /* one that is away does not keep the others waiting */
+    free(w.heard);
+    fs_reply_clear(&reply);
     fs_free(switches);
-    fs_free(heard);
 }
 
 FS_TASK = {

@@ -177,6 +177,32 @@ def test_switch_away(p):
     works(p, 7023, "after the switch was away")
 
 
+def test_silent_switch(p):
+    """A switch that takes connections and never answers: rules that are removed from another one are back as soon as ever."""
+    text = chain(7025).replace('("")', '("") {hosts=h1}')
+    standing = p.client.install_allocation(text)
+    host = next(host for host in p.client.list_hosts() if host["name"] == "h3")
+    kill(p, "modulehost:h3")
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(p.scratch / "silent"))
+        silent.listen(100)
+        p.client.register_host({**{key: host[key] for key in ("name", "address", "bridge", "trunk", "cpu", "mem", "basesys")}, "switch": f"unix:{p.scratch}/silent", "incarnation": "silent"})
+        asked, _ = silent.accept()
+        before, gaps = len(p.rules(standing)), []
+        for _ in range(3):
+            subprocess.run(["ovs-ofctl", "-OOpenFlow14", "del-flows", p.bridges()["tor0"], f"cookie={0xf105 << 48 | standing << 16:#x}/0xffffffffffff0000"], check=True)
+            begin = time.monotonic()
+            until(30, lambda: len(p.rules(standing)) == before)
+            gaps.append(time.monotonic() - begin)
+        tests.check(sorted(gaps)[1] < 7, "another switch has rules that were removed by hand back before the silent one's time is over", gaps)
+        print(f"# after {', '.join(f'{gap:.1f}' for gap in gaps)} s")
+        asked.close()
+        start(p, "modulehost:h3")
+        tests.check(settled(p), "with its own switch again the host is up")
+    p.client.delete_allocation(standing)
+    works(p, 7027, "after a switch was silent")
+
+
 def test_module_does_not_start(p):
     types = p.dir / "lib/types"
     source = (ROOT / "pm/types/counter.c").read_text().replace('"Counter"', '"Doomed"')
@@ -456,7 +482,7 @@ def test_down_after_all_is_dead(p):
     tests.check(not p.remains(), "no process of a module either", p.remains())
 
 
-STORIES = (test_daemons_down, test_stopped, test_switch_away, test_module_does_not_start, test_killed_under_traffic, test_killed_in_the_middle, test_full_disk,
+STORIES = (test_daemons_down, test_stopped, test_switch_away, test_silent_switch, test_module_does_not_start, test_killed_under_traffic, test_killed_in_the_middle, test_full_disk,
            test_clients, test_any_order, test_hosts, test_second_up, test_clean_exit, test_down_after_all_is_dead)
 chosen = [s for s in STORIES if not sys.argv[1:] or s.__name__ in sys.argv[1:]]
 with Platform() as platform:

@@ -134,6 +134,39 @@ def test_switch(p, oracle):
         passes(p, 6001, f"kill -9 of {name}")
 
 
+def test_rules_never_looked_at(p):
+    """A switch that is, for another reason, as it was when it was last right: an allocation's rules went before anybody saw them, or those of one that was deleted came back."""
+    target, text = p.bridges()["tor0"], 'NAME=quick\nin :: FromNet("in_port=net0,udp,tp_dst=6004")\nin -> ToNet("net1")\n'
+    for number in range(1, 4):  # one of them between two looks, which are two seconds apart
+        time.sleep(3)
+        id_ = p.client.install_allocation(text)
+        rules = p.rules(id_)
+        ofctl("del-flows", target, f"cookie={OURS | id_ << 16:#x}/0xffffffffffff0000")
+        tests.check(until(15, lambda id_=id_, n=len(rules): len(p.rules(id_)) == n), f"rules that are removed right after an installation are put back ({number})", p.rules(id_))
+        p.client.delete_allocation(id_)
+    for number in range(1, 3):
+        id_ = p.client.install_allocation(text)
+        rules = p.rules(id_)
+        time.sleep(5)
+        p.client.delete_allocation(id_)
+        for rule in rules:
+            ofctl("add-flow", target, re.sub(r"(duration|n_packets|n_bytes)=[^,]*, ", "", rule.partition(": ")[2]))
+        tests.check(until(15, lambda id_=id_: not p.rules(id_)), f"rules that come back right after a deletion are taken away ({number})", p.rules(id_))
+
+
+def test_switch_stopped(p, ids):
+    """A switch that was stopped while it was asked is no slow one: it is asked as often as before."""
+    switch = p.process("ovs-vswitchd")
+    kill(switch, signal.SIGSTOP)
+    time.sleep(3)  # it is asked every two seconds
+    kill(switch, signal.SIGCONT)
+    before = until(10, lambda: p.rules(ids[0]))
+    ofctl("del-flows", p.bridges()["tor0"], f"cookie={OURS | ids[0] << 16:#x}/0xffffffffffff0000")
+    begin = time.monotonic()
+    tests.check(until(20, lambda: len(p.rules(ids[0])) == len(before)), "rules that are removed after a switch was stopped are soon back", (before, p.rules(ids[0])))
+    print(f"# after {time.monotonic() - begin:.2f} s")
+
+
 def test_garbage(p):
     target = p.bridges()["tor0"]
     tests.same(p.client.collect_garbage(dry_run=True), {"items": [], "problems": []}, "gc --dry-run: nothing belongs to nobody")
@@ -262,7 +295,7 @@ with Platform(supervise=True) as platform:
         the_ledger.install(platform.client, key, CHAIN.format(name=key, port=number), ("a", "b"))
     wanted = [the_ledger.entries[key].id for key in ("one", "two")]
     STORIES = ((test_modules, (platform, the_oracle, wanted)), (test_multiplexer, (platform, the_oracle)), (test_rules, (platform, the_oracle, wanted)),
-               (test_switch, (platform, the_oracle)), (test_garbage, (platform,)), (test_module_that_keeps_dying, (platform, wanted)),
+               (test_switch, (platform, the_oracle)), (test_rules_never_looked_at, (platform,)), (test_switch_stopped, (platform, wanted)), (test_garbage, (platform,)), (test_module_that_keeps_dying, (platform, wanted)),
                (test_reboot, (platform, the_oracle, wanted)), (test_second_controller, (platform, the_oracle, wanted)), (test_host_away, (platform, the_oracle, the_ledger, wanted)))
     for story, arguments in STORIES:
         if sys.argv[1:] and story.__name__ not in sys.argv[1:]:
