@@ -24,6 +24,8 @@ sys.path.insert(0, str(TOP / "bench" / "platform"))
 from flowtest import BUILD, Platform, flowstream, until  # noqa: E402
 from measuring import machine, percentile, table  # noqa: E402
 
+from flowstream import processes  # noqa: E402
+
 CHAIN = """NAME={name}
 in :: FromNet("in_port=net0,udp,nw_src={address},tp_dst={port}")
 in -> a :: Counter("") {{cpu=0.02, mem=16MB}} -> b :: Counter("") {{cpu=0.02, mem=16MB}} -> c :: Counter("") {{cpu=0.02, mem=16MB}} -> ToNet("net1")
@@ -63,16 +65,10 @@ def timed(function, *args):
     return value, time.monotonic() - begin
 
 
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"  # an own child that nobody has waited for yet
-    except OSError:
-        return False
-
-
 def end(pid, number):
+    daemon = processes.identify("the daemon", pid)
     os.kill(pid, number)
-    check(until(60, lambda: not is_alive(pid), 0.01), "the daemon does not end")
+    check(until(60, lambda: not daemon.alive(), 0.01), "the daemon does not end")
 
 
 def start(p):

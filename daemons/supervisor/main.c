@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -24,8 +25,9 @@ enum {
     STEADY_MS = 2000,    /* who ran so long did not fail at the start */
     FIRST_PAUSE_MS = 100,
     LONGEST_PAUSE_MS = 30000,
+    MOST_FILES = 65536,
     HOLD_MS = 2000,      /* callers are let wait for a restart so long */
-    LOOK_MS = 1000,      /* to connect again to a database that is watched */
+    LOOK_MS = 1000,      /* to connect again to a database that is watched, or to look after a process without a descriptor for it */
 };
 
 struct supervisor {
@@ -87,7 +89,7 @@ hand_over(struct service *new, struct service *old)
     new->last_exit = old->last_exit;
     new->wanted = old->wanted;
     new->next_ms = old->next_ms;
-    if (!service_differs(new, old)) {
+    if (service_listens_alike(new, old)) {
         memcpy(new->sockets, old->sockets, sizeof new->sockets);
         for (size_t i = 0; i < MAX_SOCKETS; i++) {
             old->sockets[i] = -1;
@@ -234,7 +236,7 @@ until_next(const struct supervisor *v)
     int64_t first = -1, now = now_ms();
     for (const struct service *s = v->services; s; s = s->next) {
         int64_t left = s->next_ms > now ? s->next_ms - now : 0;
-        if (s->watch && s->watch_fd < 0 && (first < 0 || first > LOOK_MS)) {
+        if (((s->watch && s->watch_fd < 0) || (s->pid && s->pidfd < 0)) && (first < 0 || first > LOOK_MS)) {
             first = LOOK_MS;
         }
         if (!s->pid && (!s->watch || s->wanted) && (first < 0 || left < first)) {
@@ -325,7 +327,19 @@ block_signals(void)
     sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL); /* where it was ignored nobody could be asked how he ended */
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Three descriptors a daemon: with some hundred hosts more than the usual 1,024. */
+static void
+raise_limit(void)
+{
+    struct rlimit files;
+    if (!getrlimit(RLIMIT_NOFILE, &files)) {
+        files.rlim_cur = files.rlim_max < MOST_FILES ? files.rlim_max : MOST_FILES;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
 }
 
 static void
@@ -370,6 +384,7 @@ main(int argc, char **argv)
     }
     free(lock);
     umask(077);
+    raise_limit();
     v.services_path = text("%s/services", v.folder);
     v.status_path = text("%s/status", v.folder);
     v.signals = block_signals();

@@ -119,7 +119,7 @@ bool
 service_open_sockets(struct service *s)
 {
     bool good = true;
-    for (size_t i = 0; s->listen[i]; i++) {
+    for (size_t i = 0; s->listen[i] && good; i++) { /* where one is taken somebody serves it: the next, a Unix socket, is his as well and stays */
         bool tcp = !strncmp(s->listen[i], "tcp ", 4);
         if (s->sockets[i] < 0) {
             int fd = tcp ? bound_tcp(s->listen[i] + 4) : bound_unix(s->listen[i] + 5);
@@ -150,9 +150,9 @@ service_close_sockets(struct service *s)
 
 /* --- Which process --- */
 
-/* State and start time (field 22) of a process; false: there is none. */
+/* The start time (field 22) of a process; false: there is none. */
 static bool
-stat_of(pid_t pid, char *state, unsigned long long *start)
+start_of(pid_t pid, unsigned long long *start)
 {
     char path[64], line[1024];
     snprintf(path, sizeof path, "/proc/%d/stat", (int) pid);
@@ -164,13 +164,21 @@ stat_of(pid_t pid, char *state, unsigned long long *start)
     fclose(f);
     line[n] = '\0';
     const char *p = strrchr(line, ')'); /* the name may hold anything */
-    return p && sscanf(p + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", state, start) == 2;
+    return p && sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", start) == 1;
 }
 
 static int
 open_pidfd(pid_t pid)
 {
     return (int) syscall(SYS_pidfd_open, pid, 0);
+}
+
+/* All its threads have: while one is left its locks and sockets are. */
+static bool
+has_ended(int pidfd)
+{
+    struct pollfd p = { .fd = pidfd, .events = POLLIN };
+    return poll(&p, 1, 0) > 0;
 }
 
 static void
@@ -209,13 +217,12 @@ service_adopt(struct service *s)
     FILE *f = fopen(s->pid_file, "re");
     int pid = 0;
     unsigned long long wanted = 0, start = 0;
-    char state = 'X';
     bool named = f && fscanf(f, "%d %llu", &pid, &wanted) == 2 && pid > 1;
     if (f) {
         fclose(f);
     }
     int pidfd = named ? open_pidfd(pid) : -1;
-    if (pidfd < 0 || !stat_of(pid, &state, &start) || start != wanted || strchr("ZX", state)) {
+    if (pidfd < 0 || !start_of(pid, &start) || start != wanted || has_ended(pidfd)) {
         if (pidfd >= 0) {
             close(pidfd);
         }
@@ -229,8 +236,10 @@ service_adopt(struct service *s)
 bool
 service_has_ended(struct service *s)
 {
-    struct pollfd p = { .fd = s->pidfd, .events = POLLIN };
-    if (!s->pid || poll(&p, 1, 0) < 1) {
+    if (s->pid && s->pidfd < 0) {
+        s->pidfd = open_pidfd(s->pid); /* there was no descriptor for it */
+    }
+    if (!s->pid || s->pidfd < 0 || !has_ended(s->pidfd)) {
         return false;
     }
     int status = 0;
@@ -254,10 +263,10 @@ service_has_ended(struct service *s)
 static void
 write_pid_file(const struct service *s)
 {
-    char state, *new = text("%s.new", s->pid_file);
+    char *new = text("%s.new", s->pid_file);
     unsigned long long start = 0;
     FILE *f = fopen(new, "we");
-    if (f && stat_of(getpid(), &state, &start)) {
+    if (f && start_of(getpid(), &start)) {
         fprintf(f, "%d %llu\n", (int) getpid(), start);
     }
     if (f && !fclose(f)) {
@@ -329,8 +338,7 @@ service_start(struct service *s)
         become(s);
     }
     unsigned long long start = 0;
-    char state;
-    stat_of(pid, &state, &start);
+    start_of(pid, &start);
     take_process(s, pid, open_pidfd(pid), start, true);
     return true;
 }

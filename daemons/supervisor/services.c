@@ -57,10 +57,9 @@ same_list(char *const *a, char *const *b)
 }
 
 bool
-service_differs(const struct service *a, const struct service *b)
+service_listens_alike(const struct service *a, const struct service *b)
 {
-    return strcmp(a->log, b->log) || strcmp(a->pid_file, b->pid_file) || strcmp(a->cwd, b->cwd) || !same_list(a->args, b->args) || !same_list(a->env, b->env)
-           || !same_list(a->stale, b->stale) || !same_list(a->listen, b->listen);
+    return same_list(a->listen, b->listen);
 }
 
 static struct service *

@@ -36,8 +36,8 @@ struct service {
 /* services.c: the file that says what is to run. NULL with *error (owned), else the list (owned) in *list. */
 bool services_read(const char *path, struct service **list, char **error);
 void service_destroy(struct service *);
-/* Does the new description of a service differ from the one that runs? */
-bool service_differs(const struct service *, const struct service *);
+/* Do both listen at the same addresses? */
+bool service_listens_alike(const struct service *, const struct service *);
 
 /* watch.c: look for changes, connecting first where that is due. */
 void service_watch(struct service *);

@@ -6,11 +6,12 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import support
-from flowstream import folder, netns, pcap, ports, processes, topology
+from flowstream import embedded, folder, netns, pcap, ports, processes, topology
 from flowstream.errors import BadFile
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -33,6 +34,34 @@ class PlatformFiles(support.Scratch):
             path.write_text(text)
             with self.assertRaisesRegex(BadFile, words):
                 topology.Topology(path)
+
+
+class Processes(support.Scratch):
+    def test_first_thread_ended(self):
+        """a process whose first thread is a zombie still has its locks and sockets: it is alive until the last has ended"""
+        program = "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(100,)).start(); ctypes.CDLL(None).syscall(60, 0)"
+        process = processes.start("half", [sys.executable, "-c", program], log=self.scratch / "log")
+        self.addCleanup(processes.stop, [process], grace=0)
+        state = Path(f"/proc/{process.pid}/stat")
+        until = time.monotonic() + 20
+        while state.read_text().rpartition(")")[2].split()[0] != "Z" and time.monotonic() < until:
+            time.sleep(0.01)
+        self.assertTrue(process.alive())
+        self.assertEqual(processes.stop([process], grace=0), [])
+        self.assertFalse(process.alive())
+
+    def test_ending(self):
+        """one that was killed is known to be ending until it is gone, and one that runs is not"""
+        memory = processes.start("large", [sys.executable, "-c", "import time; x = bytearray(200 << 20); print('made', flush=True); time.sleep(100)"], log=self.scratch / "log")
+        self.addCleanup(processes.stop, [memory], grace=0)
+        until = time.monotonic() + 20
+        while "made" not in (self.scratch / "log").read_text() and time.monotonic() < until:
+            time.sleep(0.01)
+        self.assertFalse(memory.ending())
+        memory.signal(signal.SIGKILL)
+        self.assertTrue(memory.ending())
+        self.assertEqual(processes.wait_gone([memory], 20), [])
+        self.assertFalse(memory.ending())
 
 
 @support.needs_namespaces()
@@ -163,6 +192,10 @@ class Embedded(support.Scratch):
         started = self.flowstream("start", "openflow")
         self.assertEqual(started.returncode, 0, started.stderr)
         self.assertEqual(self.flowstream("status").returncode, 0)
+        os.environ["FLOWSTREAM_PREFIX"] = str(self.scratch / "prefix")
+        self.addCleanup(os.environ.pop, "FLOWSTREAM_PREFIX")
+        processes.read_pid(self.dir / "openflow/pid").signal(signal.SIGKILL)
+        self.assertEqual(embedded.start(self.dir, "openflow"), ["openflow"])  # at once, while it is still ending
 
     def test_faulty_daemon(self):
         """a daemon that does not come up fails the start, with the end of its log, and nothing is left"""

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The server of a daemon as its clients see it: HTTP, XML-RPC, limits, load, the end."""
+import fcntl
 import http.client
 import os
 import re
@@ -185,6 +186,21 @@ def test_second():
     ok("pong" in post(PING, unix=True), "and the first goes on")
 
 
+def test_still_dying():
+    """The daemon before was killed and has not freed all its memory: its lock is still held for a moment."""
+    d = Daemon()
+    os.makedirs(os.path.join(d.dir, "run"))
+    try:
+        with open(os.path.join(d.dir, "run", "lock"), "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            threading.Timer(0.5, fcntl.flock, (lock, fcntl.LOCK_UN)).start()
+            d.start()
+            ok(d.proxy().ping()["value"] == "pong", "a start waits for the lock of one that is just ending")
+    finally:
+        d.stop()
+        d.remove()
+
+
 def test_bad_config():
     def refused(text, pattern, what):
         path = os.path.join(D.dir, "bad.xml")
@@ -247,7 +263,7 @@ D.drop("task", "doze", "while (!fs_call_cancelled(call)) { usleep(10000); } fs_c
 D.start()
 try:
     run_all([test_calls, test_system, test_http, test_metrics, test_idle, test_half_open, test_slow_calls, test_log_levels, test_second,
-             test_bad_config, test_end])
+             test_still_dying, test_bad_config, test_end])
 finally:
     D.stop()
     D.remove()

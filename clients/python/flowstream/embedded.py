@@ -29,6 +29,7 @@ _USER = "operator"
 _CGROUPS = [Path("/sys/fs/cgroup", controller, "flowstream") for controller in ("cpu", "memory", "pids")]
 _PATIENCE = 60       # seconds for all daemons to be ready,
 _PATIENCE_HOST = 1   # and for each module host
+_PATIENCE_END = 10   # for what was just killed to be gone
 _TRIES = 3      # ends of a daemon under a supervisor, one soon after the other, until it counts as one that cannot run
 _NOT_YET = (DaemonDown, DeadlinePassed, NotReady)
 
@@ -132,6 +133,7 @@ def start(directory=None, name=None, *, report=None):
     with folder.locked(record.directory):
         if record.data["state"] != "up" or not all(netns.exists(name) for name in record.data["namespaces"]):
             raise Error(f"the platform in {record.directory} is not whole any more; 'flowstream up --dir {record.directory}' makes it anew")
+        processes.wait_gone([process for process in record.processes() if process.ending()], _PATIENCE_END)
         before = {process.name for process in record.live()}
         wanted = [key for key in record.data["daemons"] if name in (None, key)]
         if supervision.is_on(record):

@@ -22,11 +22,16 @@ class Process(NamedTuple):
     start: int
 
     def alive(self):
-        """True while it runs; a zombie no longer does, and goes if it is our own child."""
+        """True until the last of its threads is gone, and with that its locks and sockets; what is left then goes if it is our own child."""
         found = _stat(self.pid) if self.pid > 0 else None  # 0: the supervisor is about to start it again
-        if found is not None and found[0] == "Z":
+        if found is not None and found.state == "Z":
             _reap(self.pid)
-        return found is not None and found[1] == self.start and found[0] not in "ZX"
+        return found is not None and found.start == self.start and not (found.state in "ZX" and found.threads < 2)
+
+    def ending(self):
+        """True from the moment at which it was killed until it is gone: freeing much memory takes a while."""
+        found = _stat(self.pid) if self.pid > 0 else None
+        return found is not None and found.start == self.start and found.ending and self.alive()
 
     def signal(self, number):
         """Send a signal if it is still the same process; a process that has gone is no error."""
@@ -68,7 +73,7 @@ def start(name, argv, *, log, pid_file=None, env=None, cwd="/"):
         raise CommandFailed(f"cannot start {name} as '{' '.join(argv)}': {error.strerror}") from None
     child.returncode = 0  # It outlives us: Popen must not warn about that.
     found = _stat(child.pid)
-    process = Process(name, child.pid, found[1] if found else 0)
+    process = Process(name, child.pid, found.start if found else 0)
     if pid_file is not None:
         write_pid(pid_file, process)
     return process
@@ -130,7 +135,7 @@ def find_each(names):
             name = next((wanted[argument] for argument in arguments if argument in wanted), None)
             stat = _stat(int(entry.name)) if name is not None else None
             if stat is not None:
-                found.append(Process(name, int(entry.name), stat[1]))
+                found.append(Process(name, int(entry.name), stat.start))
     return found
 
 
@@ -145,7 +150,7 @@ def command_of(pid):
 def identify(name, pid):
     """The Process that has this number now, or None."""
     found = _stat(pid)
-    return None if found is None else Process(name, pid, found[1])
+    return None if found is None else Process(name, pid, found.start)
 
 
 def tail(path, lines=12):
@@ -160,14 +165,25 @@ def tail(path, lines=12):
     return "\n".join(f"    {line}" for line in last) or f"    (its log {path} is empty)"
 
 
+class _Stat(NamedTuple):
+    state: str  # of the first thread: "Z" while others are still at work
+    start: int
+    threads: int
+    ending: bool
+
+
+_PF_EXITING, _SIGKILL_WAITS = 4, 1 << (signal.SIGKILL - 1)
+
+
 def _stat(pid):
-    """(state, start time) from /proc/PID/stat, or None when there is no such process."""
+    """What /proc/PID/stat says, or None when there is no such process."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return None
     fields = text[text.rindex(")") + 2:].split()  # The name in parentheses may hold anything.
-    return fields[0], int(fields[19])
+    ending = fields[0] in "ZX" or int(fields[6]) & _PF_EXITING or int(fields[28]) & _SIGKILL_WAITS
+    return _Stat(fields[0], int(fields[19]), int(fields[17]), bool(ending))
 
 
 def _reap(pid):

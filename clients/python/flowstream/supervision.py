@@ -13,6 +13,7 @@ from . import processes
 from .errors import CommandFailed, Error
 
 NAME = "supervisor"
+_COMMAND = f"flowstream-{NAME}"[:15]  # as the kernel has it
 _PATIENCE = 10  # seconds
 
 
@@ -27,7 +28,8 @@ def is_on(record):
 
 def running(record):
     """The supervisors of the platform that run: one, or none when it was killed."""
-    return processes.find(NAME, str(place(record)))
+    found = processes.find(NAME, str(place(record)))  # among them whoever else works on that folder, such as an ls
+    return [process for process in found if processes.command_of(process.pid) == _COMMAND]
 
 
 def status(record):
