@@ -59,12 +59,19 @@ run(struct fs_call *call)
     free(error);
 }
 
+static const struct fs_member members[] = {
+    OPENFLOW_WHICH,
+    { "known", "string?", 0, 0, "the digest that the caller has" },
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "get_digests",
     .help = "Sums up Flowstream's rules and meters in a switch: digest, of all of them, and owners, an array of [allocation, digest of its rules and meters, number of its meters], ascending. Digests change with places, "
             "actions, cookies and timeouts, not with counters, and are to be compared with earlier ones only. Without owners where the digest is the one that is known.",
-    .params = { { "which", "struct", "switch: name; target: where it is reached; known (optional): the digest that the caller has" } },
+    .params = { { "which", "struct", NULL } },
+    .members = { members },
     .returns = "struct",
     .idempotent = true,
     .run = run,

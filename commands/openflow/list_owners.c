@@ -47,11 +47,17 @@ run(struct fs_call *call)
     free(error);
 }
 
+static const struct fs_member members[] = {
+    OPENFLOW_WHICH,
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "list_owners",
     .help = "Lists the ids of the allocations that have rules in a switch, ascending; 0 stands for the rules of the platform itself.",
-    .params = { { "which", "struct", "switch: name; target: where it is reached" } },
+    .params = { { "which", "struct", NULL } },
+    .members = { members },
     .returns = "array",
     .idempotent = true,
     .run = run,

@@ -111,6 +111,52 @@ def test_types(p, s):
     tests.check(not p.remains() and s.list_allocations()["value"] == [], "none of these left anything")
 
 
+SAMPLES = {"int": 0, "double": 0.0, "boolean": False, "string": "", "struct": {}, "array": [], "base64": xmlrpc.client.Binary(b""), "any": ""}
+
+
+def sample(row):
+    """A value of that type, with the members that it must have."""
+    kind = row["type"].rstrip("?")
+    return {m["name"]: sample(m) for m in row.get("members", []) if "?" not in m["type"]} if kind == "struct" else SAMPLES[kind]
+
+
+def misspelt(command, i):
+    """Parameters for a command that are good but for a name in number i, that name, and the names that there are."""
+    names = [m["name"] for m in command["parameters"][i]["members"]]
+    bad = {**sample({**command["parameters"][i], "type": "struct"}), names[0] + "x": "" }
+    params = [sample(row) for row in command["parameters"]]
+    params[i] = [bad] if command["parameters"][i]["type"].startswith("array") else bad
+    return params, names[0] + "x", names
+
+
+def test_names(p, s):
+    """What a struct has no member for is refused, by every command of every daemon: a slip in the name of an option never passes for none."""
+    refused_ones, open_ones = set(), set()
+    for daemon in ("resource", "openflow", "pm", "monitoring", "modulehost:h1"):
+        server = p.server(daemon)
+        for command in server.list_commands()["value"]:
+            for i, row in enumerate(command["parameters"]):
+                if "members" in row:
+                    params, bad, names = misspelt(command, i)
+                    answer = getattr(server, command["name"])(*params)
+                    good = answer["code"] == 1 and all(word in answer["message"] for word in (f"parameter {i + 1} ({row['name']})", f"'{bad}'", f"did you mean '{names[0]}'", *names))
+                    tests.check(good, f"{daemon}: {command['name']}: {row['name']} has no '{bad}'", answer)
+                    refused_ones.add(command["name"])
+                elif row["type"].rstrip("?") in ("struct", "array"):
+                    open_ones.add((command["name"], row["name"]))
+    tests.same(open_ones, {("register_host", "host"), ("system.multicall", "calls")}, "no other command takes a struct with whatever it has")
+    tests.check({"create_pm", "create_connections", "delete_allocation", "delete_pm", "get_flows", "install_allocation", "run_task", "upgrade", "rollback"} <= refused_ones,
+                "the commands that change something are among them", refused_ones)
+    for name, words, answer in (("create_pm", ["'kee'", "'key'"], s.create_pm({"name": "a", "type": "Counter"}, {"kee": "k"})),
+                                ("create_connections", ["'kee'", "'key'"], s.create_connections("tor0", 10, "", {"kee": "k"})),
+                                ("delete_allocation", ["'forse'", "'force'"], s.delete_allocation(1, {"forse": True})),
+                                ("delete_allocation: of another type", ["force", "boolean", "int"], s.delete_allocation(1, {"force": 1})),
+                                ("list_allocations", ["most", "-1"], s.list_allocations({"most": -1})),
+                                ("create_pm: a key that is too long", ["key", "128"], s.create_pm({"name": "a", "type": "Counter"}, {"key": "k" * 129}))):
+        refused(name, words, answer)
+    tests.check(not p.remains() and s.list_allocations()["value"] == [], "none of these left anything")
+
+
 def test_language(p, s):
     for name, words, text in (
             ("an unterminated string", ["request:1:", "error:", "^"], 'x :: FromNet("'),
@@ -325,7 +371,7 @@ def test_modules(p, s):
 
 with Platform() as platform:
     proxy = platform.server()
-    for test in (test_values, test_plan, test_types, test_language, test_overlap, test_keys, test_at_once, test_parallel, test_tasks, test_drain, test_foreign_rules, test_modules):
+    for test in (test_values, test_plan, test_types, test_names, test_language, test_overlap, test_keys, test_at_once, test_parallel, test_tasks, test_drain, test_foreign_rules, test_modules):
         with tests.story(test.__name__):
             test(platform, proxy)
     if SANITIZED:
