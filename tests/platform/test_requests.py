@@ -235,26 +235,37 @@ def test_pages(p, s, kept):
     tests.same(states, {"installed": len(kept), "installing": 0, "deleting": 0, "restoring": 0}, "how many there are in each state")
 
 
-def at_once(p, n, *options):
-    """The answers to the same request by so many callers at the same time."""
-    def ask(_):
-        answer = p.server().install_allocation(chain(5008), *options)
-        return answer["value"] if answer["code"] in (0, -1) else answer["message"]
-    with concurrent.futures.ThreadPoolExecutor(n) as pool:
-        return list(pool.map(ask, range(n)))
-
-
 def test_at_once(p, s):
     """Who comes while the first is still being written to the disk waits for what becomes of it."""
-    ids = at_once(p, 8, {"key": "at once"})
-    tests.check(len(set(ids)) == 1 and isinstance(ids[0], int), "8 callers with one key at the same time get one allocation", ids)
+    def ask(*options, port=5008):
+        answer = p.server().install_allocation(chain(port), *options)
+        return answer["value"] if answer["code"] in (0, -1) else answer["message"]
+    keyed = {"key": "at once"}
+    ids, early = p.meet(8, lambda _: ask(keyed))
+    tests.same(early, [], "of 8 callers with one key who meet in the write nobody is told of what is not on the disk")
+    tests.check(len(set(ids)) == 1 and isinstance(ids[0], int), "they get one allocation", ids)
     tests.check(until(20, lambda: s.get_allocation(ids[0])["value"]["state"] == "installed") and len(s.list_allocations()["value"]) == 1, "and there is no other")
     gone(p, s, ids[0], "that one")
-    answers = at_once(p, 8)
+    answers, early = p.meet(8, lambda _: ask())
     ids = [answer for answer in answers if isinstance(answer, int)]
-    tests.check(len(ids) == 1 and sum(f"of allocation {ids[0]} " in str(answer) for answer in answers) == 7, "of 8 that want the same packets one gets them, the others are told whose they are",
-                answers)
+    tests.same(early, [], "of 8 that want the same packets nobody is refused because of what is not on the disk")
+    tests.check(len(ids) == 1 and sum(f"of allocation {ids[0]} " in str(answer) for answer in answers) == 7, "one gets them, the others are told whose they are", answers)
     gone(p, s, ids[0], "that one too")
+    answers, early = p.meet(8, lambda i: ask(keyed, port=5100 + i))
+    ids = [answer for answer in answers if isinstance(answer, int)]
+    tests.check(not early and len(ids) == 1 and sum(f"key 'at once' is that of allocation {ids[0]} " in str(answer) for answer in answers) == 7,
+                "of 8 that have one key for different requests one gets it, the others are told whose it is", (early, answers))
+    until(20, lambda: s.get_allocation(ids[0])["value"]["state"] == "installed")
+    gone(p, s, ids[0], "that one as well")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        with p.busy_disk():
+            asked = [pool.submit(ask, keyed) for _ in range(8)]
+            until(20, lambda: any(call.done() for call in asked), 0.01)
+        answers = [call.result() for call in asked]
+    failed, ids = [a for a in answers if isinstance(a, str)], [a for a in answers if isinstance(a, int)]
+    tests.check(failed and all("cannot be written" in a for a in failed), "whose write fails is told so", answers)
+    tests.check(ids and len(set(ids)) == 1 and until(20, lambda: (s.get_allocation(ids[0])["value"] or {}).get("state") == "installed"), "who waited for him tries by himself", answers)
+    gone(p, s, ids[0], "what came of it")
 
 
 def test_parallel(p, s):
