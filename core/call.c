@@ -1,5 +1,5 @@
 /* One call of a task or command: what it was given, what it answers, and how it reaches the rest of its daemon.
- * Parameters are checked against the descriptor here, so no method checks types itself. */
+ * Parameters are checked against the descriptor first: params.h. */
 #include "config.h"
 
 #include <flowstream/method.h>
@@ -14,6 +14,7 @@
 #include "core/daemon.h"
 #include "core/engine.h"
 #include "core/fence.h"
+#include "core/params.h"
 #include "core/table.h"
 #include "core/util.h"
 #include <flowstream/log.h>
@@ -32,46 +33,6 @@ struct fs_call {
 
 enum { COMMAND_DEADLINE_MS = 60000 };
 
-/* --- Parameters --- */
-
-static bool
-fits(const xmlrpc_value *v, const char *type, size_t n)
-{
-    const char *is = fs_type_name(v);
-    if (strlen(is) == n && !strncmp(is, type, n)) {
-        return true;
-    }
-    return (n == 3 && !strncmp(type, "any", n)) || (n == 6 && !strncmp(type, "double", n) && !strcmp(is, "int"));
-}
-
-/* NULL when the parameters are those that the descriptor names; else what is wrong. */
-static char *
-check_params(const struct fs_method *m, const xmlrpc_value *params)
-{
-    size_t given = fs_size(params), n = 0, needed = 0;
-    for (; n < FS_MAX_PARAMS && m->params[n].name; n++) {
-        needed += !strchr(m->params[n].type, '?');
-    }
-    if (given > n || given < needed) {
-        struct fs_text list = { 0 };
-        for (size_t i = 0; i < n; i++) {
-            fs_text_addf(&list, "%s%s %s", i ? ", " : "", m->params[i].name, m->params[i].type);
-        }
-        char *why = fs_xasprintf("%s takes %s%s%s; %zu were given", m->name, n ? "the parameters (" : "no parameters",
-                                 list.text ? list.text : "", n ? ")" : "", given);
-        free(list.text);
-        return why;
-    }
-    for (size_t i = 0; i < given; i++) {
-        const xmlrpc_value *v = fs_item(params, i);
-        if (!fits(v, m->params[i].type, strcspn(m->params[i].type, "?"))) {
-            return fs_xasprintf("%s: parameter %zu (%s) must be of type %.*s, not %s", m->name, i + 1, m->params[i].name,
-                                (int) strcspn(m->params[i].type, "?"), m->params[i].type, fs_type_name(v));
-        }
-    }
-    return NULL;
-}
-
 /* --- Running --- */
 
 static void
@@ -80,7 +41,7 @@ run(struct fs_daemon *d, struct fs_loaded *loaded, xmlrpc_value *params, const s
     const struct fs_method *m = loaded->method;
     struct fs_call call = { .daemon = d, .method = m, .version = loaded, .params = params, .context = context };
     int64_t begin = fs_now_ms();
-    char *why = check_params(m, params);
+    char *why = fs_params_check(m, params);
     if (why && m->plain) {
         fs_reply_fault(&call.reply, XMLRPC_TYPE_ERROR, "%s", why);
     } else if (why) {

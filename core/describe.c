@@ -21,11 +21,34 @@ fs_describe_help(const struct fs_method *m)
     fs_text_addf(&t, ") -> %s\n\n%s\n", m->returns ? m->returns : "nil", m->help ? m->help : "");
     for (size_t i = 0; i < FS_MAX_PARAMS && m->params[i].name; i++) {
         fs_text_addf(&t, "\n  %s: %s", m->params[i].name, m->params[i].help ? m->params[i].help : "");
+        for (const struct fs_member *row = m->members[i]; row && row->name; row++) {
+            fs_text_addf(&t, "\n    %s %s: %s", row->name, row->type, row->help ? row->help : "");
+        }
+    }
+    if (m->idempotent) {
+        fs_text_addf(&t, "\nDoing it again changes nothing more.");
     }
     if (m->undo) {
         fs_text_addf(&t, "\nundone by: %s", m->undo);
     }
     return t.text;
+}
+
+/* Name, type and help of a parameter or of a member. */
+static xmlrpc_value *
+row_of(const char *name, const char *type, const char *help)
+{
+    return fs_set(fs_set(fs_set(fs_struct(), "name", fs_string(name)), "type", fs_string(type)), "help", fs_string(help));
+}
+
+static xmlrpc_value *
+members_of(const struct fs_member *rows)
+{
+    xmlrpc_value *members = fs_array();
+    for (; rows->name; rows++) {
+        fs_append(members, row_of(rows->name, rows->type, rows->help));
+    }
+    return members;
 }
 
 static xmlrpc_value *
@@ -34,10 +57,8 @@ describe(const struct fs_loaded *l)
     const struct fs_method *m = l->method;
     xmlrpc_value *params = fs_array();
     for (size_t i = 0; i < FS_MAX_PARAMS && m->params[i].name; i++) {
-        xmlrpc_value *p = fs_struct();
-        fs_set(p, "name", fs_string(m->params[i].name));
-        fs_set(p, "type", fs_string(m->params[i].type));
-        fs_append(params, fs_set(p, "help", fs_string(m->params[i].help)));
+        xmlrpc_value *p = row_of(m->params[i].name, m->params[i].type, m->params[i].help);
+        fs_append(params, m->members[i] ? fs_set(p, "members", members_of(m->members[i])) : p);
     }
     xmlrpc_value *v = fs_struct();
     fs_set(v, "name", fs_string(m->name));

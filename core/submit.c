@@ -12,14 +12,14 @@
 
 enum { MAX_WAIT_SECONDS = 50, MAX_DEADLINE_SECONDS = 7 * 86400, MAX_RETRIES = 10, MAX_BACKOFF_SECONDS = 60 };
 
-/* Option 'key' between 0 and 'most', or 'otherwise' where it is not given.  NULL, or what is wrong with it. */
-static char *
-get_number(const xmlrpc_value *options, const char *key, double most, double otherwise, double *n)
-{
-    const xmlrpc_value *v = fs_get(options, key);
-    *n = v ? fs_number(v, -1) : otherwise;
-    return v && (*n < 0 || *n > most) ? fs_xasprintf("options: %s must be a number from 0 to %g", key, most) : NULL;
-}
+const struct fs_member fs_submit_options[] = {
+    { "priority", "string?", 0, 0, "\"normal\" (default) or \"high\"" },
+    { "wait", "double?", 0, MAX_DEADLINE_SECONDS, "seconds to wait for its end, 50 at most; default 0: answer at once" },
+    { "deadline", "double?", 0, MAX_DEADLINE_SECONDS, "seconds from now until it must have ended; default 0: none" },
+    { "retries", "int?", 0, MAX_RETRIES, "further attempts when an idempotent task fails, 10 at most" },
+    { "backoff", "double?", 0, MAX_BACKOFF_SECONDS, "seconds before the first of them (default 0.5), doubled for each further one" },
+    { 0 },
+};
 
 /* NULL, or why that task cannot be run as it is asked for. */
 static char *
@@ -55,25 +55,16 @@ static char *
 read_options(struct fs_daemon *d, const xmlrpc_value *options, struct fs_submission *s, double *wait)
 {
     const char *priority = fs_get_string(options, "priority", "normal");
-    double deadline, retries, backoff;
-    char *why = NULL;
     s->high = !strcmp(priority, "high");
     if (!s->high && strcmp(priority, "normal")) {
         return fs_xasprintf("options: priority '%.40s' is neither normal nor high", priority);
     }
-    if (fs_get(options, "wait") && fs_number(fs_get(options, "wait"), -1) < 0) {
-        return fs_xstrdup("options: wait must be a number of seconds");
-    }
+    double deadline = fs_get_double(options, "deadline", 0);
     *wait = fs_get_double(options, "wait", 0);
-    if ((why = get_number(options, "deadline", MAX_DEADLINE_SECONDS, 0, &deadline))
-        || (why = get_number(options, "retries", MAX_RETRIES, 0, &retries))
-        || (why = get_number(options, "backoff", MAX_BACKOFF_SECONDS, 0.5, &backoff))) {
-        return why;
-    }
     s->deadline_ms = (int) (deadline * 1000);
     s->deadline_ms += deadline > 0 && !s->deadline_ms;
-    s->retries = (unsigned) retries;
-    s->backoff_ms = (int) (backoff * 1000);
+    s->retries = (unsigned) fs_get_int(options, "retries", 0);
+    s->backoff_ms = (int) (fs_get_double(options, "backoff", 0.5) * 1000);
     return check_steps(d, s);
 }
 

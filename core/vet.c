@@ -16,36 +16,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/params.h"
 #include "core/util.h"
 
 enum { CPU_SECONDS = 2, LAST_CPU_SECONDS = 3, MEMORY_BYTES = 1 << 30, WHY_BYTES = 400, SAID_MAX = 1 << 20 };
-
-static bool
-is_type(const char *type)
-{
-    static const char *const types[] = { "int", "double", "boolean", "string", "struct", "array", "base64", "any" };
-    size_t n = strcspn(type, "?");
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        if (strlen(types[i]) == n && !strncmp(types[i], type, n)) {
-            return !type[n] || !type[n + 1];
-        }
-    }
-    return false;
-}
-
-/* Calls are checked against the parameters, so they must be there as they are said to be.  NULL, or what is wrong (owned). */
-static char *
-check_params(const struct fs_method *m)
-{
-    for (size_t i = 0; i < FS_MAX_PARAMS && m->params[i].name; i++) {
-        const char *type = m->params[i].type;
-        if (!type || !is_type(type)) {
-            return fs_xasprintf("its descriptor gives parameter %zu (%.64s) %s%.40s%s: the types are int, double, boolean, string, struct, array, base64 and any, with '?' behind where "
-                                "it may be left out", i + 1, m->params[i].name, type ? "the type '" : "no type", type ? type : "", type ? "'" : "");
-        }
-    }
-    return NULL;
-}
 
 const struct fs_method *
 fs_open_object(const char *path, void **handle, char **error)
@@ -65,7 +39,7 @@ fs_open_object(const char *path, void **handle, char **error)
                               (unsigned long long) FS_METHOD_ABI_HASH);
     } else if (!m->name || !m->run || (m->kind != FS_KIND_TASK && m->kind != FS_KIND_COMMAND)) {
         *error = fs_xasprintf("its descriptor has no name, no kind or no run function");
-    } else if (!(*error = check_params(m))) {
+    } else if (!(*error = fs_params_vet(m))) {
         return m;
     }
     dlclose(*handle);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lang/suggest.h"
+#include "core/suggest.h"
 #include "lang/units.h"
 
 #define LONGEST_MESSAGE 400u /* bytes, of a callback's message */

@@ -12,8 +12,8 @@
 
 #include <string.h>
 
+#include "core/suggest.h"
 #include "lang/keywords.h"
-#include "lang/suggest.h"
 
 #define LONGEST_NAME 64u
 #define MOST_LISTED 24u

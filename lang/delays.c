@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "lang/suggest.h"
+#include "core/suggest.h"
 #include "lang/units.h"
 
 #define MOST_DELAYS 100u /* each is a search through the request */

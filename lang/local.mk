@@ -2,8 +2,8 @@
 noinst_PROGRAMS += lib/libflowstream-lang.so
 FLOWSTREAM_SHARED += lib/libflowstream-lang.so
 lib_libflowstream_lang_so_SOURCES = lang/lang.c lang/lexer.c lang/parser.c lang/parser_elements.c lang/keywords.c lang/check.c lang/ports.c lang/args.c \
-    lang/graph.c lang/parts.c lang/parameters.c lang/units.c lang/delays.c lang/warnings.c lang/format.c lang/request.c lang/diagnostics.c lang/arena.c lang/table.c lang/suggest.c lang/text.c \
-    lang/arena.h lang/check.h lang/diagnostics.h lang/document.h lang/keywords.h lang/lexer.h lang/parser.h lang/settings.h lang/suggest.h lang/syntax.h \
+    lang/graph.c lang/parts.c lang/parameters.c lang/units.c lang/delays.c lang/warnings.c lang/format.c lang/request.c lang/diagnostics.c lang/arena.c lang/table.c lang/text.c core/suggest.c \
+    lang/arena.h lang/check.h lang/diagnostics.h lang/document.h lang/keywords.h lang/lexer.h lang/parser.h lang/settings.h core/suggest.h lang/syntax.h \
     lang/table.h lang/text.h lang/units.h lang/utf8.h lang/keywords.def include/flowstream/api.h include/flowstream/lang.h include/flowstream/request.h
 lib_libflowstream_lang_so_LDFLAGS = $(SHARED_LDFLAGS) -Wl,-soname,libflowstream-lang.so
 

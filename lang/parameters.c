@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "lang/suggest.h"
+#include "core/suggest.h"
 
 /* Who asks for a value. */
 struct asker {

@@ -69,7 +69,10 @@ print_method(const struct fs_method *m)
     print_signature(m);
     printf("%s\n", m->help ? m->help : "");
     for (size_t i = 0; i < FS_MAX_PARAMS && m->params[i].name; i++) {
-        printf("%s* `%s`: %s\n", i ? "" : "\n", m->params[i].name, m->params[i].help ? m->params[i].help : "");
+        printf("%s* `%s`:%s%s\n", i ? "" : "\n", m->params[i].name, m->params[i].help ? " " : "", m->params[i].help ? m->params[i].help : "");
+        for (const struct fs_member *row = m->members[i]; row && row->name; row++) {
+            printf("  * `%s` %s: %s\n", row->name, row->type, row->help ? row->help : "");
+        }
     }
     if (m->plain || m->idempotent || m->undo) {
         printf("\n%s%s", m->plain ? "Answers with the bare value, not with a ReturnValue. " : "",
@@ -137,7 +140,8 @@ print_opening(void)
          "A method answers the struct ReturnValue, `{code, message, value}`: code 0 is success, 1 failure (the message says what and\n"
          "where), -1 not ready. Methods named `system.` answer in their customary plain form. A wrong parameter is a ReturnValue with\n"
          "code 1 that names it; an unknown method, or bytes that are no XML-RPC call, is an XML-RPC fault. Counters are doubles. A\n"
-         "question mark behind a type: the parameter may be left out. Tasks are run by `run_task(name, parameter, options)` and\n"
+         "question mark behind a type: the parameter, or the member of a struct, may be left out. Where the members of a struct (or of\n"
+         "the structs in an array) are listed, others are refused. Tasks are run by `run_task(name, parameter, options)` and\n"
          "`run_compound_task`; their parameter is the one described here.\n\n"
          "Plain HTTP, with the same credentials where any are asked: `GET /metrics` (Prometheus text), `GET /healthz`.\n");
 }

@@ -37,13 +37,18 @@ run(struct fs_call *call)
     free(why);
 }
 
+static const struct fs_member options[] = {
+    { "kind", "string?", 0, 0, "\"task\" or \"command\" (default: the task of that name, else the command)" },
+    { "sha256", "string?", 0, 0, "which version, or the beginning of its hash (default: the one before). With it, doing it again changes nothing more" },
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "rollback",
     .help = "Makes the version before the active one of a task or command active again, as an upgrade with its bytes would. Needs neither file nor signature: the last versions are kept.",
-    .params = { { "name", "string", "of the method" },
-                { "options", "struct?", "kind: \"task\" or \"command\" (default: the task of that name, else the command); sha256: which version, or the beginning of its hash (default: "
-                                        "the one before)" } },
+    .params = { { "name", "string", "of the method" }, { "options", "struct?", NULL } },
+    .members = { [1] = options },
     .returns = "string",
     .run = run,
 };

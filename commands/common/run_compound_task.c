@@ -19,12 +19,6 @@ run(struct fs_call *call)
         fs_call_fail(call, "run_compound_task: parameter 1 (tasks) has %zu tasks; 1 to %d are taken", n, MAX_STEPS);
         return;
     }
-    for (size_t i = 0; i < n; i++) {
-        if (!fs_get_string(fs_item(list, i), "name", NULL)) {
-            fs_call_fail(call, "run_compound_task: parameter 1 (tasks): item %zu is no struct with a 'name' (string)", i + 1);
-            return;
-        }
-    }
     struct fs_step *steps = calloc(n, sizeof *steps);
     if (!steps) {
         abort();
@@ -37,15 +31,20 @@ run(struct fs_call *call)
     fs_submit_and_answer(call, steps, n, true, fs_call_param(call, 1));
 }
 
+static const struct fs_member steps_have[] = {
+    { "name", "string", 0, 0, "the task, as list_tasks names it" },
+    { "parameter", "any?", 0, 0, "its parameter" },
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "run_compound_task",
     .help = "Runs several tasks one after the other as one task. The first that fails ends it; those before it are undone in reverse order, as far as "
             "their descriptors name a task for that. The value of success is the array of the values of all.",
-    .params = { { "tasks", "array", "structs with 'name' and 'parameter'" },
-                { "options", "struct?", "priority: \"normal\" (default) or \"high\"; wait: seconds; deadline: seconds from now until it must have ended; "
-                                        "retries: further attempts (10 at most) when an idempotent task fails; backoff: seconds before the first of them "
-                                        "(default 0.5), doubled for each further one" } },
+    .params = { { "tasks", "array", "structs" },
+                { "options", "struct?", NULL } },
+    .members = { steps_have, fs_submit_options },
     .returns = "any",
     .run = run,
 };

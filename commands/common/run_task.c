@@ -28,9 +28,8 @@ FS_COMMAND = {
             "so many seconds (50 at most) for the task to end and answers what the task answers; if it has not ended by then, the code is -1 and the value the handle.",
     .params = { { "name", "string", "the task, as list_tasks names it" },
                 { "parameter", "any?", "its parameter; several values are put into a struct or an array" },
-                { "options", "struct?", "priority: \"normal\" (default) or \"high\"; wait: seconds; deadline: seconds from now until it must have ended; "
-                                        "retries: further attempts (10 at most) when an idempotent task fails; backoff: seconds before the first of them "
-                                        "(default 0.5), doubled for each further one" } },
+                { "options", "struct?", NULL } },
+    .members = { [2] = fs_submit_options },
     .returns = "any",
     .run = run,
 };

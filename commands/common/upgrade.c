@@ -38,12 +38,6 @@ read_patch(const xmlrpc_value *item, struct fs_patch *p)
     if (strcmp(kind, "task") && strcmp(kind, "command")) {
         return fs_xasprintf("'kind' must be \"task\" or \"command\"");
     }
-    if (!fs_is(content, XMLRPC_TYPE_BASE64)) {
-        return fs_xasprintf("'content' of %.64s must be base64, not %s", p->name, fs_type_name(content));
-    }
-    if (signature && !fs_is(signature, XMLRPC_TYPE_BASE64)) {
-        return fs_xasprintf("'signature' of %.64s must be base64 of what NAME.so.sig has, not %s", p->name, fs_type_name(signature));
-    }
     size_t size = 0;
     p->kind = *kind == 't' ? FS_KIND_TASK : FS_KIND_COMMAND;
     p->bytes = read_bytes(content, &p->size);
@@ -74,14 +68,22 @@ run(struct fs_call *call)
     free(why);
 }
 
+static const struct fs_member methods_have[] = {
+    { "kind", "string", 0, 0, "\"task\" or \"command\"" },
+    { "name", "string", 0, 0, "of the method" },
+    { "content", "base64", 0, 0, "the shared object" },
+    { "signature", "base64?", 0, 0, "what NAME.so.sig has; needed where keys are configured" },
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "upgrade",
     .help = "Puts new or changed tasks and commands into the daemon's own folder, all of them at one instant or none. All are checked, tried in a child process, loaded and warmed before the "
             "first is active. When this answers, calls that come from now on use them, and so does the daemon after a restart; calls under way end with what they began with. The same "
             "bytes as are active are no change.",
-    .params = { { "methods", "array", "structs: kind (\"task\" or \"command\"), name, content (base64 of the shared object), signature (optional, base64 of what NAME.so.sig has; needed "
-                                      "where keys are configured)" } },
+    .params = { { "methods", "array", "structs" } },
+    .members = { methods_have },
     .returns = "nil",
     .idempotent = true,
     .run = run,

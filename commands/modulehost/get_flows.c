@@ -31,10 +31,6 @@ run(struct fs_call *call)
     const xmlrpc_value *param = fs_call_param(call, 0);
     const char *name = fs_get_string(param, "module", "");
     double keep = fs_get_double(param, "keep", KEEP_SECONDS);
-    if (!(keep >= 0 && keep <= KEEP_SECONDS_MAX)) {
-        fs_call_fail(call, "get_flows: keep is %g; 0 to %d seconds are possible", keep, KEEP_SECONDS_MAX);
-        return;
-    }
     struct fs_flows flows;
     char *error = NULL;
     int e = fs_module_flows(&m->env, name, (int) (keep * 1000), &flows, MULTIPLEXER_MS, &error);
@@ -55,13 +51,20 @@ run(struct fs_call *call)
     free(flows.list);
 }
 
+static const struct fs_member members[] = {
+    { "module", "string", 0, 0, "its name on this host" },
+    { "keep", "double?", 0, KEEP_SECONDS_MAX, "seconds, default 60; 0 ends the counting" },
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "get_flows",
     .help = "Tells the flows that have come into a module since it was first asked for them: flows (vlan, -1: none; ethertype; protocol; source, source_port, destination, "
             "destination_port; packets, bytes of whole frames; addresses are - where it is not IP), seconds (how long they are counted), other_packets, other_bytes and forgotten "
             "(flows that there was no place for any more; 4,096 are kept). They are counted on until nobody has asked for 'keep' seconds.",
-    .params = { { "which", "struct", "module: its name on this host; keep (optional): seconds, default 60; 0 ends the counting" } },
+    .params = { { "which", "struct", NULL } },
+    .members = { members },
     .returns = "struct",
     .run = run,
 };

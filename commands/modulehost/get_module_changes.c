@@ -17,12 +17,18 @@ run(struct fs_call *call)
     }
 }
 
+static const struct fs_member members[] = {
+    { "known", "string?", 0, 0, "the state since which changes are asked for; without it all are told" },
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "get_module_changes",
     .help = "Tells which allocations' modules have changed: state, as register_host tells it; owners, an array of [allocation, digest of its modules on this host], \"\" where it "
             "has none any more; all: these are all that are here, since it is not known any more what has changed. Digests are to be compared with earlier ones only.",
-    .params = { { "which", "struct?", "known (optional): the state since which changes are asked for; without it all are told" } },
+    .params = { { "which", "struct?", NULL } },
+    .members = { members },
     .returns = "struct",
     .idempotent = true,
     .run = run,

@@ -101,12 +101,18 @@ run(struct fs_call *call)
     }
 }
 
+static const struct fs_member members[] = {
+    { "owners", "array?", 0, 0, "only the modules of these allocations (ids)" },
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "list_modules",
     .help = "Lists the modules of this host: name, process (modules that share one end together), type, base system, owner (id of the allocation), process, whether it runs, what isolation and limits it has, and "
             "what it was made as: args, cpu, mem, inputs and outputs (arrays of {port, spi}).",
-    .params = { { "which", "struct?", "owners (optional): only the modules of these allocations (array of ids)" } },
+    .params = { { "which", "struct?", NULL } },
+    .members = { members },
     .returns = "array",
     .idempotent = true,
     .run = run,

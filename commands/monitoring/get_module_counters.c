@@ -43,12 +43,19 @@ run(struct fs_call *call)
     fs_free(sampled);
 }
 
+static const struct fs_member members[] = {
+    { "owner", "int?", 0, 0, "only of this allocation" },
+    { "hosts", "array?", 0, 0, "of {name, address}: to ask now" },
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "get_module_counters",
     .help = "Answers {modules, problems}: in, out, dropped, ring_drops, bytes and rates of modules. With 'hosts' they are read now through the processing module daemon, "
             "else they are those of the newest sample (two seconds old, on a crowded platform ten times what taking one lasts).",
-    .params = { { "which", "struct", "owner (optional): only of this allocation; hosts (optional): array of {name, address} to ask now" } },
+    .params = { { "which", "struct", NULL } },
+    .members = { members },
     .returns = "struct",
     .idempotent = true,
     .run = run,

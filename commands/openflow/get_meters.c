@@ -53,13 +53,21 @@ run(struct fs_call *call)
     free(error);
 }
 
+static const struct fs_member members[] = {
+    OPENFLOW_WHICH,
+    { "allocation", "int?", 0, 0, "only its meters" },
+    { "ids", "array?", 0, 0, "ids to look for" },
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "get_meters",
     .help = "Tells of a switch's meters: most, how many it can have (0: none that Flowstream can use), meters, Flowstream's: meter (its id), allocation, kbps, burst (kbit), packets "
             "and bytes that came to it, rate_drops and rate_drop_bytes of these, and others: the ids of those that are somebody else's. Where ids are asked for, "
             "instead of meters and others: taken, those of them that a meter has, whosever it is.",
-    .params = { { "which", "struct", "switch: name; target: where it is reached; allocation (optional): only its meters; ids (optional): an array of ids to look for" } },
+    .params = { { "which", "struct", NULL } },
+    .members = { members },
     .returns = "struct",
     .idempotent = true,
     .run = run,

@@ -42,6 +42,12 @@ run(struct fs_call *call)
     free(error);
 }
 
+static const struct fs_member members[] = {
+    OPENFLOW_WHICH,
+    { "known", "string?", 0, 0, "the state since which changes are asked for; without it all are told" },
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "get_rule_changes",
@@ -49,7 +55,8 @@ FS_COMMAND = {
             "has none any more, number of its meters], ascending; all: these are all that are there, since it is not known any more what has changed; told: the switch tells what changes, so that asking costs little "
             "(else all of its rules are read each time). Digests change with places, actions, cookies and timeouts, not with counters, and are to be compared with earlier ones only; they begin with the number of "
             "rules and a hyphen.",
-    .params = { { "which", "struct", "switch: name; target: where it is reached; known (optional): the state since which changes are asked for; without it all are told" } },
+    .params = { { "which", "struct", NULL } },
+    .members = { members },
     .returns = "struct",
     .idempotent = true,
     .run = run,

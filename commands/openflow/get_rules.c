@@ -27,12 +27,19 @@ run(struct fs_call *call)
     free(error);
 }
 
+static const struct fs_member members[] = {
+    OPENFLOW_WHICH,
+    { "allocation", "int?", 0, 0, "only its rules" },
+    { "index", "int?", 0, 0, "with allocation: only this one of them, which a switch finds without looking at all" },
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "get_rules",
     .help = "Lists Flowstream's rules in a switch: table, priority, match, actions, allocation, packets, bytes, seconds.",
-    .params = { { "which", "struct", "switch: name; target: where it is reached; allocation (optional): only its rules; index (optional, with allocation): only this one of "
-                                    "them, which a switch finds without looking at all" } },
+    .params = { { "which", "struct", NULL } },
+    .members = { members },
     .returns = "array",
     .idempotent = true,
     .run = run,

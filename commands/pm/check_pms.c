@@ -41,11 +41,19 @@ run(struct fs_call *call)
     fs_call_return(call, all);
 }
 
+static const struct fs_member members[] = {
+    { "type", "string", 0, 0, "of the module" },
+    { "args", "string?", 0, 0, "of the module" },
+    { "outputs", "int?", 0, 0, "number of connected outputs" },
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "check_pms",
     .help = "Checks arguments of modules without starting any: answers for each \"\", or what is wrong.",
-    .params = { { "pms", "array", "structs: type, args, outputs (number of connected outputs)" } },
+    .params = { { "pms", "array", "structs" } },
+    .members = { members },
     .returns = "array",
     .idempotent = true,
     .run = run,

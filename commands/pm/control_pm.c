@@ -22,12 +22,19 @@ run(struct fs_call *call)
     fs_call_reply(call, &reply);
 }
 
+static const struct fs_member members[] = {
+    { "name", "string", 0, 0, "on its host" },
+    { "address", "string", 0, 0, "of its module host daemon" },
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "control_pm",
     .help = "Reads or writes a primitive of a running module.",
-    .params = { { "pm", "struct", "name (on its host), address (of its module host daemon)" },
+    .params = { { "pm", "struct", NULL },
                 { "command", "string", "read NAME, write NAME VALUE, or status" } },
+    .members = { members },
     .returns = "string",
     .run = run,
 };

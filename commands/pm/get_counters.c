@@ -51,11 +51,18 @@ run(struct fs_call *call)
     fs_call_return(call, fs_set(fs_set(fs_struct(), "modules", modules), "problems", problems));
 }
 
+static const struct fs_member members[] = {
+    { "name", "string", 0, 0, "of the host" },
+    { "address", "string", 0, 0, "of its module host daemon" },
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "get_counters",
     .help = "Reads the counters of modules on several hosts at the same time: modules (as get_module_counters answers, with 'host'), problems (hosts that do not answer).",
-    .params = { { "hosts", "array", "structs: name, address" }, { "owner", "int?", "only modules of this allocation" } },
+    .params = { { "hosts", "array", "structs" }, { "owner", "int?", "only modules of this allocation" } },
+    .members = { members },
     .returns = "struct",
     .idempotent = true,
     .run = run,

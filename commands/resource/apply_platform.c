@@ -53,6 +53,12 @@ run(struct fs_call *call)
     free(error);
 }
 
+static const struct fs_member options[] = {
+    { "check", "boolean?", 0, 0, "only say what would be" },
+    { "force", "boolean?", 0, 0, "delete what is cut" },
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "apply_platform",
@@ -60,7 +66,8 @@ FS_COMMAND = {
             "have other capacities. Refused, naming them, when installed allocations would be cut: by a host, link or port on their way that is no more or has another name, or by a "
             "capacity that is too small for what is there (the youngest give way). Answers {added, removed, changed: names, a link as A-B; cut: [{id, name, why}]}.",
     .params = { { "platform", "string", "the text of the file; \"\": read the file of the configuration again" },
-                { "options", "struct?", "check (boolean): only say what would be; force (boolean): delete what is cut" } },
+                { "options", "struct?", NULL } },
+    .members = { [1] = options },
     .returns = "struct",
     .run = run,
 };

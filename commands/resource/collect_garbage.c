@@ -10,12 +10,18 @@ run(struct fs_call *call)
     fs_call_reply(call, &reply);
 }
 
+static const struct fs_member options[] = {
+    { "dry_run", "boolean?", 0, 0, "only tell what would go" },
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "collect_garbage",
     .help = "Removes modules, rules and meters that belong to no allocation, now; the daemon does so by itself when it finds some. Rules without Flowstream's cookie, meters without its sign and processes outside the "
             "hosts' folders are never touched. Answers items (kind, problem, allocation, where, name) and problems: what could not be looked at or removed.",
-    .params = { { "options", "struct?", "dry_run (boolean): only tell what would go" } },
+    .params = { { "options", "struct?", NULL } },
+    .members = { options },
     .returns = "struct",
     .idempotent = true,
     .run = run,

@@ -9,6 +9,7 @@
 
 #include "core/util.h"
 #include "daemons/resource/byhand.h"
+#include "daemons/resource/options.h"
 
 enum { WAIT_SECONDS = 50 };
 
@@ -146,6 +147,11 @@ run(struct fs_call *call)
     free(node);
 }
 
+static const struct fs_member options[] = {
+    RESOURCE_KEY_OPTION("the same key and connections again answer what became of the first call"),
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "create_connections",
@@ -154,7 +160,8 @@ FS_COMMAND = {
     .params = { { "switch_name", "string", "the switch at whose network ports traffic comes in" },
                 { "switch_table_id", "int", "the table of that switch for the rules that let traffic in: 10 is where those of other requests are; 12, 14 and 20 are reserved" },
                 { "alloc", "string", "what is connected, in the allocation language" },
-                { "options", "struct?", "key (string): the same key and connections again answer what became of the first call" } },
+                { "options", "struct?", NULL } },
+    .members = { [3] = options },
     .returns = "nil",
     .run = run,
 };

@@ -10,29 +10,9 @@
 #include "core/daemon.h"
 #include "core/util.h"
 #include "daemons/resource/byhand.h"
+#include "daemons/resource/options.h"
 
 enum { PM_MS = 10000, WAIT_SECONDS = 50, NAME_MAX_BYTES = 64 };
-
-static const struct {
-    const char *key, *type;
-} members[] = {
-    { "name", "string" }, { "type", "string" }, { "args", "string" }, { "host", "string" }, { "basesys", "string" },
-    { "cpu", "double" },  { "mem", "double" },  { "outputs", "int" },
-};
-
-/* NULL, or what is wrong with a member's name or type. */
-static char *
-check_member(const char *key, const xmlrpc_value *v)
-{
-    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
-        if (!strcmp(key, members[i].key)) {
-            const char *is = fs_type_name(v), *wanted = members[i].type;
-            bool good = !strcmp(is, wanted) || (!strcmp(wanted, "double") && !strcmp(is, "int"));
-            return good ? NULL : fs_xasprintf("member %s must be of type %s, not %s", key, wanted, is);
-        }
-    }
-    return fs_xasprintf("there is no member '%.64s'; name, type, args, host, basesys, cpu, mem and outputs are possible", key);
-}
 
 static bool
 is_name(const char *name)
@@ -48,14 +28,6 @@ is_name(const char *name)
 static char *
 check_members(const xmlrpc_value *pm)
 {
-    for (size_t i = 0; i < fs_size(pm); i++) {
-        xmlrpc_value *v;
-        const char *key = fs_member(pm, i, &v);
-        char *wrong = check_member(key, v);
-        if (wrong) {
-            return wrong;
-        }
-    }
     double cpu = fs_get_double(pm, "cpu", RESOURCE_MODULE_CPU), mem = fs_get_double(pm, "mem", RESOURCE_MODULE_MEM);
     int outputs = fs_get_int(pm, "outputs", 0);
     return !is_name(fs_get_string(pm, "name", ""))
@@ -219,15 +191,18 @@ run(struct fs_call *call)
     free(why);
 }
 
+static const struct fs_member options[] = {
+    RESOURCE_KEY_OPTION("the same key and module again answer what became of the first call"),
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "create_pm",
     .help = "Starts one processing module by hand. It gets no traffic until create_connections leads some through it, is listed as an allocation of kind \"module\", and stays until "
             "delete_pm.",
-    .params = { { "pm", "struct",
-                  "name; type; args (default none); host (default: the platform chooses); basesys; cpu: cores (default 0.1); mem: MB (default 32); outputs: how many it has "
-                  "(default: the fewest that the type takes with these arguments)" },
-                { "options", "struct?", "key (string): the same key and module again answer what became of the first call" } },
+    .params = { { "pm", "struct", NULL }, { "options", "struct?", NULL } },
+    .members = { resource_pm_members, options },
     .returns = "nil",
     .run = run,
 };

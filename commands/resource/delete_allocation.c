@@ -2,6 +2,7 @@
 #include <flowstream/method.h>
 
 #include "daemons/resource/byhand.h"
+#include "daemons/resource/options.h"
 
 /* Was there one of this id, which is gone?  Ids are not used twice, so who asks again has got what he wanted. */
 static bool
@@ -22,13 +23,19 @@ run(struct fs_call *call)
     }
 }
 
+static const struct fs_member options[] = {
+    { "force", "boolean?", 0, 0, "end also where a host or switch cannot be reached" },
+    RESOURCE_KEY_OPTION("this may be the same call again, so an allocation that was deleted before is no mistake"),
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "delete_allocation",
     .help = "Deletes an allocation: its traffic goes its old way again, its modules end. With code -1 something could not be reached yet; the daemon goes on trying. By force it is forgotten "
             "all the same, and the message says what could not be reached: that is swept when it comes back.",
-    .params = { { "alloc_id", "int", "the id that install_allocation answered" }, { "options", "struct?", "force (boolean, default false); key (string): this may be the same call again, "
-                  "so an allocation that was deleted before is no mistake" } },
+    .params = { { "alloc_id", "int", "the id that install_allocation answered" }, { "options", "struct?", NULL } },
+    .members = { [1] = options },
     .returns = "nil",
     .run = run,
 };

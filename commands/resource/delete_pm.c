@@ -26,7 +26,8 @@ FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "delete_pm",
     .help = "Ends a module that create_pm has started. Refused while connections lead through it.",
-    .params = { { "pm", "struct", "name (other members are not looked at)" } },
+    .params = { { "pm", "struct", "as given to create_pm; the name alone says which" } },
+    .members = { resource_pm_members },
     .returns = "nil",
     .run = run,
 };

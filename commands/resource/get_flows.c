@@ -1,4 +1,5 @@
 /* get_flows: which flows an allocation handles, asked of the hosts whose modules its traffic comes to first, all at the same time. */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +10,7 @@
 #include "core/util.h"
 #include "daemons/resource/resource.h"
 
-enum { HOST_MS = 5000, MOST = 100 };
+enum { HOST_MS = 5000, MOST = 100, KEEP_SECONDS = 60, KEEP_SECONDS_MAX = 3600 };
 
 struct question {
     const char *node, *name, *host;
@@ -132,38 +133,13 @@ join(const struct questions *all, size_t most)
     return fs_set(fs_set(v, "known", fs_int((int) n)), "seconds", fs_double(seconds));
 }
 
-/* NULL, or what is wrong with the options. */
-static char *
-check(const xmlrpc_value *options)
-{
-    for (size_t i = 0; i < fs_size(options); i++) {
-        xmlrpc_value *v;
-        const char *key = fs_member(options, i, &v), *type = fs_type_name(v);
-        bool keep = !strcmp(key, "keep"), number = !strcmp(type, "int") || (keep && !strcmp(type, "double"));
-        if (!keep && strcmp(key, "most")) {
-            return fs_xasprintf("there is no option '%.64s'; keep and most are possible", key);
-        }
-        if (!number) {
-            return fs_xasprintf("option %s must be of type %s, not %s", key, keep ? "int or double" : "int", type);
-        }
-    }
-    int most = fs_get_int(options, "most", MOST);
-    return most < 0 ? fs_xasprintf("option most is %d; it is a number of flows", most) : NULL;
-}
-
 static void
 run(struct fs_call *call)
 {
     int id = fs_call_int(call, 0, 0);
     const xmlrpc_value *options = fs_call_param(call, 1);
-    char *wrong = check(options);
-    if (wrong) {
-        fs_call_fail(call, "get_flows: parameter 2 (options): %s", wrong);
-        free(wrong);
-        return;
-    }
     xmlrpc_value *doc = resource_allocation(fs_call_state(call), id);
-    struct questions all = { .call = call, .keep = fs_get_double(options, "keep", 60) };
+    struct questions all = { .call = call, .keep = fs_get_double(options, "keep", KEEP_SECONDS) };
     if (!doc) {
         fs_call_fail(call, "there is no allocation %d (list_allocations lists them)", id);
         return;
@@ -190,6 +166,12 @@ run(struct fs_call *call)
     fs_free(doc);
 }
 
+static const struct fs_member options[] = {
+    { "keep", "double?", 0, KEEP_SECONDS_MAX, "seconds to go on counting (default 60); 0 ends it" },
+    { "most", "int?", 0, INT_MAX, "how many flows to tell (default 100)" },
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "get_flows",
@@ -198,7 +180,8 @@ FS_COMMAND = {
             "others together, so that the sum is exact; known: how many flows are told apart; forgotten: how many there was no place for any more (4,096 a module are kept); problems: hosts that do not "
             "answer. Nobody asking for 'keep' seconds ends it.",
     .params = { { "alloc_id", "int", "the id that install_allocation answered" },
-                { "options", "struct?", "keep: seconds to go on counting (default 60, 3600 at most; 0 ends it); most: how many flows to tell (default 100)" } },
+                { "options", "struct?", NULL } },
+    .members = { [1] = options },
     .returns = "struct",
     .run = run,
 };

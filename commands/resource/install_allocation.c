@@ -8,7 +8,7 @@
 #include "daemons/resource/byhand.h"
 #include "daemons/resource/options.h"
 
-enum { DEFAULT_WAIT_SECONDS = 30 };
+enum { DEFAULT_WAIT_SECONDS = 30, MAX_WAIT_SECONDS = 50, MAX_NAME = 64 };
 
 static void
 run(struct fs_call *call)
@@ -17,7 +17,7 @@ run(struct fs_call *call)
     const char *text = fs_call_string(call, 0, "");
     const xmlrpc_value *options = fs_call_param(call, 1);
     const char *name = fs_get_string(options, "name", ""), *key = fs_get_string(options, "key", "");
-    xmlrpc_value *request = resource_compile(call, text, options, true);
+    xmlrpc_value *request = resource_compile(call, text, options);
     if (!request) {
         return;
     }
@@ -37,14 +37,22 @@ run(struct fs_call *call)
     free(error);
 }
 
+static const struct fs_member options_have[] = {
+    { "wait", "double?", 0, MAX_WAIT_SECONDS, "seconds (default 30, 50 at most)" },
+    { "name", "string?", 0, MAX_NAME, "what people call it" },
+    RESOURCE_KEY_OPTION("the same key and text again answer the same allocation"),
+    RESOURCE_TEXT_OPTIONS,
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "install_allocation",
     .help = "Installs an allocation request: starts its modules on hosts and steers its traffic through them. Answers the id of the allocation, in the message what the language warns of; with code -1 the id of one that "
             "is still being installed when the wait is over. A request with mistakes is refused with all of them, and nothing is changed. When a step fails, all is undone.",
     .params = { { "alloc", "string", "the request, in the allocation language" },
-                { "options", "struct?", "wait: seconds (default 30, 50 at most); name: what people call it; file: the name for messages about the text; key: the same key and text again answer the same allocation; "
-                                     "parameters: struct of strings, what $NAME stands for; files: struct of texts that the request includes; request: which of several in the text" } },
+                { "options", "struct?", NULL } },
+    .members = { [1] = options_have },
     .returns = "int",
     .run = run,
 };

@@ -1,4 +1,5 @@
 /* list_allocations: all allocations, or a page of them, with counters as the monitoring daemon last saw them. */
+#include <limits.h>
 #include <stdlib.h>
 
 #include <flowstream/method.h>
@@ -31,13 +32,20 @@ run(struct fs_call *call)
     fs_call_return(call, all);
 }
 
+static const struct fs_member options[] = {
+    { "after", "int?", 0, 0, "only those with a higher id" },
+    { "most", "int?", 0, INT_MAX, "so many of them (default 0: all)" },
+    { "brief", "boolean?", 0, 0, "only id, name, owner, kind, state, message, created, hosts (names) and module_count" },
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "list_allocations",
     .help = "Lists all allocations as get_allocation tells them, without text and rules; counters are two seconds old at most, on a crowded platform ten times what it takes to read all. "
             "Of very many, ask for a page at a time: the ids ascend.",
-    .params = { { "options", "struct?", "after: only those with a higher id; most: so many of them; brief (boolean): only id, name, owner, kind, state, message, created, hosts (names) and "
-                                        "module_count" } },
+    .params = { { "options", "struct?", NULL } },
+    .members = { options },
     .returns = "array",
     .idempotent = true,
     .run = run,

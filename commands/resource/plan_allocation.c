@@ -75,7 +75,7 @@ notes_of(struct resource *r, const xmlrpc_value *plan)
 static void
 run(struct fs_call *call)
 {
-    xmlrpc_value *request = resource_compile(call, fs_call_string(call, 0, ""), fs_call_param(call, 1), false), *loads = NULL, *rules = NULL, *how = NULL, *ignored = NULL;
+    xmlrpc_value *request = resource_compile(call, fs_call_string(call, 0, ""), fs_call_param(call, 1)), *loads = NULL, *rules = NULL, *how = NULL, *ignored = NULL;
     if (!request) {
         return;
     }
@@ -119,6 +119,11 @@ run(struct fs_call *call)
     fs_free(ignored);
 }
 
+static const struct fs_member options[] = {
+    RESOURCE_TEXT_OPTIONS,
+    { 0 },
+};
+
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "plan_allocation",
@@ -127,7 +132,8 @@ FS_COMMAND = {
             "before and after: hosts, links), notes (texts: hosts that were not considered and why, switches that are not connected, rates that nothing holds), warnings (of the language, a text). A request that would be refused is refused here with all reasons; where it does not fit the value is "
             "a struct then: reason (a text) and would_fit_with (array of structs: limit \"cpu\", \"mem\", \"inside\", \"bandwidth\" or \"delay\"; host, or from and to; is; needed; empty when no change of limits helps).",
     .params = { { "alloc", "string", "the request, in the allocation language" },
-                { "options", "struct?", "parameters, files, request: as of install_allocation" } },
+                { "options", "struct?", "as of install_allocation" } },
+    .members = { [1] = options },
     .returns = "struct",
     .idempotent = true,
     .run = run,

@@ -10,6 +10,12 @@
 
 struct switches;
 
+/* Which switch: members of a command's parameter. */
+#define OPENFLOW_WHICH \
+    { "switch", "string", 0, 0, "its name" }, \
+    { "target", "string", 0, 0, "where it is reached" }
+
+
 FS_API void *switches_start(struct fs_daemon *, const struct fs_settings *, char **error);
 FS_API void switches_stop(void *);
 /* The switch of that name at that target, entered if it is new; it lives as long as the daemon.  A switch that has moved to another target is a

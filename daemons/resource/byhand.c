@@ -9,6 +9,18 @@
 #include "core/util.h"
 #include "daemons/resource/state.h"
 
+const struct fs_member resource_pm_members[] = {
+    { "name", "string", 0, 0, "of the module" },
+    { "type", "string?", 0, 0, "of those that get_pm_info lists; create_pm needs it" },
+    { "args", "string?", 0, 0, "of the type (default: none)" },
+    { "host", "string?", 0, 0, "where it runs (default: the platform chooses)" },
+    { "basesys", "string?", 0, 0, "base system (default: linux.process)" },
+    { "cpu", "double?", 0, 0, "cores (default 0.1)" },
+    { "mem", "double?", 0, 0, "MB (default 32)" },
+    { "outputs", "int?", 0, 0, "how many it has (default: the fewest that the type takes with these arguments)" },
+    { 0 },
+};
+
 const char *
 resource_kind(const xmlrpc_value *request)
 {

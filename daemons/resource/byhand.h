@@ -12,6 +12,9 @@
 
 enum { RESOURCE_TABLE_CLASSIFY = 10, RESOURCE_TABLE_SPREAD = 12, RESOURCE_TABLE_CHOOSE = 14, RESOURCE_TABLE_FORWARD = 20, RESOURCE_TABLE_LAST = 253 };
 
+/* The struct PM of create_pm and delete_pm. */
+FS_API extern const struct fs_member resource_pm_members[];
+
 /* "request", "module" or "connections". */
 FS_API const char *resource_kind(const xmlrpc_value *request);
 /* The table of a request's rules that let traffic in. */

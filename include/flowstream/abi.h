@@ -2,6 +2,6 @@
 #ifndef FLOWSTREAM_ABI_H
 #define FLOWSTREAM_ABI_H 1
 
-#define FS_METHOD_ABI_HASH 0xfa2227bf30f397b2ull
+#define FS_METHOD_ABI_HASH 0xecb8ae66e42074efull
 
 #endif

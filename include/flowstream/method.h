@@ -37,7 +37,7 @@
 #include <flowstream/value.h>
 
 #define FS_METHOD_MAGIC 0x46534d31u /* "FSM1" */
-#define FS_METHOD_ABI 2u
+#define FS_METHOD_ABI 3u
 #define FS_MAX_PARAMS 6
 
 struct fs_call;
@@ -52,6 +52,14 @@ struct fs_param {
     const char *help;
 };
 
+/* A member of a struct that is a parameter, or of each struct in an array: a row is what is checked, what system.methodHelp and list_commands tell, and what docs/api.md says. */
+struct fs_member {
+    const char *name;
+    const char *type;     /* as of a parameter, with a '?' behind: may be left out */
+    double least, most;   /* of a number; of a string 'most' is of its bytes; both 0: any */
+    const char *help;
+};
+
 struct fs_method {
     uint32_t magic, abi;
     uint64_t abi_hash;      /* of the headers that it was compiled with */
@@ -60,6 +68,7 @@ struct fs_method {
     const char *version;    /* NULL is "1" */
     const char *help;       /* what it does, in sentences */
     struct fs_param params[FS_MAX_PARAMS];
+    const struct fs_member *members[FS_MAX_PARAMS]; /* of each parameter, ended by { 0 }: it has these and no others; NULL: whatever it has */
     const char *returns;    /* type of the value, "nil" for none */
     bool idempotent;        /* a second call with the same parameters changes nothing more: the option retries of run_task may be used */
     bool quick;             /* never blocks: may be run by the thread that reads the socket */

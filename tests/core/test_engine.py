@@ -179,7 +179,8 @@ def test_compound():
     a = p.run_compound_task(steps, {"wait": 10})
     ok(a["code"] == 1 and "task 4 of 5 (note) failed: told to fail; undone by: unmake, unmake" in a["message"], "it stops at the first failure", a)
     ok(notes() == ["make 1", "note 2", "make 3", "note 4", "unmake 3", "unmake 1"], "and undoes in reverse order", notes())
-    for steps, words in (([], "1 to 10000"), ([{"nam": "x"}], "item 1 is no struct"), ([{"name": 3}], "item 1 is no struct")):
+    for steps, words in (([], "1 to 10000"), (["note"], "item 1: it must be a struct, not string"), ([{"name": "note"}, {"name": 3}], "item 2: member name must be of type string, not int"),
+                         ([{"name": "note", "paramter": {}}], "there is no member 'paramter' (did you mean 'parameter'?)")):
         a = p.run_compound_task(steps)
         ok(a["code"] == 1 and words in a["message"], "a compound task that is none", a)
 
@@ -286,9 +287,10 @@ def test_deadlines():
     ok(t["state"] == "failed" and "deadline passed while it waited" in t["message"] and t["attempts"] == 0, "one that waits does not begin", t)
     for b in block:
         p.cancel_task(b)
-    for bad in ({"deadline": -1}, {"deadline": "soon"}, {"deadline": 1e9}, {"retries": 11}, {"backoff": 61}):
+    for bad, words in (({"deadline": -1}, "-1: 0 to 604800"), ({"deadline": "soon"}, "int or double, not string"), ({"deadline": 1e9}, "1000000000: 0 to 604800"),
+                       ({"retries": 11}, "11: 0 to 10"), ({"backoff": 61}, "61: 0 to 60"), ({"backof": 1}, "did you mean 'backoff'?")):
         a = p.run_task("note", {}, bad)
-        ok(a["code"] == 1 and f"options: {list(bad)[0]} must be a number from 0 to" in a["message"], f"{bad} is refused", a)
+        ok(a["code"] == 1 and "run_task: parameter 3 (options): " in a["message"] and list(bad)[0] in a["message"] and words in a["message"], f"{bad} is refused", a)
 
 
 def test_retries():

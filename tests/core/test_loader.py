@@ -112,6 +112,41 @@ def test_refused():
     os.rmdir(D.path("command", "folder"))
 
 
+MEMBERS = """static const struct fs_member have[] = {
+    { "name", "string", 0, 4, "its name" }, { "share", "double?", -1, 2.5, "of it" }, { "loud", "boolean?", 0, 0, "or not" }, { 0 }
+};
+"""
+
+
+def test_members():
+    """Members of a struct, and of the structs of an array, are those that the descriptor names."""
+    said = 'fs_call_return(call, fs_string(fs_get_string(fs_item(fs_call_param(call, 1), 0), "name", fs_get_string(fs_call_param(call, 0), "name", ""))));'
+    D.drop("command", "picky", said, '.params = { { "options", "struct", "what" }, { "list", "array?", "more" } }, .members = { have, have }, .returns = "string",', MEMBERS)
+    p = D.proxy()
+    for params, wanted in (([{"name": "a"}], "a"), ([{"name": "a", "share": 2, "loud": True}], "a"), ([{"name": "a", "share": -0.5}, [{"name": "b"}]], "b"), ([{"name": "a"}, []], "a")):
+        a = p.picky(*params)
+        ok(a["code"] == 0 and a["value"] == wanted, f"taken: {params}", a)
+    for params, words in (([{"nam": "a"}], "picky: parameter 1 (options): there is no option 'nam' (did you mean 'name'?); name, share and loud are possible"),
+                          ([{"name": "a", "xyz": 1}], "there is no option 'xyz'; name,"), ([{}], "option name (string) is missing"),
+                          ([{"name": 1}], "option name must be of type string, not int"), ([{"name": "a", "loud": 1}], "option loud must be of type boolean, not int"),
+                          ([{"name": "abcde"}], "option name is longer than 4 bytes"), ([{"name": "a", "share": 3}], "option share is 3: -1 to 2.5 are possible"),
+                          ([{"name": "a", "share": "1"}], "option share must be of type int or double, not string"),
+                          ([{"name": "a"}, [{"name": "b"}, {"name": "c", "Share": 1}]], "picky: parameter 2 (list): item 2: there is no member 'Share' (did you mean 'share'?)"),
+                          ([{"name": "a"}, ["b"]], "parameter 2 (list): item 1: it must be a struct, not string")):
+        a = p.picky(*params)
+        ok(a["code"] == 1 and words in a["message"], f"refused: {params}", a)
+    ok("\n    share double?: of it" in p.system.methodHelp("picky"), "methodHelp tells them", p.system.methodHelp("picky"))
+    told = next(c for c in p.list_commands()["value"] if c["name"] == "picky")["parameters"]
+    ok([m["name"] for m in told[1]["members"]] == ["name", "share", "loud"] and told[0]["members"][0]["type"] == "string", "and so does list_commands", told)
+    os.unlink(D.path("command", "picky"))
+    for fields, words in (('.params = { { "n", "int", "" } }, .members = { have },', "names members of parameter 1, which is of type int"),
+                          ('.params = { { "n", "struct", "" } }, .members = { NULL, have },', "names members of parameter 2, which is not there")):
+        D.drop("command", "wrong", SAY.format("x"), fields, MEMBERS)
+        refused("wrong", words, "a descriptor whose members could not be looked at")
+    D.drop("command", "wrong", SAY.format("x"), '.params = { { "n", "struct", "" } }, .members = { have },', MEMBERS.replace('"boolean?"', '"bool"'))
+    refused("wrong", "the type 'bool'", "a member of a type that is none")
+
+
 def test_later_folder():
     shutil.rmtree(os.path.join(D.lib, "tasks", "pm"))
     p = D.proxy()
@@ -151,7 +186,7 @@ def test_emptied_image():
 
 D.start()
 try:
-    run_all([test_life, test_tried_at_the_start, test_refused, test_later_folder, test_upgrade, test_emptied_image,
+    run_all([test_life, test_tried_at_the_start, test_refused, test_members, test_later_folder, test_upgrade, test_emptied_image,
              lambda: ok(D.stop() == 0, "it ends cleanly", D.log()[-3000:])])
 finally:
     D.stop()

@@ -10,11 +10,13 @@
 A test program takes the build folder from $FLOWSTREAM_BUILD (default: build/ of this checkout) and exits 1 when a check failed.
 """
 
+import concurrent.futures
 import contextlib
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -129,6 +131,28 @@ class Platform:
             self.client.close()
         self.leftovers = embedded.down(self.dir)
         shutil.rmtree(self.scratch, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def busy_disk(self):
+        """Nothing of the resource daemon gets to its disk meanwhile, as somebody else has the lock of its database; what waits for two seconds is given up."""
+        database = sqlite3.connect(self.folder_of("resource") / "store.db", isolation_level=None)
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            database.rollback()
+            database.close()
+
+    def meet(self, n, ask):
+        """What 'n' callers at the same time are answered, ask(0) to ask(n - 1), who all come while the first of them is on its way to the disk; and what was answered before it was there."""
+        with concurrent.futures.ThreadPoolExecutor(n) as pool:
+            with self.busy_disk():
+                begin, asked = time.monotonic(), [pool.submit(ask, i) for i in range(n)]
+                while time.monotonic() < begin + 1 and self.client.call("resource", "get_statistics")["process"]["calls_in_flight"] <= n:
+                    time.sleep(0.02)
+                time.sleep(0.4)
+                early = [call.result() for call in asked if call.done()]
+            return [call.result() for call in asked], early
 
     def namespace(self, port):
         """The network namespace of the outside of a network port."""

@@ -46,7 +46,7 @@ def passed(p, name, expect):
 
 
 def test_refusals(p, s):
-    for words, pm in ((["name", "''"], {}), (["name", "'a b'"], {"name": "a b", "type": "Counter"}), (["type", "get_pm_info"], {"name": "a"}),
+    for words, pm in ((["name", "missing"], {}), (["name", "''"], {"name": ""}), (["name", "'a b'"], {"name": "a b", "type": "Counter"}), (["type", "get_pm_info"], {"name": "a"}),
                       (["Countr", "Counter"], {"name": "a", "type": "Countr"}), (["alow"], {"name": "a", "type": "Firewall", "args": "alow tcp"}),
                       (["host", "h9"], {"name": "a", "type": "Counter", "host": "h9"}), (["cpu", "-1"], {"name": "a", "type": "Counter", "cpu": -1}),
                       (["mem", "0"], {"name": "a", "type": "Counter", "mem": 0}), (["outputs", "2"], {"name": "a", "type": "Counter", "outputs": 2}),

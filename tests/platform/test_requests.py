@@ -111,6 +111,52 @@ def test_types(p, s):
     tests.check(not p.remains() and s.list_allocations()["value"] == [], "none of these left anything")
 
 
+SAMPLES = {"int": 0, "double": 0.0, "boolean": False, "string": "", "struct": {}, "array": [], "base64": xmlrpc.client.Binary(b""), "any": ""}
+
+
+def sample(row):
+    """A value of that type, with the members that it must have."""
+    kind = row["type"].rstrip("?")
+    return {m["name"]: sample(m) for m in row.get("members", []) if "?" not in m["type"]} if kind == "struct" else SAMPLES[kind]
+
+
+def misspelt(command, i):
+    """Parameters for a command that are good but for a name in number i, that name, and the names that there are."""
+    names = [m["name"] for m in command["parameters"][i]["members"]]
+    bad = {**sample({**command["parameters"][i], "type": "struct"}), names[0] + "x": "" }
+    params = [sample(row) for row in command["parameters"]]
+    params[i] = [bad] if command["parameters"][i]["type"].startswith("array") else bad
+    return params, names[0] + "x", names
+
+
+def test_names(p, s):
+    """What a struct has no member for is refused, by every command of every daemon: a slip in the name of an option never passes for none."""
+    refused_ones, open_ones = set(), set()
+    for daemon in ("resource", "openflow", "pm", "monitoring", "modulehost:h1"):
+        server = p.server(daemon)
+        for command in server.list_commands()["value"]:
+            for i, row in enumerate(command["parameters"]):
+                if "members" in row:
+                    params, bad, names = misspelt(command, i)
+                    answer = getattr(server, command["name"])(*params)
+                    good = answer["code"] == 1 and all(word in answer["message"] for word in (f"parameter {i + 1} ({row['name']})", f"'{bad}'", f"did you mean '{names[0]}'", *names))
+                    tests.check(good, f"{daemon}: {command['name']}: {row['name']} has no '{bad}'", answer)
+                    refused_ones.add(command["name"])
+                elif row["type"].rstrip("?") in ("struct", "array"):
+                    open_ones.add((command["name"], row["name"]))
+    tests.same(open_ones, {("register_host", "host"), ("system.multicall", "calls")}, "no other command takes a struct with whatever it has")
+    tests.check({"create_pm", "create_connections", "delete_allocation", "delete_pm", "get_flows", "install_allocation", "run_task", "upgrade", "rollback"} <= refused_ones,
+                "the commands that change something are among them", refused_ones)
+    for name, words, answer in (("create_pm", ["'kee'", "'key'"], s.create_pm({"name": "a", "type": "Counter"}, {"kee": "k"})),
+                                ("create_connections", ["'kee'", "'key'"], s.create_connections("tor0", 10, "", {"kee": "k"})),
+                                ("delete_allocation", ["'forse'", "'force'"], s.delete_allocation(1, {"forse": True})),
+                                ("delete_allocation: of another type", ["force", "boolean", "int"], s.delete_allocation(1, {"force": 1})),
+                                ("list_allocations", ["most", "-1"], s.list_allocations({"most": -1})),
+                                ("create_pm: a key that is too long", ["key", "128"], s.create_pm({"name": "a", "type": "Counter"}, {"key": "k" * 129}))):
+        refused(name, words, answer)
+    tests.check(not p.remains() and s.list_allocations()["value"] == [], "none of these left anything")
+
+
 def test_language(p, s):
     for name, words, text in (
             ("an unterminated string", ["request:1:", "error:", "^"], 'x :: FromNet("'),
@@ -189,26 +235,37 @@ def test_pages(p, s, kept):
     tests.same(states, {"installed": len(kept), "installing": 0, "deleting": 0, "restoring": 0}, "how many there are in each state")
 
 
-def at_once(p, n, *options):
-    """The answers to the same request by so many callers at the same time."""
-    def ask(_):
-        answer = p.server().install_allocation(chain(5008), *options)
-        return answer["value"] if answer["code"] in (0, -1) else answer["message"]
-    with concurrent.futures.ThreadPoolExecutor(n) as pool:
-        return list(pool.map(ask, range(n)))
-
-
 def test_at_once(p, s):
     """Who comes while the first is still being written to the disk waits for what becomes of it."""
-    ids = at_once(p, 8, {"key": "at once"})
-    tests.check(len(set(ids)) == 1 and isinstance(ids[0], int), "8 callers with one key at the same time get one allocation", ids)
+    def ask(*options, port=5008):
+        answer = p.server().install_allocation(chain(port), *options)
+        return answer["value"] if answer["code"] in (0, -1) else answer["message"]
+    keyed = {"key": "at once"}
+    ids, early = p.meet(8, lambda _: ask(keyed))
+    tests.same(early, [], "of 8 callers with one key who meet in the write nobody is told of what is not on the disk")
+    tests.check(len(set(ids)) == 1 and isinstance(ids[0], int), "they get one allocation", ids)
     tests.check(until(20, lambda: s.get_allocation(ids[0])["value"]["state"] == "installed") and len(s.list_allocations()["value"]) == 1, "and there is no other")
     gone(p, s, ids[0], "that one")
-    answers = at_once(p, 8)
+    answers, early = p.meet(8, lambda _: ask())
     ids = [answer for answer in answers if isinstance(answer, int)]
-    tests.check(len(ids) == 1 and sum(f"of allocation {ids[0]} " in str(answer) for answer in answers) == 7, "of 8 that want the same packets one gets them, the others are told whose they are",
-                answers)
+    tests.same(early, [], "of 8 that want the same packets nobody is refused because of what is not on the disk")
+    tests.check(len(ids) == 1 and sum(f"of allocation {ids[0]} " in str(answer) for answer in answers) == 7, "one gets them, the others are told whose they are", answers)
     gone(p, s, ids[0], "that one too")
+    answers, early = p.meet(8, lambda i: ask(keyed, port=5100 + i))
+    ids = [answer for answer in answers if isinstance(answer, int)]
+    tests.check(not early and len(ids) == 1 and sum(f"key 'at once' is that of allocation {ids[0]} " in str(answer) for answer in answers) == 7,
+                "of 8 that have one key for different requests one gets it, the others are told whose it is", (early, answers))
+    until(20, lambda: s.get_allocation(ids[0])["value"]["state"] == "installed")
+    gone(p, s, ids[0], "that one as well")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        with p.busy_disk():
+            asked = [pool.submit(ask, keyed) for _ in range(8)]
+            until(20, lambda: any(call.done() for call in asked), 0.01)
+        answers = [call.result() for call in asked]
+    failed, ids = [a for a in answers if isinstance(a, str)], [a for a in answers if isinstance(a, int)]
+    tests.check(failed and all("cannot be written" in a for a in failed), "whose write fails is told so", answers)
+    tests.check(ids and len(set(ids)) == 1 and until(20, lambda: (s.get_allocation(ids[0])["value"] or {}).get("state") == "installed"), "who waited for him tries by himself", answers)
+    gone(p, s, ids[0], "what came of it")
 
 
 def test_parallel(p, s):
@@ -325,7 +382,7 @@ def test_modules(p, s):
 
 with Platform() as platform:
     proxy = platform.server()
-    for test in (test_values, test_plan, test_types, test_language, test_overlap, test_keys, test_at_once, test_parallel, test_tasks, test_drain, test_foreign_rules, test_modules):
+    for test in (test_values, test_plan, test_types, test_names, test_language, test_overlap, test_keys, test_at_once, test_parallel, test_tasks, test_drain, test_foreign_rules, test_modules):
         with tests.story(test.__name__):
             test(platform, proxy)
     if SANITIZED:

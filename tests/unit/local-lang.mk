@@ -37,4 +37,4 @@ tests/fuzz/fuzz_lang: $(top_srcdir)/tests/fuzz/fuzz_lang.c $(lib_libflowstream_l
 	@$(MKDIR_P) tests/fuzz
 	$(AM_V_CCLD)$(FUZZ_CC) $(DEFS) $(AM_CPPFLAGS) -std=gnu11 -g -O1 -fno-omit-frame-pointer \
 	    -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $(top_srcdir)/tests/fuzz/fuzz_lang.c \
-	    $(addprefix $(top_srcdir)/,$(filter lang/%.c,$(lib_libflowstream_lang_so_SOURCES)))
+	    $(addprefix $(top_srcdir)/,$(filter %.c,$(lib_libflowstream_lang_so_SOURCES)))

@@ -2,7 +2,7 @@
  * beyond the first few thousand are not looked at. */
 #include "config.h"
 
-#include "lang/suggest.h"
+#include "core/suggest.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
-/* "Did you mean": the nearest of some known names. */
-#ifndef LANG_SUGGEST_H
-#define LANG_SUGGEST_H 1
+/* "Did you mean": the nearest of some known names.  Needs nothing of the core, so that the library of the language has it, too. */
+#ifndef CORE_SUGGEST_H
+#define CORE_SUGGEST_H 1
 
 #include <stddef.h>
 
