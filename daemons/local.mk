@@ -4,6 +4,8 @@ noinst_PROGRAMS += lib/libflowstream-resourced.so
 FLOWSTREAM_SHARED += lib/libflowstream-resourced.so
 lib_libflowstream_resourced_so_SOURCES = daemons/resource/absent.c \
     daemons/resource/account.c \
+    daemons/resource/answered.c \
+    daemons/resource/answered.h \
     daemons/resource/begin.c \
     daemons/resource/byhand.c \
     daemons/resource/byhand.h \

@@ -21,5 +21,6 @@ FS_COMMAND = {
     .help = "Lets a version be loaded again that was taken out because it made the daemon die three times within a minute.",
     .params = { { "sha256", "string", "its hash, as list_versions tells it" } },
     .returns = "nil",
+    .idempotent = true,
     .run = run,
 };

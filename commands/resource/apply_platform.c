@@ -69,5 +69,6 @@ FS_COMMAND = {
                 { "options", "struct?", NULL } },
     .members = { [1] = options },
     .returns = "struct",
+    .idempotent = true,
     .run = run,
 };

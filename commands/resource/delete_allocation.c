@@ -19,7 +19,7 @@ run(struct fs_call *call)
     if (*fs_get_string(options, "key", "") && is_gone(fs_call_state(call), id)) {
         fs_call_return(call, fs_nil());
     } else {
-        resource_begin_delete(call, id, fs_get_bool(options, "force", false));
+        resource_begin_delete(call, id, fs_get_bool(options, "force", false), "", "");
     }
 }
 

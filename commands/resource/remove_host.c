@@ -18,8 +18,10 @@ run(struct fs_call *call)
 FS_COMMAND = {
     FS_IS_COMMAND,
     .name = "remove_host",
-    .help = "Takes a module host out of the platform. Refused while modules run on it. It comes back when its daemon is started again.",
+    .help = "Takes a module host out of the platform. Refused while modules run on it. It comes back when its daemon is started again. Until then, doing it again "
+            "answers that there is no such host.",
     .params = { { "name", "string", "the host" } },
     .returns = "nil",
+    .idempotent = true,
     .run = run,
 };

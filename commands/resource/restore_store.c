@@ -21,7 +21,8 @@ FS_COMMAND = {
     .help = "Checks the backup that write_backup has taken in; when it is whole, what it wants is wanted from now on: allocations that it has not are deleted, those that "
             "are not there are installed again under their ids, those that are the same go on untouched. Refused, with nothing changed, while an allocation is being "
             "installed or deleted. Answers deleted, restored and unchanged (ids) and problems (texts); what cannot be installed now is in state 'restoring' and tried "
-            "again. With code -1 the handle of the task, where it takes longer.",
+            "again. With code -1 the handle of the task, where it takes longer. A backup is read once: to do it again, take it in again.",
     .returns = "struct",
+    .idempotent = true,
     .run = run,
 };

@@ -1,10 +1,13 @@
 /* To begin the installation or the deletion of an allocation, wait for its end, and answer the call: for the commands that do either. */
 #include "config.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "core/util.h"
+#include "daemons/resource/answered.h"
 #include "daemons/resource/byhand.h"
 #include "daemons/resource/resource.h"
 
@@ -74,21 +77,21 @@ claim_soon(struct resource *r, int id, bool force)
     }
 }
 
-/* Claim it for deletion, or answer why not. */
+/* Claim it for deletion, or answer why not.  One that has gone meanwhile may have been deleted by the same call, said twice at the same time. */
 static bool
-claim(struct fs_call *call, int id, bool force)
+claim(struct fs_call *call, int id, bool force, const char *key, const char *what)
 {
     struct resource *r = fs_call_state(call);
     bool mine = claim_soon(r, id, force);
     xmlrpc_value *doc = resource_allocation(r, id);
     const xmlrpc_value *module = fs_item(fs_get(fs_get(doc, "plan"), "modules"), 0);
     int user = 0;
-    if (!doc) {
+    if (!doc && !resource_delete_again(call, key, what)) {
         fs_call_fail(call, "there is no allocation %d (list_allocations lists them)", id);
-    } else if (!mine) {
+    } else if (doc && !mine) {
         fs_call_not_ready(call, fs_nil(), "allocation %d is being %s right now: try again", id,
                           fs_get_string(doc, "state", "")[0] == 'i' ? "installed" : "deleted");
-    } else if (!strcmp(resource_kind(fs_get(doc, "request")), "module") && (user = resource_user_of(r, fs_get_string(module, "name", "")))) {
+    } else if (doc && !strcmp(resource_kind(fs_get(doc, "request")), "module") && (user = resource_user_of(r, fs_get_string(module, "name", "")))) {
         fs_call_fail(call, "module %s is connected by allocation %d: delete that one first (delete_connections, or delete_allocation %d)",
                      fs_get_string(doc, "name", ""), user, user);
         resource_release(r, id);
@@ -97,16 +100,49 @@ claim(struct fs_call *call, int id, bool force)
     return mine && !user;
 }
 
-void
-resource_begin_delete(struct fs_call *call, int id, bool force)
+bool
+resource_delete_again(struct fs_call *call, const char *key, const char *what)
 {
-    if (!claim(call, id, force)) {
+    int id;
+    char *error = NULL;
+    enum resource_said said = resource_was_deleted(fs_call_state(call), key, what, &id, &error);
+    if (said == RESOURCE_SAID_OTHERWISE) {
+        fs_call_fail(call, "%s", error);
+    } else if (said == RESOURCE_BEING_DONE) {
+        resource_begin_delete(call, id, false, key, what);
+    } else if (said == RESOURCE_DONE) {
+        fs_call_return(call, fs_nil());
+    }
+    free(error);
+    return said != RESOURCE_NOT_SAID;
+}
+
+/* Keep the key of a claimed allocation's deletion, or answer the call and give the allocation back. */
+static bool
+keep_key(struct fs_call *call, int id, const char *key, const char *what)
+{
+    char *error = NULL;
+    int e = resource_mark_deleted(fs_call_state(call), id, key, what, &error);
+    if (e) {
+        resource_release_unchanged(fs_call_state(call), id);
+        if (e != EEXIST || !resource_delete_again(call, key, what)) {
+            fs_call_fail(call, "%s", error ? error : "it was said a day ago: say it again");
+        }
+    }
+    free(error);
+    return !e;
+}
+
+void
+resource_begin_delete(struct fs_call *call, int id, bool force, const char *key, const char *what)
+{
+    if (!claim(call, id, force, key, what) || (*key && !keep_key(call, id, key, what))) {
         return;
     }
     struct fs_reply reply;
     int handle = fs_call_submit(call, "undo_allocation", fs_set(fs_set(fs_struct(), "id", fs_int(id)), "force", fs_bool(force)), true, &reply);
     if (!handle) {
-        resource_release(fs_call_state(call), id);
+        resource_release(fs_call_state(call), id); /* if it is marked, 'settle' does it */
         fs_call_reply(call, &reply);
         return;
     }

@@ -43,7 +43,9 @@ FS_API void resource_begin_install(struct fs_call *, int id, double wait, bool w
 /* The same was asked before, with the same key: answer the call with what became of it. */
 FS_API void resource_answer_again(struct fs_call *, int id, const char *warnings, bool with_id);
 /* Delete allocation 'id', wait, and answer the call.  Refused for a module whose connections are still there.  By force it ends also where a host or switch cannot be
- * reached, which the message then says. */
-FS_API void resource_begin_delete(struct fs_call *, int id, bool force);
+ * reached, which the message then says.  With a key ("": none) it is kept that 'what' was asked for with it. */
+FS_API void resource_begin_delete(struct fs_call *, int id, bool force, const char *key, const char *what);
+/* Was the deletion 'what' asked for with that key before?  Then the call is answered: as the first was, or as refused where it was another deletion. */
+FS_API bool resource_delete_again(struct fs_call *, const char *key, const char *what);
 
 #endif

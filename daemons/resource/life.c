@@ -5,6 +5,7 @@
  * the same key, or for the same packets, waits for what becomes of it; nobody else finds it. */
 #include "config.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,18 +53,19 @@ drop(const struct fs_block_record *c)
     free((void *) (uintptr_t) c->block);
 }
 
-/* Write an allocation's document, or (block NULL) that it is no more, and a counter unless that is NULL.  It is marked meanwhile. */
+/* Write an allocation's document, or (block NULL) that it is no more, and 'n' other records in the same transaction.  It is marked meanwhile. */
 static int
-write_doc(struct resource *r, struct allocation *a, const unsigned char *block, size_t size, const struct fs_block_record *count, char **error)
+write_doc(struct resource *r, struct allocation *a, const unsigned char *block, size_t size, const struct fs_block_record *others, size_t n, char **error)
 {
     char name[16];
     snprintf(name, sizeof name, "%d", a->id);
-    struct fs_block_record changes[2] = { { .kind = "allocation", .name = name, .block = block, .size = size } };
-    if (count) {
-        changes[1] = *count;
+    struct fs_block_record changes[1 + RESOURCE_OTHERS] = { { .kind = "allocation", .name = name, .block = block, .size = size } };
+    assert(n <= RESOURCE_OTHERS);
+    if (n) {
+        memcpy(&changes[1], others, n * sizeof *others);
     }
     a->writing = true;
-    int e = resource_write(r, changes, count ? 2 : 1, error);
+    int e = resource_write(r, changes, 1 + n, error);
     a->writing = false;
     resource_written(r);
     return e;
@@ -123,7 +125,7 @@ enter(struct resource *r, int id, const xmlrpc_value *doc, bool busy, char **err
     unsigned char *block = fs_pack(doc, &size);
     struct allocation *a = enter_block(r, id, block, size);
     struct fs_block_record last = counter("last_id", r->last_id);
-    int e = write_doc(r, a, block, size, &last, error);
+    int e = write_doc(r, a, block, size, &last, 1, error);
     drop(&last);
     if (e) {
         resource_strike(r, a);
@@ -276,8 +278,8 @@ changed(const struct allocation *a, const xmlrpc_value *members, size_t *size)
     return block;
 }
 
-static int
-update(struct resource *r, int id, const xmlrpc_value *members, const struct fs_block_record *count, char **error)
+int
+resource_change(struct resource *r, int id, const xmlrpc_value *members, const struct fs_block_record *others, size_t n, char **error)
 {
     struct allocation *a = find_quiet(r, id);
     if (!a) {
@@ -286,7 +288,7 @@ update(struct resource *r, int id, const xmlrpc_value *members, const struct fs_
     }
     size_t size;
     unsigned char *block = changed(a, members, &size);
-    int e = write_doc(r, a, block, size, count, error);
+    int e = write_doc(r, a, block, size, others, n, error);
     if (e) {
         free(block);
     } else {
@@ -299,7 +301,7 @@ int
 resource_update(struct resource *r, int id, xmlrpc_value *members, char **error)
 {
     pthread_mutex_lock(&r->lock);
-    int e = update(r, id, members, NULL, error);
+    int e = resource_change(r, id, members, NULL, 0, error);
     pthread_mutex_unlock(&r->lock);
     fs_free(members);
     return e;
@@ -311,7 +313,7 @@ resource_keep_plan(struct resource *r, int id, const xmlrpc_value *plan, char **
     xmlrpc_value *members = fs_set(fs_struct(), "plan", fs_copy(plan));
     pthread_mutex_lock(&r->lock);
     struct fs_block_record last = counter("last_spi", r->last_spi);
-    int e = update(r, id, members, &last, error);
+    int e = resource_change(r, id, members, &last, 1, error);
     struct allocation *a = e ? NULL : resource_find(r, id);
     if (a) {
         free(a->planned);
@@ -404,7 +406,7 @@ resource_forget(struct resource *r, int id, char **error)
 {
     pthread_mutex_lock(&r->lock);
     struct allocation *a = find_quiet(r, id);
-    int e = a ? write_doc(r, a, NULL, 0, NULL, error) : 0;
+    int e = a ? write_doc(r, a, NULL, 0, NULL, 0, error) : 0;
     if (a && !e) {
         a->entering = a->writing = true; /* it is gone, but for its place in the account and its packets */
         take_both(r);
@@ -462,7 +464,7 @@ resource_restore_later(struct resource *r, int id, const char *message, char **e
         unsigned char *block = fs_pack(new, &size);
         fs_free(doc);
         fs_free(new);
-        e = write_doc(r, a, block, size, NULL, error);
+        e = write_doc(r, a, block, size, NULL, 0, error);
         if (e) {
             free(block);
         } else {

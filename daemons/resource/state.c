@@ -137,7 +137,7 @@ load_store(struct resource *r, char **error)
     free(path);
     return !e && load_allocations(r, error)
            && !fs_store_read(r->store, "counter", load_counter, r, error) && !fs_store_read(r->store, "host", load_host, r, error)
-           && !fs_store_read(r->store, "drained", load_drained, r, error);
+           && !fs_store_read(r->store, "drained", load_drained, r, error) && !fs_store_read(r->store, "answered", resource_load_answered, r, error);
 }
 
 /* A task that others call between begin and end may be run by itself, too, and then has to begin for itself. */
@@ -251,6 +251,7 @@ resource_stop(void *state)
     free(r->old_peers);
     resource_memory_free(r->memory);
     resource_patients_free(r);
+    resource_answered_free(r);
     fs_free(r->base_rules);
     fs_free(r->watched);
     fs_free(r->away);

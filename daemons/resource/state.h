@@ -25,6 +25,7 @@ struct host {
     struct host *next;
 };
 
+struct answered;
 struct claim;
 struct site;
 
@@ -98,6 +99,8 @@ struct resource {
     bool prepared;           /* atomic */
     struct resource_memory *memory;    /* memory.c, with a lock of its own */
     struct resource_patient *patients; /* health.c */
+    struct answered *answered;         /* answered.c */
+    size_t n_answered;
     int64_t started;
     long long epoch;
     bool fills, measures;    /* settings: see docs/configuration.md */
@@ -113,6 +116,15 @@ resource_doc(const struct allocation *a)
 /* life.c: an allocation of a document (taken) into memory, without its claims and its share of the account; out of it. */
 struct allocation *resource_load_allocation(struct resource *, int id, unsigned char *block, size_t size);
 void resource_strike(struct resource *, struct allocation *);
+
+/* life.c: change members of an allocation in the store, together with 'n' other records (RESOURCE_OTHERS at most), then in memory: all or nothing.  ENOENT: unknown.  With the lock
+ * held, which is given back while the disk is synced. */
+enum { RESOURCE_OTHERS = 9 };
+int resource_change(struct resource *, int id, const xmlrpc_value *members, const struct fs_block_record *others, size_t n, char **error);
+
+/* answered.c: a record of the store into memory ('aux' is the struct resource, the value is taken); forget all in memory. */
+void resource_load_answered(void *aux, const char *key, xmlrpc_value *);
+void resource_answered_free(struct resource *);
 
 /* Does somebody work on it? */
 bool resource_is_busy(struct resource *, struct allocation *);

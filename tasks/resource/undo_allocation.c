@@ -47,8 +47,9 @@ run(struct fs_call *call)
     const char *later = fs_get_string(fs_call_param(call, 0), "restore", NULL);
     struct fs_text failed = { 0 };
     bool force = fs_get_bool(fs_call_param(call, 0), "force", false);
-    if (!later && resource_update(r, id, fs_set(fs_struct(), "state", fs_string("deleting")), &error)
-        && !strcmp(fs_get_string(doc, "state", ""), "installed")) {
+    const char *state = fs_get_string(doc, "state", "");
+    bool marked = later || !strcmp(state, "deleting");
+    if (!marked && resource_update(r, id, fs_set(fs_struct(), "state", fs_string("deleting")), &error) && !strcmp(state, "installed")) {
         fs_text_addf(&failed, "%s", error); /* the intent is not on disk: nothing may be taken away yet */
     } else {
         free(error);

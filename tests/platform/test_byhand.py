@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """The low-level API by Python's own XML-RPC client: modules made one by one, connections led through them, traffic, refusals, and nothing left afterwards."""
 
+import concurrent.futures
 import contextlib
+import http.client
 import os
 import signal
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from flowtest import PATIENCE, Platform, Tests, need_root_of_namespaces, until  # noqa: E402
+from flowtest import PATIENCE, Platform, Tests, flowstream, need_root_of_namespaces, until  # noqa: E402
 from traffic import Stream, icmp, send, tcp, udp, watch  # noqa: E402
 
 need_root_of_namespaces()
@@ -95,12 +97,23 @@ def test_connections(p, s):
     refused("nor by its id", ["split"], s.delete_allocation(listed["split"]["id"]))
 
 
-def test_crash(p, s):
+def kill(p):
+    """Kill the resource daemon as it is."""
     os.kill(p.process("resource"), signal.SIGKILL)
     time.sleep(0.2)
+
+
+def start(p):
+    """Start it again; a client for the new one."""
     p.command("start", "resource")
     tests.same(p.command("status", "--wait", "20").returncode, 0, "the resource daemon is back after kill -9")
-    s = p.server()
+    p.record = flowstream.folder.Record.load(p.dir)
+    return p.server()
+
+
+def test_crash(p, s):
+    kill(p)
+    s = start(p)
     passed(p, "the same after the resource daemon was killed and started again", {"net1": 120, "tun1": 60})
     tests.same(sorted(a["kind"] for a in s.list_allocations()["value"]), ["connections", "connections", "module", "module"], "and all four are known")
 
@@ -125,6 +138,82 @@ def test_dead_module(p, s):
     good("and delete_pm", s.delete_pm({"name": "frail"}))
 
 
+AGAIN = {"name": "again", "type": "Counter", "host": "h1"}
+THROUGH = 'in :: FromNet("in_port=net0,udp,tp_dst=7778"); again :: Counter; out :: ToNet("net1"); in -> again -> out'
+
+
+def test_again(p, s):
+    """A deletion by name may be said again with its key: it never reaches what has got the name since."""
+    good("create_pm", s.create_pm(AGAIN))
+    for words in ("delete_pm with a key", "the same again"):
+        good(words, s.delete_pm({"name": "again"}, {"key": "end"}))
+    good("create_pm of another with that name", s.create_pm(AGAIN))
+    for words in ("create_connections", "others that say the same"):
+        good(words, s.create_connections("tor0", 10, THROUGH))
+        if words == "create_connections":
+            good("delete_connections with a key", s.delete_connections("tor0", 10, THROUGH, {"key": "part"}))
+    newer = {a["name"]: a["id"] for a in s.list_allocations()["value"]}
+    for moment in ("now", "after a kill -9"):
+        good(f"{moment}: that delete_pm again", s.delete_pm(AGAIN, {"key": "end"}))
+        good(f"{moment}: that delete_connections again", s.delete_connections("tor0", 10, THROUGH, {"key": "part"}))
+        tests.same({a["name"]: a["id"] for a in s.list_allocations()["value"]}, newer, f"{moment}: what is newer is left alone")
+        refused(f"{moment}: the key for another module", ["'end'", "delete_pm of again"], s.delete_pm({"name": "other"}, {"key": "end"}))
+        refused(f"{moment}: the key for connections", ["'end'", "delete_pm of again"], s.delete_connections("tor0", 10, THROUGH, {"key": "end"}))
+        refused(f"{moment}: the key for other connections", ["'part'", "delete_connections of tor0"], s.delete_connections("tor0", 0, THROUGH, {"key": "part"}))
+        if moment == "now":
+            kill(p)
+            s = start(p)
+    for _ in range(2):
+        tests.same(p.client.delete_connections("tor0", 10, THROUGH, key="part 2"), None, "with another key they are deleted, also by the Python client")
+    good("the module, too", s.delete_pm(AGAIN, {"key": "end 2"}))
+    refused("without a key that cannot be said again", ["again"], s.delete_pm(AGAIN))
+
+
+def test_again_killed(p, s):
+    """Killed in the middle of a deletion, which has to wait for a host: it is ended, and said again it is answered."""
+    good("create_pm", s.create_pm(AGAIN))
+    hung = p.process("modulehost:h1")
+    os.kill(hung, signal.SIGSTOP)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(p.server().delete_pm, AGAIN, {"key": "hung"})
+            tests.check(until(10, lambda: s.list_allocations({"brief": True})["value"][0]["state"] == "deleting"), "a deletion waits for its host")
+            kill(p)
+            tests.check(isinstance(asked.exception(), (OSError, http.client.HTTPException)), "its caller hears no answer", asked.exception())
+    finally:
+        os.kill(hung, signal.SIGCONT)
+    s = start(p)
+    tests.check(until(20, lambda: s.delete_pm(AGAIN, {"key": "hung"})["code"] == 0), "he asks again until it is done")
+    good("create_pm of another with that name", s.create_pm(AGAIN))
+    good("once more, late", s.delete_pm(AGAIN, {"key": "hung"}))
+    tests.check("again" in by_name(s), "leaves that one alone")
+    good("delete_pm", s.delete_pm(AGAIN))
+
+
+def test_again_at_once(p, s):
+    """The same deletion by several callers who meet in its write."""
+    def ask(name, key):
+        answer = p.server().delete_pm({"name": name}, {"key": key})
+        return answer["message"] if answer["code"] == 1 else answer["code"]
+    good("create_pm", s.create_pm(AGAIN))
+    answers, early = p.meet(8, lambda _: ask("again", "all"))
+    tests.same(early, [], "of 8 with one key nobody is answered before it is on the disk")
+    tests.check(set(answers) <= {0, -1} and 0 in answers, "all hear that it is done, or being done", answers)
+    tests.check(until(20, lambda: ask("again", "all") == 0), "and then that it is done")
+    for name in ("again", "other"):
+        good("create_pm", s.create_pm({**AGAIN, "name": name}))
+    tests.same([ask("again", "all"), "again" in by_name(s)], [0, True], "once more, late: what is newer is left alone")
+    answers, early = p.meet(2, lambda i: ask(("again", "other")[i], "both"))
+    left = set(by_name(s)) & {"again", "other"}
+    tests.check(not early and len(left) == 1 and sorted(map(str, answers))[0] == "0" and sum("key 'both' is that of another call" in str(a) for a in answers) == 1,
+                "one key for two deletions: one is done, the other refused", (answers, early, left))
+    last = left.pop()
+    with p.busy_disk():
+        tests.check("cannot be written" in str(ask(last, "full")), "a deletion that cannot be written is refused")
+    tests.check(by_name(s)[last]["state"] == "installed", "and nothing is done")
+    tests.same(ask(last, "full"), 0, "with the same key it is done later")
+
+
 def test_end(p, s):
     with Stream(p, "net0", "tun1", port=7000) as stream:
         time.sleep(0.3)
@@ -145,9 +234,8 @@ def test_end(p, s):
 
 
 with Platform() as platform:
-    server = platform.server()
-    for part in (test_refusals, test_dead_module, test_connections, test_crash, test_end):
+    for part in (test_refusals, test_dead_module, test_again, test_again_killed, test_again_at_once, test_connections, test_crash, test_end):
         with tests.story(part.__name__):
-            part(platform, server)
+            part(platform, platform.server())
 tests.check(not platform.leftovers, "the platform leaves nothing", platform.leftovers)
 tests.end()

@@ -29,6 +29,11 @@ def _about_text(parameters, files, request, file):
     return {key: value for key, value in (("parameters", parameters), ("files", files), ("request", request), ("file", file)) if value}
 
 
+def _with_key(key):
+    """The options of a call with that key; none without."""
+    return [{"key": key}] if key else []
+
+
 class Client:
     """The daemons of the platform in a folder (see folder.locate)."""
 
@@ -143,21 +148,21 @@ class Client:
         """The module types: a list of (description, primitives), primitives a dictionary of name to parameters."""
         return [tuple(pair) for pair in self.call("resource", "get_pm_info")]
 
-    def create_pm(self, pm):
-        """Start one module: a dictionary with name, type, args, cpu, mem and optionally host and basesys."""
-        return self.call("resource", "create_pm", pm)
+    def create_pm(self, pm, key=None):
+        """Start one module: a dictionary with name, type, args, cpu, mem and optionally host and basesys.  key makes repeating safe, here and in the next three."""
+        return self.call("resource", "create_pm", pm, *_with_key(key))
 
-    def delete_pm(self, pm):
+    def delete_pm(self, pm, key=None):
         """Stop one module."""
-        return self.call("resource", "delete_pm", pm)
+        return self.call("resource", "delete_pm", pm, *_with_key(key))
 
-    def create_connections(self, switch_name, switch_table_id, alloc):
+    def create_connections(self, switch_name, switch_table_id, alloc, key=None):
         """Program the connections of a request into one table of one switch."""
-        return self.call("resource", "create_connections", switch_name, switch_table_id, alloc)
+        return self.call("resource", "create_connections", switch_name, switch_table_id, alloc, *_with_key(key))
 
-    def delete_connections(self, switch_name, switch_table_id, alloc):
+    def delete_connections(self, switch_name, switch_table_id, alloc, key=None):
         """Take the connections of a request out of one table of one switch."""
-        return self.call("resource", "delete_connections", switch_name, switch_table_id, alloc)
+        return self.call("resource", "delete_connections", switch_name, switch_table_id, alloc, *_with_key(key))
 
     def register_host(self, host):
         """Add a module host: a dictionary with name, address, cpu, mem."""
