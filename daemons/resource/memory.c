@@ -26,7 +26,7 @@ struct known {
 struct place {
     char *name, *right;
     bool busy;
-    int64_t due, cost, touched; /* the last of them all */
+    int64_t due, cost, touched, renewed; /* when what is wanted of any of them, and of all, last became another */
     struct known *known; /* ascending ids */
     size_t n, room, n_doubted;
     int turn; /* the id that was last doubted without a reason */
@@ -208,8 +208,9 @@ entry(struct place *p, int id)
 void
 resource_memory_note(struct resource *r, const char *name, int id, const char *state, int64_t asked)
 {
-    struct known *k = entry(lock_place(r, name), id);
-    if (k->touched < asked) {
+    struct place *p = lock_place(r, name);
+    struct known *k = entry(p, id);
+    if (k->touched < asked && p->renewed < asked) {
         free(k->state);
         k->state = fs_xstrdup(state);
     }
@@ -223,6 +224,18 @@ resource_memory_touch(struct resource *r, const char *name, int id)
     struct known *k = entry(p, id);
     k->state[0] = '\0';
     k->touched = p->touched = fs_now_ms();
+    set_right(p, "");
+    unlock(r);
+}
+
+void
+resource_memory_renew(struct resource *r, const char *name)
+{
+    struct place *p = lock_place(r, name);
+    for (size_t i = 0; i < p->n; i++) {
+        p->known[i].state[0] = '\0';
+    }
+    p->touched = p->renewed = fs_now_ms();
     set_right(p, "");
     unlock(r);
 }
@@ -345,19 +358,6 @@ resource_memory_settle(struct resource *r, const char *name, const struct resour
     unlock(r);
 }
 
-bool
-resource_memory_is_doubted(struct resource *r, int id)
-{
-    bool doubted = false;
-    pthread_mutex_lock(&r->memory->lock);
-    for (const struct place *p = r->memory->places; p && !doubted; p = p->next) {
-        size_t i = p->n_doubted ? position(p, id) : p->n;
-        doubted = i < p->n && p->known[i].id == id && p->known[i].doubted;
-    }
-    pthread_mutex_unlock(&r->memory->lock);
-    return doubted;
-}
-
 static void
 doubt_at(struct resource *r, const char *host, int id)
 {
@@ -394,6 +394,7 @@ resource_doubt_allocation(struct resource *r, const struct allocation *a)
     for (struct fs_packed_items i = fs_packed_items(fs_packed_get(fs_packed_get(resource_doc(a), "plan"), "rules")); fs_packed_next(&i, &m);) {
         resource_memory_touch(r, fs_packed_get_string(m, "switch", ""), a->id);
     }
+    resource_begin_anew(r, a->id);
 }
 
 char *

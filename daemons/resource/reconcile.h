@@ -61,8 +61,14 @@ FS_API char *resource_compare_host(struct fs_call *, const char *host, const str
  * were.  NULL, or why the switch cannot be asked. */
 FS_API char *resource_compare_switch(struct fs_call *, const xmlrpc_value *where, const int *ids, size_t n, bool dry_run, xmlrpc_value *differences);
 
-/* Is one of the differences about this allocation? */
-FS_API bool resource_differs(const xmlrpc_value *differences, int id);
+/* The allocations that the differences are about, ascending, each once (owned), with the first reason that is given why its difference cannot be put right (borrowed), or NULL. */
+struct resource_difference_of {
+    int id;
+    const char *why;
+};
+FS_API struct resource_difference_of *resource_sort_differences(const xmlrpc_value *differences, size_t *n);
+/* The one about this allocation in such a list, or NULL. */
+FS_API const struct resource_difference_of *resource_differs(const struct resource_difference_of *sorted, size_t n, int id);
 FS_API void resource_log_difference(const xmlrpc_value *);
 
 /* --- What the reconciler remembers: memory.c --- */
@@ -89,6 +95,8 @@ FS_API bool resource_memory_is_right(struct resource *, const char *name, int id
 FS_API void resource_memory_note(struct resource *, const char *name, int id, const char *state, int64_t asked);
 /* What is wanted of the allocation there is another thing now: the state that was right is so no more, also where the switch is in it again. */
 FS_API void resource_memory_touch(struct resource *, const char *name, int id);
+/* The same of all that is there. */
+void resource_memory_renew(struct resource *, const char *name);
 /* The allocation is no more. */
 FS_API void resource_memory_forget(struct resource *, const char *name, int id);
 
@@ -112,20 +120,21 @@ FS_API bool resource_memory_doubts(struct resource *, const char *place); /* any
 FS_API struct resource_doubt *resource_memory_doubted(struct resource *, const char *place, size_t *n);
 /* This doubt is settled, unless it was doubted again since; gone: it has nothing there, and should not. */
 FS_API void resource_memory_settle(struct resource *, const char *place, const struct resource_doubt *, bool gone);
-/* Anywhere? */
-FS_API bool resource_memory_is_doubted(struct resource *, int id);
 
-/* --- The health of allocations: health.c --- */
+/* --- The health of allocations, at each place by itself: health.c --- */
 
-enum resource_part { RESOURCE_MODULES, RESOURCE_RULES };
-/* May something be done about the allocation now?  False while it waits after repairs that did not hold. */
-FS_API bool resource_may_mend(struct resource *, int id, enum resource_part);
+/* May something be done about the allocation there now?  False while it waits after repairs that did not hold. */
+FS_API bool resource_may_mend(struct resource *, int id, const char *place);
 /* It was repaired, or that failed ('failed': why); the next repair waits longer, up to a minute, when it comes soon. */
-FS_API void resource_note_mended(struct resource *, int id, enum resource_part, const char *what, const char *failed);
+FS_API void resource_note_mended(struct resource *, int id, const char *place, const char *what, const char *failed);
 /* It was found right. */
-FS_API void resource_note_healthy(struct resource *, int id, enum resource_part);
-/* Those that are not among these differences were found right. */
-FS_API void resource_note_others_healthy(struct resource *, enum resource_part, const xmlrpc_value *differences);
+FS_API void resource_note_healthy(struct resource *, int id, const char *place);
+/* All that are there but these, ascending, were found right. */
+FS_API void resource_note_others_healthy(struct resource *, const char *place, const int *wrong, size_t n);
+/* Somebody has worked on it: what was is of no account.  With the lock of the state held. */
+void resource_begin_anew(struct resource *, int id);
+/* The place is another one: nothing that was known of it holds any more, and all there may be mended at once. */
+FS_API void resource_begin_anew_at(struct resource *, const char *place);
 void resource_patients_free(struct resource *);
 /* Why it is degraded, NULL when it is not (owned). */
 FS_API char *resource_degraded(struct resource *, int id);

@@ -66,70 +66,78 @@ changed_owners(struct resource *r, const char *name, const char *process, const 
     return ids;
 }
 
-/* An allocation that the switch cannot have is degraded, and tried again ever more rarely.  Rules that were only lost are put back as often as that happens. */
+/* Tell the first few of the differences, and how many there are. */
 static void
-note_refusal(struct resource *r, int id, const xmlrpc_value *differences)
+tell(const char *name, const xmlrpc_value *differences)
 {
+    int all = 0;
     for (size_t i = 0; i < fs_size(differences); i++) {
         const xmlrpc_value *d = fs_item(differences, i);
-        if (fs_get_int(d, "allocation", 0) == id && fs_get(d, "why")) {
-            resource_note_mended(r, id, RESOURCE_RULES, "its rules are not in a switch", fs_get_string(d, "why", ""));
-            return;
+        if (i < TELL && fs_get_int(d, "allocation", 0)) { /* a new switch has no base rules */
+            resource_log_difference(d);
         }
+        all += fs_get_int(d, "rules", 1);
+    }
+    if (all > TELL) {
+        fs_log_warning("switch %s: %d rules in all were not as they should be", name, all);
     }
 }
 
-/* Compare and mend the rules of these allocations, whose digests are those of when it was 'asked'; true when all of them were right. */
+/* What came of it: an allocation that was right is so with the digest that it had.  One that the switch cannot have is degraded, and tried again ever more rarely; rules that were
+ * only lost are put back as often as that happens. */
 static bool
-mend_rules(struct fs_call *call, const xmlrpc_value *where, const char *process, const xmlrpc_value *digests, int64_t asked, int *ids, size_t n)
+note(struct resource *r, const char *name, int id, const char *digest, const struct resource_difference_of *difference, int64_t asked)
+{
+    if (!difference) {
+        resource_memory_note(r, name, id, digest, asked);
+    } else if (id && difference->why) {
+        resource_note_mended(r, id, name, "its rules are not in a switch", difference->why);
+    }
+    return !difference;
+}
+
+/* Compare and mend the rules of these allocations, ascending, whose digests are those of when it was 'asked'; true when all of them were right. */
+static bool
+mend_rules(struct fs_call *call, const xmlrpc_value *where, const char *process, const xmlrpc_value *digests, int64_t asked, const int *ids, size_t n)
 {
     struct resource *r = fs_call_state(call);
     const char *name = fs_get_string(where, "switch", "");
     struct resource_claims claims;
     xmlrpc_value *differences = fs_array();
-    size_t n_may = 0, n_all = n;
+    int *may = fs_xcalloc(n + 1, sizeof *may), *wrong = fs_xcalloc(n + 1, sizeof *wrong);
+    size_t n_may = 0, n_wrong = 0, n_differ;
     for (size_t i = 0; i < n; i++) {
-        if (!ids[i] || resource_may_mend(r, ids[i], RESOURCE_RULES)) {
-            ids[n_may++] = ids[i];
+        if (!ids[i] || resource_may_mend(r, ids[i], name)) {
+            may[n_may++] = ids[i];
         }
     }
-    resource_claims_take(r, ids, n_may, &claims);
-    bool base = n_may && !ids[0];
+    resource_claims_take(r, may, n_may, &claims);
+    bool base = n_may && !may[0];
     if (base) {
         claims.ids[claims.n] = 0; /* the platform's own need no claim; there is room for one more */
     }
     char *why = resource_compare_switch(call, where, claims.ids, claims.n + base, false, differences);
-    for (size_t i = 0; i < fs_size(differences) && i < TELL; i++) {
-        if (fs_get_int(fs_item(differences, i), "allocation", 0)) { /* a new switch has no base rules */
-            resource_log_difference(fs_item(differences, i));
-        }
-    }
-    int all = 0;
-    for (size_t i = 0; i < fs_size(differences); i++) {
-        all += fs_get_int(fs_item(differences, i), "rules", 1);
-    }
-    if (all > TELL) {
-        fs_log_warning("switch %s: %d rules in all were not as they should be", name, all);
-    }
-    for (size_t i = 0; i < claims.n + base && !why; i++) {
-        int id = claims.ids[i];
-        if (!resource_differs(differences, id)) {
-            char *state = fs_xasprintf("%s/%s", process, digest_of(digests, id));
-            resource_memory_note(r, name, id, state, asked);
-            free(state);
-        } else if (id) {
-            note_refusal(r, id, differences);
-        }
-    }
-    bool right = !why && !fs_size(differences) && claims.n + base == n_all;
     if (why) {
         fs_log_limited(FS_LOG_WARNING, "switch %s: %s", name, why);
     }
-    resource_note_others_healthy(r, RESOURCE_RULES, differences);
+    tell(name, differences);
+    struct resource_difference_of *differ = resource_sort_differences(differences, &n_differ);
+    for (size_t i = 0; i < n; i++) {
+        bool compared = !why && (ids[i] ? resource_claims_has(&claims, ids[i]) : base);
+        char *digest = fs_xasprintf("%s/%s", process, digest_of(digests, ids[i]));
+        if (!compared || !note(r, name, ids[i], digest, resource_differs(differ, n_differ, ids[i]), asked)) {
+            wrong[n_wrong++] = ids[i];
+        }
+        free(digest);
+    }
+    resource_note_others_healthy(r, name, wrong, n_wrong);
     resource_claims_give(r, &claims);
     fs_free(differences);
+    free(differ);
+    free(may);
+    free(wrong);
     free(why);
-    return right;
+    return !n_wrong;
 }
 
 static void
