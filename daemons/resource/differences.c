@@ -311,15 +311,45 @@ resource_compare_switch(struct fs_call *call, const xmlrpc_value *where, const i
 
 /* --- Lists of differences --- */
 
-bool
-resource_differs(const xmlrpc_value *differences, int id)
+static int
+by_id_alone(const void *a, const void *b)
 {
-    for (size_t i = 0; i < fs_size(differences); i++) {
-        if (fs_get_int(fs_item(differences, i), "allocation", 0) == id) {
-            return true;
+    const struct resource_difference_of *x = a, *y = b;
+    return resource_by_id(&x->id, &y->id);
+}
+
+/* By id, those with a reason first. */
+static int
+by_id_and_reason(const void *a, const void *b)
+{
+    const struct resource_difference_of *x = a, *y = b;
+    return x->id != y->id ? resource_by_id(&x->id, &y->id) : !x->why - !y->why;
+}
+
+struct resource_difference_of *
+resource_sort_differences(const xmlrpc_value *differences, size_t *n)
+{
+    size_t all = fs_size(differences);
+    struct resource_difference_of *sorted = fs_xcalloc(all + 1, sizeof *sorted);
+    for (size_t i = 0; i < all; i++) {
+        const xmlrpc_value *d = fs_item(differences, i);
+        sorted[i] = (struct resource_difference_of) { fs_get_int(d, "allocation", 0), fs_get_string(d, "why", NULL) };
+    }
+    qsort(sorted, all, sizeof *sorted, by_id_and_reason);
+    *n = 0;
+    for (size_t i = 0; i < all; i++) {
+        if (!*n || sorted[*n - 1].id != sorted[i].id) {
+            sorted[(*n)++] = sorted[i];
         }
     }
-    return false;
+    return sorted;
+}
+
+const struct resource_difference_of *
+resource_differs(const struct resource_difference_of *sorted, size_t n, int id)
+{
+    struct resource_difference_of like = { .id = id };
+    return bsearch(&like, sorted, n, sizeof *sorted, by_id_alone);
 }
 
 void

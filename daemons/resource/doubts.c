@@ -57,3 +57,17 @@ resource_sort_out(struct resource *r, const char *place, struct resource_doubt *
     }
     return known;
 }
+
+void
+resource_note_undoubted_healthy(struct resource *r, const char *place)
+{
+    size_t n;
+    struct resource_doubt *doubts = resource_memory_doubted(r, place, &n);
+    int *ids = fs_xcalloc(n + 1, sizeof *ids);
+    for (size_t i = 0; i < n; i++) {
+        ids[i] = doubts[i].id;
+    }
+    resource_note_others_healthy(r, place, ids, n);
+    free(ids);
+    free(doubts);
+}

@@ -1,4 +1,4 @@
-/* Which allocations are not as they should be, and when something may be done about them again; see reconcile.h.
+/* Which allocations are not as they should be, where, and when something may be done about them again; see reconcile.h.
  *
  * The first repair is at once.  One that is needed again within a minute waits a second, then two, four and so on up to a minute; so a module that dies as soon as it is started
  * costs little, and the allocation says why it is degraded. */
@@ -15,28 +15,37 @@ enum { FIRST_WAIT_MS = 1000, LONGEST_WAIT_MS = 60000, HOLDS_MS = 60000 };
 
 struct resource_patient {
     int id, repairs;
-    enum resource_part part;
     int64_t repaired, next;
     bool ill;
-    char *why;
+    char *place, *why;
     struct resource_patient *after;
 };
 
 static struct resource_patient *
-find(struct resource *r, int id, enum resource_part part)
+find(struct resource *r, int id, const char *place)
 {
     struct resource_patient *p = r->patients;
-    while (p && (p->id != id || p->part != part)) {
+    while (p && (p->id != id || strcmp(p->place, place))) {
         p = p->after;
     }
     return p;
 }
 
+static void
+discharge(struct resource_patient **p)
+{
+    struct resource_patient *gone = *p;
+    *p = gone->after;
+    free(gone->place);
+    free(gone->why);
+    free(gone);
+}
+
 bool
-resource_may_mend(struct resource *r, int id, enum resource_part part)
+resource_may_mend(struct resource *r, int id, const char *place)
 {
     pthread_mutex_lock(&r->lock);
-    struct resource_patient *p = find(r, id, part);
+    struct resource_patient *p = find(r, id, place);
     bool may = !p || fs_now_ms() >= p->next;
     if (p && !may) {
         p->ill = true; /* it was asked because something is wrong */
@@ -46,15 +55,15 @@ resource_may_mend(struct resource *r, int id, enum resource_part part)
 }
 
 void
-resource_note_mended(struct resource *r, int id, enum resource_part part, const char *what, const char *failed)
+resource_note_mended(struct resource *r, int id, const char *place, const char *what, const char *failed)
 {
     pthread_mutex_lock(&r->lock);
-    struct resource_patient *p = find(r, id, part);
+    struct resource_patient *p = find(r, id, place);
     int64_t now = fs_now_ms();
     if (!p) {
         p = fs_xcalloc(1, sizeof *p);
         p->id = id;
-        p->part = part;
+        p->place = fs_xstrdup(place);
         p->after = r->patients;
         r->patients = p;
     }
@@ -69,20 +78,36 @@ resource_note_mended(struct resource *r, int id, enum resource_part part, const 
     pthread_mutex_unlock(&r->lock);
 }
 
+/* Found right: what has held for long is forgotten. */
+static void
+note_healthy(struct resource_patient **p)
+{
+    (*p)->ill = false;
+    if (fs_now_ms() - (*p)->repaired > HOLDS_MS) {
+        discharge(p);
+    }
+}
+
 void
-resource_note_healthy(struct resource *r, int id, enum resource_part part)
+resource_note_healthy(struct resource *r, int id, const char *place)
 {
     pthread_mutex_lock(&r->lock);
     for (struct resource_patient **p = &r->patients; *p; p = &(*p)->after) {
-        if ((*p)->id == id && (*p)->part == part) {
-            struct resource_patient *well = *p;
-            well->ill = false;
-            if (fs_now_ms() - well->repaired > HOLDS_MS) {
-                *p = well->after;
-                free(well->why);
-                free(well);
-            }
+        if ((*p)->id == id && !strcmp((*p)->place, place)) {
+            note_healthy(p);
             break;
+        }
+    }
+    pthread_mutex_unlock(&r->lock);
+}
+
+void
+resource_note_others_healthy(struct resource *r, const char *place, const int *wrong, size_t n)
+{
+    pthread_mutex_lock(&r->lock);
+    for (struct resource_patient **p = &r->patients, *one; (one = *p); p = *p == one ? &one->after : p) {
+        if (!strcmp(one->place, place) && !(n && bsearch(&one->id, wrong, n, sizeof *wrong, resource_by_id))) {
+            note_healthy(p);
         }
     }
     pthread_mutex_unlock(&r->lock);
@@ -92,42 +117,42 @@ char *
 resource_degraded(struct resource *r, int id)
 {
     pthread_mutex_lock(&r->lock);
-    struct resource_patient *p = find(r, id, RESOURCE_MODULES);
-    p = p && p->ill ? p : find(r, id, RESOURCE_RULES);
-    char *why = p && p->ill ? fs_xstrdup(p->why) : NULL;
+    const struct resource_patient *p = r->patients;
+    while (p && !(p->id == id && p->ill)) {
+        p = p->after;
+    }
+    char *why = p ? fs_xstrdup(p->why) : NULL;
     pthread_mutex_unlock(&r->lock);
     return why;
 }
 
 void
-resource_note_others_healthy(struct resource *r, enum resource_part part, const xmlrpc_value *differences)
+resource_begin_anew(struct resource *r, int id)
 {
-    size_t n = 0;
-    pthread_mutex_lock(&r->lock);
-    for (struct resource_patient *p = r->patients; p; p = p->after) {
-        n++;
-    }
-    int *ids = fs_xcalloc(n + 1, sizeof *ids);
-    n = 0;
-    for (struct resource_patient *p = r->patients; p; p = p->after) {
-        ids[n++] = p->id;
-    }
-    pthread_mutex_unlock(&r->lock);
-    for (size_t i = 0; i < n; i++) {
-        if (!resource_differs(differences, ids[i]) && !resource_memory_is_doubted(r, ids[i])) {
-            resource_note_healthy(r, ids[i], part);
+    for (struct resource_patient **p = &r->patients, *one; (one = *p); p = *p == one ? &one->after : p) {
+        if (one->id == id) {
+            discharge(p);
         }
     }
-    free(ids);
+}
+
+void
+resource_begin_anew_at(struct resource *r, const char *place)
+{
+    pthread_mutex_lock(&r->lock);
+    for (struct resource_patient **p = &r->patients, *one; (one = *p); p = *p == one ? &one->after : p) {
+        if (!strcmp(one->place, place)) {
+            discharge(p);
+        }
+    }
+    pthread_mutex_unlock(&r->lock);
+    resource_memory_renew(r, place);
 }
 
 void
 resource_patients_free(struct resource *r)
 {
-    for (struct resource_patient *p = r->patients, *after; p; p = after) {
-        after = p->after;
-        free(p->why);
-        free(p);
+    while (r->patients) {
+        discharge(&r->patients);
     }
-    r->patients = NULL;
 }

@@ -226,6 +226,16 @@ resource_memory_doubt(struct resource *r, const char *name, int id)
 }
 
 void
+resource_memory_renew(struct resource *r, const char *name)
+{
+    struct place *p = lock_place(r, name);
+    for (size_t i = 0; i < p->n; i++) {
+        doubt(p, &p->known[i]);
+    }
+    unlock(r);
+}
+
+void
 resource_memory_tell(struct resource *r, const char *name, int id, const char *state)
 {
     struct place *p = lock_place(r, name);
@@ -306,21 +316,6 @@ resource_memory_settle(struct resource *r, const char *name, const struct resour
     unlock(r);
 }
 
-bool
-resource_memory_is_doubted(struct resource *r, int id)
-{
-    bool doubted = false;
-    pthread_mutex_lock(&r->memory->lock);
-    for (size_t bucket = 0; bucket < BUCKETS && !doubted; bucket++) {
-        for (const struct place *p = r->memory->places[bucket]; p && !doubted; p = p->next) {
-            size_t i = p->n_doubted ? position(p, id) : p->n;
-            doubted = i < p->n && p->known[i].id == id && p->known[i].doubted;
-        }
-    }
-    pthread_mutex_unlock(&r->memory->lock);
-    return doubted;
-}
-
 static void
 doubt_at(struct resource *r, const char *host, int id)
 {
@@ -357,6 +352,7 @@ resource_doubt_allocation(struct resource *r, const struct allocation *a)
             doubt_owner_of(r, m);
         }
     }
+    resource_begin_anew(r, a->id);
 }
 
 char *

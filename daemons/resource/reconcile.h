@@ -63,8 +63,14 @@ FS_API char *resource_compare_host(struct fs_call *, const char *host, const str
  * were.  NULL, or why the switch cannot be asked. */
 FS_API char *resource_compare_switch(struct fs_call *, const xmlrpc_value *where, const int *ids, size_t n, bool dry_run, xmlrpc_value *differences);
 
-/* Is one of the differences about this allocation? */
-FS_API bool resource_differs(const xmlrpc_value *differences, int id);
+/* The allocations that the differences are about, ascending, each once (owned), with the first reason that is given why its difference cannot be put right (borrowed), or NULL. */
+struct resource_difference_of {
+    int id;
+    const char *why;
+};
+FS_API struct resource_difference_of *resource_sort_differences(const xmlrpc_value *differences, size_t *n);
+/* The one about this allocation in such a list, or NULL. */
+FS_API const struct resource_difference_of *resource_differs(const struct resource_difference_of *sorted, size_t n, int id);
 FS_API void resource_log_difference(const xmlrpc_value *);
 
 /* --- What the reconciler remembers: memory.c --- */
@@ -95,6 +101,7 @@ FS_API void resource_memory_tell(struct resource *, const char *place, int id, c
 /* These, ascending, are all that have anything there. */
 FS_API void resource_memory_tell_gone(struct resource *, const char *place, const int *there, size_t n);
 FS_API void resource_memory_doubt(struct resource *, const char *place, int id);
+void resource_memory_renew(struct resource *, const char *place); /* all that are there */
 /* Doubt so many more without a reason, others each time. */
 FS_API void resource_memory_doubt_some(struct resource *, const char *place, size_t n);
 
@@ -108,8 +115,6 @@ FS_API bool resource_memory_doubts(struct resource *, const char *place); /* any
 FS_API struct resource_doubt *resource_memory_doubted(struct resource *, const char *place, size_t *n);
 /* This doubt is settled, unless it was doubted again since; gone: it has nothing there, and should not. */
 FS_API void resource_memory_settle(struct resource *, const char *place, const struct resource_doubt *, bool gone);
-/* Anywhere? */
-FS_API bool resource_memory_is_doubted(struct resource *, int id);
 
 /* --- Looking at a host or switch: doubts.c --- */
 
@@ -119,17 +124,22 @@ FS_API void resource_note_changes(struct resource *, const char *place, const ch
 /* Of some that are in doubt: those that there are stay, and their number is returned; the ids of those of nobody are appended to 'orphans', or forgotten where they are gone. */
 FS_API size_t resource_sort_out(struct resource *, const char *place, struct resource_doubt *, size_t n, xmlrpc_value *orphans);
 
-/* --- The health of allocations: health.c --- */
+/* --- The health of allocations, at each place by itself: health.c --- */
 
-enum resource_part { RESOURCE_MODULES, RESOURCE_RULES };
-/* May something be done about the allocation now?  False while it waits after repairs that did not hold. */
-FS_API bool resource_may_mend(struct resource *, int id, enum resource_part);
+/* May something be done about the allocation there now?  False while it waits after repairs that did not hold. */
+FS_API bool resource_may_mend(struct resource *, int id, const char *place);
 /* It was repaired, or that failed ('failed': why); the next repair waits longer, up to a minute, when it comes soon. */
-FS_API void resource_note_mended(struct resource *, int id, enum resource_part, const char *what, const char *failed);
+FS_API void resource_note_mended(struct resource *, int id, const char *place, const char *what, const char *failed);
 /* It was found right. */
-FS_API void resource_note_healthy(struct resource *, int id, enum resource_part);
-/* Those that are not among these differences, and in doubt nowhere, were found right. */
-FS_API void resource_note_others_healthy(struct resource *, enum resource_part, const xmlrpc_value *differences);
+FS_API void resource_note_healthy(struct resource *, int id, const char *place);
+/* All that are there but these, ascending, were found right. */
+FS_API void resource_note_others_healthy(struct resource *, const char *place, const int *wrong, size_t n);
+/* And all that are not in doubt: doubts.c. */
+FS_API void resource_note_undoubted_healthy(struct resource *, const char *place);
+/* Somebody has worked on it: what was is of no account.  With the lock of the state held. */
+void resource_begin_anew(struct resource *, int id);
+/* The place is another one: nothing that was known of it holds any more, and all there may be mended at once. */
+FS_API void resource_begin_anew_at(struct resource *, const char *place);
 void resource_patients_free(struct resource *);
 /* Why it is degraded, NULL when it is not (owned). */
 FS_API char *resource_degraded(struct resource *, int id);

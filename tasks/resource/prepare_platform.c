@@ -5,10 +5,9 @@
  * One switch a call to the OpenFlow daemon, so that one that is away does not keep the others waiting.
  *
  * A connection that still lives has the rules that it had, so of many switches only some are asked for them each time, in turn.  Where ports of a switch were renamed or
- * renumbered its rules are put there again, by name; an allocation whose port is no more says so in its message until it is there again. */
+ * renumbered all of its rules are compared anew, by name, once: what is wrong is the reconciler's from then on. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <flowstream/failpoint.h>
 #include <flowstream/log.h>
@@ -17,13 +16,11 @@
 #include "core/client.h"
 #include "core/daemon.h"
 #include "core/util.h"
-#include "daemons/resource/resource.h"
+#include "daemons/resource/reconcile.h"
 
 FS_LOG_MODULE("platform");
 
-#define TROUBLE "no rules where a port is missing: " /* how a message begins that is ours to take back */
-
-enum { OPENFLOW_MS = 15000, BUSY_MS = 10000, BUSY_STEP_US = 50000, LOOK_AT = 32, TURN_MS = 1000 };
+enum { OPENFLOW_MS = 15000, LOOK_AT = 32, TURN_MS = 1000 };
 
 static int
 ask_openflow(struct fs_call *call, const char *method, xmlrpc_value *params, struct fs_reply *reply)
@@ -33,25 +30,23 @@ ask_openflow(struct fs_call *call, const char *method, xmlrpc_value *params, str
                     : fs_call_peer(call, NULL, method, params, reply);
 }
 
-/* Have the OpenFlow daemon put rules into one switch; NULL, or why they are not there (owned).  other: they are not those of before, so the right number
- * proves nothing. */
-static char *
-put(struct fs_call *call, int id, const xmlrpc_value *one, bool other)
+/* Have the OpenFlow daemon put the base rules into a switch.  other: they are not those of before, so the right number proves nothing. */
+static bool
+put_base(struct fs_call *call, const xmlrpc_value *one, bool other)
 {
     xmlrpc_value *param = resource_order(fs_call_state(call), fs_struct());
-    fs_set(param, "allocation", fs_int(id));
+    fs_set(param, "allocation", fs_int(0));
     fs_set(param, "only_missing", fs_bool(true));
     fs_set(param, "other", fs_bool(other));
     fs_set(param, "switches", fs_append(fs_array(), fs_copy(one)));
     xmlrpc_value *options = fs_set(fs_set(fs_struct(), "priority", fs_string("normal")), "wait", fs_int(10));
     struct fs_reply reply;
     bool done = !ask_openflow(call, "run_task", fs_append(fs_append(fs_append(fs_array(), fs_string("install_rules")), param), options), &reply);
-    char *why = done ? NULL : fs_xstrdup(reply.message);
     if (!done) {
         fs_log_limited(FS_LOG_WARNING, "switch %s is not ready: %s", fs_get_string(one, "switch", ""), reply.message);
     }
     fs_reply_clear(&reply);
-    return why;
+    return done;
 }
 
 enum found { WHOLE, LOST, AWAY };
@@ -80,54 +75,7 @@ look(struct fs_call *call, const xmlrpc_value *one, bool quick)
     return found;
 }
 
-/* Claim an allocation, waiting a while for whoever works on it: its rules may have gone into the switch before that lost them. */
-static bool
-claim(struct fs_call *call, int id, int64_t until)
-{
-    struct resource *r = fs_call_state(call);
-    while (!resource_claim(r, id)) {
-        if (!resource_exists(r, id) || fs_now_ms() > until || fs_call_cancelled(call)) {
-            return false;
-        }
-        usleep(BUSY_STEP_US);
-    }
-    return true;
-}
-
-/* The allocation says what of it cannot be, and no more once it can. */
-static void
-note_trouble(struct fs_call *call, int id, const xmlrpc_value *doc, const char *why)
-{
-    char *error = NULL, *message = why ? fs_xasprintf(TROUBLE "%s", why) : fs_xstrdup("");
-    const char *before = fs_get_string(doc, "message", "");
-    bool ours = !*before || !strncmp(before, TROUBLE, strlen(TROUBLE));
-    if (ours && strcmp(before, message)) {
-        resource_update(fs_call_state(call), id, fs_set(fs_struct(), "message", fs_string(message)), &error);
-    }
-    free(error);
-    free(message);
-}
-
-/* The rules of one allocation back into a switch; false when they are not there. */
-static bool
-restore_one(struct fs_call *call, int id, const char *name)
-{
-    xmlrpc_value *doc = resource_allocation(fs_call_state(call), id);
-    const xmlrpc_value *rules = fs_get(fs_get(doc, "plan"), "rules");
-    bool done = true;
-    for (size_t k = 0; done && k < fs_size(rules) && !strcmp(fs_get_string(doc, "state", ""), "installed"); k++) {
-        if (!strcmp(fs_get_string(fs_item(rules, k), "switch", ""), name)) {
-            char *why = put(call, id, fs_item(rules, k), true);
-            note_trouble(call, id, doc, why);
-            done = !why;
-            free(why);
-        }
-    }
-    fs_free(doc);
-    return done;
-}
-
-/* The rules of all installed allocations back into a switch that has lost them, some thousands at a time. */
+/* The rules of all installed allocations back into a switch that has lost them, or means others by them, some thousands at a time. */
 static void
 restore_all(struct fs_call *call, const char *name)
 {
@@ -137,34 +85,6 @@ restore_all(struct fs_call *call, const char *name)
     struct fs_reply reply; /* what fails is tried again by its regular run */
     fs_call_task(call, "reconcile_switches", fs_set(fs_struct(), "switch", fs_string(name)), &reply);
     fs_reply_clear(&reply);
-}
-
-/* Those of a switch whose ports have moved: the switch says that it has the same rules, but their numbers mean other ports.  'own' is the allocation that the caller is
- * installing, or 0.  One that cannot be does not keep the others waiting. */
-static bool
-restore(struct fs_call *call, const char *name, int own)
-{
-    struct resource *r = fs_call_state(call);
-    int64_t until = fs_now_ms() + BUSY_MS;
-    bool done = true;
-    size_t n;
-    int *ids = resource_allocation_ids(r, &n);
-    for (size_t i = 0; i < n; i++) {
-        if (ids[i] != own && claim(call, ids[i], until)) {
-            done = restore_one(call, ids[i], name) && done;
-            resource_release(r, ids[i]);
-        }
-    }
-    free(ids);
-    return done;
-}
-
-static bool
-put_base(struct fs_call *call, const xmlrpc_value *one, bool other)
-{
-    char *why = put(call, 0, one, other);
-    free(why);
-    return !why;
 }
 
 /* True when the switch has all that it should have.  now: as list_switches of the OpenFlow daemon knows it, or NULL; due: it is to be asked, whatever is known. */
@@ -181,18 +101,22 @@ prepare(struct fs_call *call, const xmlrpc_value *one, int own, const xmlrpc_val
         resource_note_reached(r, name, true);
         return true;
     }
-    if (moved) {
-        fs_log_info("ports of switch %s were added, removed, renamed or renumbered: its rules are put there again", name);
-    }
     enum found found = look(call, one, own > 0);
     resource_note_reached(r, name, found != AWAY);
-    if (found == LOST && !moved) {
+    if (found == AWAY) {
+        return false;
+    }
+    if (moved) { /* the switch says that it has the same rules, but their numbers mean other ports */
+        fs_log_info("ports of switch %s were added, removed, renamed or renumbered: its rules are compared by their names", name);
+        resource_begin_anew_at(r, name);
+        resource_note_watched(r, name, now);
+    }
+    if (found == LOST || moved) {
         restore_all(call, name);
     }
-    bool done = found != AWAY && (!moved || restore(call, name, own));
-    done = done && ((found == WHOLE && !other && !moved) || put_base(call, one, other || moved));
+    bool done = (found == WHOLE && !other && !moved) || put_base(call, one, other || moved);
+    resource_note_base_rules(r, name, done ? fs_get(one, "rules") : NULL);
     if (done) {
-        resource_note_base_rules(r, name, fs_get(one, "rules"));
         resource_switch_is_prepared(r, name);
         resource_note_watched(r, name, now);
     }

@@ -23,21 +23,15 @@ FS_LOG_MODULE("reconcile");
 
 enum { ALL_MS = 60000, HOST_MS = 5000, WITHOUT_REASON = 64 };
 
-/* The allocations of the differences that may be mended now; each once, ascending order not needed (owned). */
+/* Those of the allocations that may be mended now (owned). */
 static int *
-owners(struct resource *r, const xmlrpc_value *differences, size_t *n)
+owners(struct resource *r, const char *place, const struct resource_difference_of *differ, size_t n_differ, size_t *n)
 {
-    int *ids = fs_xcalloc(fs_size(differences) + 1, sizeof *ids);
+    int *ids = fs_xcalloc(n_differ + 1, sizeof *ids);
     *n = 0;
-    for (size_t i = 0; i < fs_size(differences); i++) {
-        const xmlrpc_value *d = fs_item(differences, i);
-        int id = fs_get_int(d, "allocation", 0);
-        bool again = false;
-        for (size_t k = 0; k < *n; k++) {
-            again = again || ids[k] == id;
-        }
-        if (id && !again && resource_may_mend(r, id, RESOURCE_MODULES)) {
-            ids[(*n)++] = id;
+    for (size_t i = 0; i < n_differ; i++) {
+        if (differ[i].id && resource_may_mend(r, differ[i].id, place)) {
+            ids[(*n)++] = differ[i].id;
         }
     }
     return ids;
@@ -113,13 +107,13 @@ summary(int id, const xmlrpc_value *differences)
 
 /* The modules of one claimed allocation on one host: what is bad is removed and made again. */
 static void
-mend_modules(struct fs_call *call, int id, const char *host, const xmlrpc_value *wanted, const xmlrpc_value *differences)
+mend_modules(struct fs_call *call, int id, const char *host, const char *place, const xmlrpc_value *wanted, const xmlrpc_value *differences)
 {
     xmlrpc_value *gone = fs_array(), *bad = bad_modules(id, host, wanted, differences, gone);
     if (fs_size(gone)) {
         char *failed = step(call, "delete_modules", gone), *what = summary(id, differences);
         failed = failed || !fs_size(bad) ? failed : step(call, "create_modules", bad);
-        resource_note_mended(fs_call_state(call), id, RESOURCE_MODULES, what, failed);
+        resource_note_mended(fs_call_state(call), id, place, what, failed);
         fs_log_warning("allocation %d: %s; %s%s", id, what, failed ? "it cannot be mended now: " : "it is mended", failed ? failed : "");
         free(what);
         free(failed);
@@ -142,19 +136,19 @@ of_allocation(const xmlrpc_value *list, const char *member, int id)
 }
 
 static void
-mend_host(struct fs_call *call, const char *host, const xmlrpc_value *first)
+mend_host(struct fs_call *call, const char *host, const char *place, const struct resource_difference_of *differ, size_t n_differ)
 {
     struct resource *r = fs_call_state(call);
     struct resource_claims claims;
     size_t n;
-    int *ids = owners(r, first, &n);
+    int *ids = owners(r, place, differ, n_differ, &n);
     resource_claims_take(r, ids, n, &claims);
     struct resource_ids only = { claims.ids, claims.n };
     xmlrpc_value *sure = fs_array(), *unsure = fs_struct(), *wanted = resource_wanted_modules(r, host, &only, &claims, unsure, NULL);
     char *why = claims.n ? resource_compare_host(call, host, &only, &claims, sure, NULL) : NULL; /* now that nobody else changes them */
     for (size_t i = 0; i < claims.n && !why; i++) {
         xmlrpc_value *its = of_allocation(wanted, "owner", claims.ids[i]), *about = of_allocation(sure, "allocation", claims.ids[i]);
-        mend_modules(call, claims.ids[i], host, its, about);
+        mend_modules(call, claims.ids[i], host, place, its, about);
         fs_free(its);
         fs_free(about);
     }
@@ -178,14 +172,14 @@ sweep(struct fs_call *call, const char *host, xmlrpc_value *ids /* taken */)
 
 /* What was compared and is right is in doubt no longer.  One that somebody works on comes into doubt again when he has done, unless he is the reconciler of switches. */
 static void
-settle(struct resource *r, const char *place, const struct resource_doubt *d, const xmlrpc_value *differences, const xmlrpc_value *unsure)
+settle(struct resource *r, const char *place, const struct resource_doubt *d, const xmlrpc_value *unsure)
 {
     char id[16];
     snprintf(id, sizeof id, "%d", d->id);
-    if (!resource_differs(differences, d->id) && !fs_get_bool(unsure, id, false)) {
+    if (!fs_get_bool(unsure, id, false)) {
         resource_memory_settle(r, place, d, false);
         if (!fs_get(unsure, id)) {
-            resource_note_healthy(r, d->id, RESOURCE_MODULES);
+            resource_note_healthy(r, d->id, place);
         }
     }
 }
@@ -211,12 +205,17 @@ look_at_doubts(struct fs_call *call, const char *host, const char *place)
     if (why) {
         fs_log_limited(FS_LOG_WARNING, "%s", why);
     } else {
+        size_t n_differ;
+        struct resource_difference_of *differ = resource_sort_differences(differences, &n_differ);
         for (size_t i = 0; i < n; i++) {
-            settle(r, place, &doubts[i], differences, unsure);
+            if (!resource_differs(differ, n_differ, doubts[i].id)) {
+                settle(r, place, &doubts[i], unsure);
+            }
         }
-        if (fs_size(differences)) {
-            mend_host(call, host, differences);
+        if (n_differ) {
+            mend_host(call, host, place, differ, n_differ);
         }
+        free(differ);
     }
     fs_free(orphans);
     fs_free(differences);
@@ -257,9 +256,7 @@ look_at_host(struct fs_call *call, const char *host, const char *place, bool all
         }
         look_at_doubts(call, host, place);
         if (all) {
-            xmlrpc_value *none = fs_array();
-            resource_note_others_healthy(r, RESOURCE_MODULES, none);
-            fs_free(none);
+            resource_note_undoubted_healthy(r, place);
         }
     }
     free(known);

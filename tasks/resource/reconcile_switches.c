@@ -20,19 +20,6 @@ FS_LOG_MODULE("reconcile");
 
 enum { LOOK_MS = 5000, READ_MS = 2000, ALL_MS = 60000, COST_SHARE = 50, OPENFLOW_MS = 10000, TELL = 4, BUSY_MS = 10000, BUSY_STEP_US = 10000 };
 
-/* An allocation that the switch cannot have is degraded, and tried again ever more rarely.  Rules that were only lost are put back as often as that happens. */
-static void
-note_refusal(struct resource *r, int id, const xmlrpc_value *differences)
-{
-    for (size_t i = 0; i < fs_size(differences); i++) {
-        const xmlrpc_value *d = fs_item(differences, i);
-        if (fs_get_int(d, "allocation", 0) == id && fs_get(d, "why")) {
-            resource_note_mended(r, id, RESOURCE_RULES, "its rules are not in a switch", fs_get_string(d, "why", ""));
-            return;
-        }
-    }
-}
-
 static void
 log_differences(const char *name, const xmlrpc_value *differences)
 {
@@ -48,17 +35,17 @@ log_differences(const char *name, const xmlrpc_value *differences)
     }
 }
 
-/* What became of one that was in doubt.  One that is not installed comes into doubt again when it is; one that was mended is found right the next time. */
+/* What became of one that was in doubt.  One that is not installed comes into doubt again when it is; one that was mended is found right the next time; one that the switch cannot have
+ * is degraded, and tried again ever more rarely.  Rules that were only lost are put back as often as that happens. */
 static void
-settle(struct resource *r, const char *name, const struct resource_doubt *d, const struct resource_claims *compared, const xmlrpc_value *differences)
+settle(struct resource *r, const char *name, const struct resource_doubt *d, bool compared, const struct resource_difference_of *differs)
 {
-    if (resource_claims_has(compared, d->id)) {
-        if (!resource_differs(differences, d->id)) {
-            resource_memory_settle(r, name, d, false);
-        } else if (d->id) {
-            note_refusal(r, d->id, differences);
-        }
-    } else if (!resource_wants(r, d->id)) {
+    if (compared && !differs) {
+        resource_memory_settle(r, name, d, false);
+        resource_note_healthy(r, d->id, name);
+    } else if (differs && differs->why && d->id) {
+        resource_note_mended(r, d->id, name, "its rules are not in a switch", differs->why);
+    } else if (!compared && !resource_wants(r, d->id)) {
         resource_memory_settle(r, name, d, false);
     }
 }
@@ -73,7 +60,7 @@ mend_rules(struct fs_call *call, const xmlrpc_value *where, const struct resourc
     int *ids = fs_xcalloc(n + 1, sizeof *ids);
     size_t n_may = 0, own = n && !doubts[0].id;
     for (size_t i = own; i < n; i++) {
-        if (resource_may_mend(r, doubts[i].id, RESOURCE_RULES)) {
+        if (resource_may_mend(r, doubts[i].id, name)) {
             ids[n_may++] = doubts[i].id;
         }
     }
@@ -86,14 +73,16 @@ mend_rules(struct fs_call *call, const xmlrpc_value *where, const struct resourc
     xmlrpc_value *differences = fs_array();
     char *why = resource_compare_switch(call, where, compared.ids, compared.n, false, differences);
     log_differences(name, differences);
+    size_t n_differ;
+    struct resource_difference_of *differ = resource_sort_differences(differences, &n_differ);
     for (size_t i = 0; i < n && !why; i++) {
-        settle(r, name, &doubts[i], &compared, differences);
+        settle(r, name, &doubts[i], resource_claims_has(&compared, doubts[i].id), resource_differs(differ, n_differ, doubts[i].id));
     }
+    free(differ);
     if (why) {
         fs_log_limited(FS_LOG_WARNING, "switch %s: %s", name, why);
     }
     resource_claims_give(r, &claims);
-    resource_note_others_healthy(r, RESOURCE_RULES, differences);
     fs_free(differences);
     free(ids);
     free(why);
@@ -154,6 +143,9 @@ look_at_switch(struct fs_call *call, const xmlrpc_value *where)
         resource_note_changes(r, name, name, reply.value, resource_ids_in);
         set_due(r, name, fs_now_ms() - begin, fs_get_bool(reply.value, "told", false), all);
         look_at_doubts(call, where);
+        if (all) {
+            resource_note_undoubted_healthy(r, name);
+        }
     }
     fs_reply_clear(&reply);
     free(known);

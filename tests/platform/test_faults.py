@@ -203,6 +203,28 @@ def test_silent_switch(p):
     works(p, 7027, "after a switch was silent")
 
 
+def test_port_gone(p):
+    """A network port is away: who needs it says so all the time, and the rules of others in that switch are left as they are."""
+    def vsctl(*words):
+        return subprocess.run(["ovs-vsctl", f"--db=unix:{p.dir}/ovs/db.sock", "--timeout=30", *words], check=True)
+
+    def ages():
+        return [float(re.search(r"duration=([0-9.]+)", rule)[1]) for rule in p.rules(standing)]
+    standing = p.client.install_allocation(chain(7028))
+    needy = p.client.install_allocation('FromNet("in_port=net0,udp,tp_dst=7029") -> ToNet("tun1")\n')
+    vsctl("del-port", "tun1")
+    tests.check(until(20, lambda: p.client.get_allocation(needy)["state"] == "degraded"), "an allocation whose port is gone is degraded", p.client.get_allocation(needy))
+    before = ages()
+    said = {(one["state"], "tun1" in one["message"]) for one in (p.client.get_allocation(needy) for _ in range(50) if not time.sleep(0.1))}
+    tests.same(said, {("degraded", True)}, "it stays so while the port is away, with the reason")
+    tests.check(all(after > age + 4 for age, after in zip(before, ages())), "the rules of another one in that switch are not put there again and again", (before, ages()))
+    vsctl("add-port", "tor0", "tun1")
+    tests.check(until(20, lambda: (one := p.client.get_allocation(needy))["state"] == "installed" and not one["message"]), "with the port back it has no complaint",
+                p.client.get_allocation(needy))
+    for id_ in (standing, needy):
+        p.client.delete_allocation(id_)
+
+
 def test_module_does_not_start(p):
     types = p.dir / "lib/types"
     source = (ROOT / "pm/types/counter.c").read_text().replace('"Counter"', '"Doomed"')
@@ -482,8 +504,8 @@ def test_down_after_all_is_dead(p):
     tests.check(not p.remains(), "no process of a module either", p.remains())
 
 
-STORIES = (test_daemons_down, test_stopped, test_switch_away, test_silent_switch, test_module_does_not_start, test_killed_under_traffic, test_killed_in_the_middle, test_full_disk,
-           test_clients, test_any_order, test_hosts, test_second_up, test_clean_exit, test_down_after_all_is_dead)
+STORIES = (test_daemons_down, test_stopped, test_switch_away, test_silent_switch, test_port_gone, test_module_does_not_start, test_killed_under_traffic,
+           test_killed_in_the_middle, test_full_disk, test_clients, test_any_order, test_hosts, test_second_up, test_clean_exit, test_down_after_all_is_dead)
 chosen = [s for s in STORIES if not sys.argv[1:] or s.__name__ in sys.argv[1:]]
 with Platform() as platform:
     reports = ""
