@@ -11,9 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pm/process.h"
 #include "pm/spec.h"
 
 #define ROOT "/sys/fs/cgroup"
@@ -137,6 +139,43 @@ pm_cgroup_join(const char *host, const struct fs_process_spec *spec, bool *memor
     return pm_text_take(&held);
 }
 
+static bool
+is_member(const char *procs, pid_t pid)
+{
+    FILE *f = fopen(procs, "re");
+    int one = 0;
+    while (f && one != pid && fscanf(f, "%d", &one) == 1) {
+    }
+    if (f) {
+        fclose(f);
+    }
+    return one == pid;
+}
+
+/* Kill whoever is in a group still: a process whose folder somebody has removed is known to nobody else. */
+static void
+kill_members(const char *folder)
+{
+    char *procs;
+    if (asprintf(&procs, "%s/cgroup.procs", folder) < 0) {
+        return;
+    }
+    FILE *f = fopen(procs, "re");
+    for (int pid; f && fscanf(f, "%d", &pid) == 1;) {
+        int fd = pid > 0 ? pidfd_open(pid, 0) : -1;
+        if (fd >= 0 && is_member(procs, pid)) { /* and not another that got its number */
+            (void) pm_pidfd_kill(fd);
+        }
+        if (fd >= 0) {
+            close(fd);
+        }
+    }
+    if (f) {
+        fclose(f);
+    }
+    free(procs);
+}
+
 int
 pm_cgroup_remove(const char *host, const char *name, int64_t end)
 {
@@ -148,6 +187,7 @@ pm_cgroup_remove(const char *host, const char *name, int64_t end)
         }
         int err;
         while ((err = rmdir(folder) ? errno : 0) == EBUSY && pm_left(end)) {
+            kill_members(folder);
             poll(NULL, 0, RETRY_MS);
         }
         /* A system without such a controller, or a user who could never have made the group. */

@@ -11,7 +11,7 @@
  * stays; *memory says whether the memory limit holds (or none was asked for).  Returns the sentence for fs_module_info.limits, malloc()ed. */
 char *pm_cgroup_join(const char *host, const struct fs_process_spec *, bool *memory);
 
-/* Remove the groups of a process that has ended; it may take the kernel a moment, until 'end'.  0 or errno; absent is 0. */
+/* Remove the groups of a process that has ended; it may take the kernel a moment, until 'end'.  Whoever is in them still is killed.  0 or errno; absent is 0. */
 int pm_cgroup_remove(const char *host, const char *name, int64_t end);
 
 /* Remove what is empty above the modules' groups. */

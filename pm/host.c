@@ -323,7 +323,8 @@ fs_module_stop(const struct fs_host_env *env, const char *name, int deadline_ms,
     if (!folder) {
         return ENOMEM;
     }
-    int err = lstat(folder, &st) ? 0 : S_ISLNK(st.st_mode) ? refuse_member(folder, name, error) : stop_process(env, name, folder, end, error);
+    /* Where there is no folder somebody may have removed it from under the process. */
+    int err = !lstat(folder, &st) && S_ISLNK(st.st_mode) ? refuse_member(folder, name, error) : stop_process(env, name, folder, end, error);
     free(folder);
     return err;
 }

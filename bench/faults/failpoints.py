@@ -114,15 +114,15 @@ class Load:
             time.sleep(0.1)
 
 
-def action_of(kind, chance):
-    """Not always the first that comes by: sometimes the load's, in the middle of something."""
-    at = f"@{chance.choice((1, 1, 1, 2, 3))}"
+def action_of(name, kind, chance):
+    """Not always the first that comes by: sometimes the load's, in the middle of something.  While a daemon starts nothing comes by twice."""
+    at = f"@{1 if faultways.is_for_a_start(name) else chance.choice((1, 1, 1, 2, 3))}"
     return f"delay:{chance.randint(50, 600)}{at}" if kind == "delay" else kind + at
 
 
 def round_of(story, load, name, point, kind, chance):
     """Was it hit; what was wrong."""
-    action = action_of(kind, chance)
+    action = action_of(name, kind, chance)
     load.only_reading = faultways.WAYS.get(name, ("", False))[0] == "restore"
     load.start()
     try:

@@ -11,7 +11,7 @@
 #include "daemons/resource/byhand.h"
 #include "daemons/resource/resource.h"
 
-enum { DELETE_MS = 50000, FORCE_MS = 90000, MOMENT_MS = 5000, STEP_US = 10000 };
+enum { DELETE_MS = 50000, FORCE_MS = 90000, STEP_US = 10000 };
 
 /* Done; the message is for what the language warns of. */
 static void
@@ -57,24 +57,19 @@ resource_begin_install(struct fs_call *call, int id, double wait, bool with_id)
     }
 }
 
-/* Claim an installed allocation, waiting a moment for the reconciler, which works on it for some milliseconds; by force, also for whoever installs or deletes it: all of
- * their steps have deadlines. */
-static bool
-claim_soon(struct resource *r, int id, bool force)
+bool
+resource_claim_soon(struct resource *r, int id, bool anybody, int64_t until)
 {
-    int64_t until = fs_now_ms() + (force ? FORCE_MS : MOMENT_MS);
-    for (;;) {
+    while (!resource_claim(r, id)) {
         xmlrpc_value *doc = resource_allocation(r, id);
-        bool waits = doc && (force || !strcmp(fs_get_string(doc, "state", ""), "installed"));
+        bool waits = doc && (anybody || !strcmp(fs_get_string(doc, "state", ""), "installed"));
         fs_free(doc);
-        if (resource_claim(r, id)) {
-            return true;
-        }
         if (!waits || fs_now_ms() > until) {
             return false;
         }
         usleep(STEP_US);
     }
+    return true;
 }
 
 /* Claim it for deletion, or answer why not.  One that has gone meanwhile may have been deleted by the same call, said twice at the same time. */
@@ -82,7 +77,7 @@ static bool
 claim(struct fs_call *call, int id, bool force, const char *key, const char *what)
 {
     struct resource *r = fs_call_state(call);
-    bool mine = claim_soon(r, id, force);
+    bool mine = resource_claim_soon(r, id, force, fs_now_ms() + (force ? FORCE_MS : RESOURCE_MOMENT_MS)); /* all of their steps have deadlines */
     xmlrpc_value *doc = resource_allocation(r, id);
     const xmlrpc_value *module = fs_item(fs_get(fs_get(doc, "plan"), "modules"), 0);
     int user = 0;

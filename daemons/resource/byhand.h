@@ -38,6 +38,9 @@ FS_API char *resource_ports_at(struct resource *, const char *node);
 /* Is network port 'io' at this node? */
 FS_API bool resource_is_at(struct resource *, const char *node, const char *io);
 
+/* Claim an installed allocation, waiting until fs_now_ms() is 'until' for the reconciler, which works on it for some milliseconds; anybody: also for whoever installs or deletes it. */
+FS_API bool resource_claim_soon(struct resource *, int id, bool anybody, int64_t until);
+enum { RESOURCE_MOMENT_MS = 5000 }; /* as long as the reconciler is waited for */
 /* Carry out the claimed allocation 'id', wait up to 'wait' seconds, and answer the call with the id (with_id) or nil.  The allocation is released in any case. */
 FS_API void resource_begin_install(struct fs_call *, int id, double wait, bool with_id);
 /* The same was asked before, with the same key: answer the call with what became of it. */

@@ -442,7 +442,7 @@ resource_restore_allocation(struct resource *r, int id, const xmlrpc_value *doc,
     pthread_mutex_lock(&r->lock);
     int e = resource_find_entering(r, id) ? EEXIST : 0;
     if (e) {
-        *error = fs_xasprintf("there is an allocation %d already", id);
+        *error = fs_xasprintf("what there was under this id is not all taken away yet: restore once more when it is gone");
     } else {
         xmlrpc_value *new = to_be_restored(doc, "");
         e = enter(r, id, new, false, error) ? 0 : EIO;

@@ -112,7 +112,7 @@ FS_API int fs_process_start(const struct fs_host_env *, const struct fs_process_
 FS_API int fs_module_start(const struct fs_host_env *, const struct fs_module_spec *, int deadline_ms, char **error);
 
 /* End a process and remove all that belongs to it: its modules, entries in the multiplexer, cgroup, folder.  A process that does not
- * end by itself is killed.  Success where there is none of this name.  EBUSY: this is a module that shares the process of another name, which
+ * end by itself is killed, and so is one whose folder somebody has removed, where it has a cgroup.  Success where there is none of this name.  EBUSY: this is a module that shares the process of another name, which
  * *error names; they end together. */
 FS_API int fs_module_stop(const struct fs_host_env *, const char *name, int deadline_ms, char **error);
 

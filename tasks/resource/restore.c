@@ -14,7 +14,7 @@
 #include "core/daemon.h"
 #include "core/store.h"
 #include "core/util.h"
-#include "daemons/resource/resource.h"
+#include "daemons/resource/byhand.h"
 
 FS_LOG_MODULE("restore");
 
@@ -24,15 +24,22 @@ struct plan {
     xmlrpc_value *deleted, *restored, *unchanged, *problems;
 };
 
+/* One that is being installed or deleted is not, or not any more: nobody was answered that it is there. */
+static bool
+is_wanted(const xmlrpc_value *doc)
+{
+    const char *state = fs_get_string(doc, "state", "");
+    return !strcmp(state, "installed") || !strcmp(state, "restoring");
+}
+
 static void
 take_doc(void *aux, const char *name, xmlrpc_value *doc)
 {
     struct plan *p = aux;
-    const char *state = fs_get_string(doc, "state", "");
-    if (!strcmp(state, "installed") || !strcmp(state, "restoring")) {
+    if (is_wanted(doc)) {
         fs_set(p->docs, name, doc);
     } else {
-        fs_free(doc); /* was being installed or deleted when the backup was made: nobody was answered */
+        fs_free(doc);
     }
 }
 
@@ -61,7 +68,8 @@ is_same(struct fs_call *call, int id, const struct plan *p)
     snprintf(name, sizeof name, "%d", id);
     const xmlrpc_value *theirs = fs_get(p->docs, name);
     xmlrpc_value *mine = resource_allocation(fs_call_state(call), id);
-    bool same = theirs && mine && !strcmp(fs_get_string(mine, "text", ""), fs_get_string(theirs, "text", ""))
+    bool same = theirs && mine && is_wanted(mine) /* what is going is not kept by being asked for */
+                && !strcmp(fs_get_string(mine, "text", ""), fs_get_string(theirs, "text", ""))
                 && fs_get_double(mine, "created", 0) == fs_get_double(theirs, "created", 1);
     fs_free(mine);
     return same;
@@ -72,8 +80,9 @@ static char *
 claim_all(struct fs_call *call, const int *ids, size_t n, const struct plan *p)
 {
     struct resource *r = fs_call_state(call);
+    int64_t until = fs_now_ms() + RESOURCE_MOMENT_MS;
     for (size_t i = 0; i < n; i++) {
-        if (!resource_claim(r, ids[i])) {
+        if (!resource_claim_soon(r, ids[i], false, until)) {
             char *why = fs_xasprintf("allocation %d is being installed or deleted right now: try again", ids[i]);
             while (i--) {
                 resource_release(r, ids[i]);

@@ -7,12 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import support
 from flowstream import embedded, folder, netns, pcap, ports, processes, topology
-from flowstream.errors import BadFile
+from flowstream.errors import BadFile, Error
 
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -62,6 +63,29 @@ class Processes(support.Scratch):
         self.assertTrue(memory.ending())
         self.assertEqual(processes.wait_gone([memory], 20), [])
         self.assertFalse(memory.ending())
+
+
+class Locks(support.Scratch):
+    def test_locks(self):
+        """who changes the platform waits for who only puts ports back, and for nobody else"""
+        with folder.locked(self.scratch):
+            for mending in (False, True):
+                with self.assertRaisesRegex(Error, "another flowstream command"), folder.locked(self.scratch, mending=mending):
+                    pass
+        order, held = [], threading.Event()
+
+        def put_back():
+            with folder.locked(self.scratch, mending=True):
+                held.set()
+                time.sleep(0.3)
+                order.append("put back")
+        thread = threading.Thread(target=put_back)
+        thread.start()
+        held.wait()
+        with folder.locked(self.scratch):
+            order.append("changed")
+        thread.join()
+        self.assertEqual(order, ["put back", "changed"])
 
 
 @support.needs_namespaces()

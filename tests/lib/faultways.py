@@ -30,6 +30,11 @@ def kinds(kind):
     return ("kill", "delay") + {"": (), "_SHORT": ("short",)}.get(kind, ("error",))
 
 
+def is_for_a_start(name):
+    """Is the point armed for the next start of its daemon?"""
+    return WAYS.get(name, ("", False))[1]
+
+
 def owners(name, file):
     """The daemons in which a point can be hit."""
     if "/modulehost/" in file or file.startswith("pm/"):
@@ -69,8 +74,8 @@ class Story:
     def strike(self, name, point, action, tries=3):
         """Make the point do that, and go there; has it been done?  At the end all daemons are back."""
         file, _ = point
-        daemons, (way, next_start) = owners(name, file), WAYS.get(name, ("install_and_delete", False))
-        ends = action.startswith("kill") or (action.startswith("error") and name in _AT_START)
+        daemons, way, next_start = owners(name, file), WAYS.get(name, ("install_and_delete",))[0], is_for_a_start(name)
+        ends, at = action.startswith("kill") or (action.startswith("error") and name in _AT_START), int(action.partition("@")[2] or 1)
         before, needed = self.restarts(daemons), 2 if next_start else 1  # the start that reads the order has a kill before it
         passed = {}
         if next_start:
@@ -81,7 +86,7 @@ class Story:
         def has_fired():
             if ends:
                 return self.restarts(daemons) >= before + needed
-            return any(hits > passed.get(daemon, 0) for daemon, hits in self.arm(name, daemons).items())
+            return any(hits >= passed.get(daemon, 0) + at for daemon, hits in self.arm(name, daemons).items())
         fired = False
         for _ in range(tries):  # modules are placed where there is room: the point may be on another host's way
             getattr(self, way)()
@@ -144,12 +149,17 @@ class Story:
             with contextlib.suppress(flowstream.Error):
                 client.restore(self.p.scratch / "backup")
         self.settled()
-        entry = self.ledger.entries[key]
-        for _ in range(5):  # what could not be entered is among the problems that a restore answers
-            with contextlib.suppress(flowstream.Error):
-                answer = self.p.client.restore(self.p.scratch / "backup")
-                if entry.id in answer["restored"] + answer["unchanged"]:
-                    break
+        entry, said = self.ledger.entries[key], []
+
+        def wanted():  # what could not be entered is among the problems that a restore answers; whoever is told of some, or of nothing, asks again
+            try:
+                said[:] = [self.p.client.restore(self.p.scratch / "backup")]
+            except flowstream.Error as error:
+                said[:] = [error]
+                return False
+            return entry.id in said[0]["restored"] + said[0]["unchanged"]
+        if not until(20, wanted, 0.2):
+            self.found.append(f"a backup that has {entry} cannot be restored: {said[0]}")
         entry.fate = "installed"
 
     def start_again(self):

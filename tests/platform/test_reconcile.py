@@ -85,6 +85,11 @@ def test_modules(p, oracle, ids):
         kill(module(p, f"a{ids[0]}.b"))
         shutil.rmtree(folder)
         mended(p, oracle, "a module's process killed and its folder removed")
+        if oracle.control_groups():  # by which a process that has no folder any more is found
+            old = module(p, f"a{ids[0]}.b")
+            shutil.rmtree(next(p.dir.glob(f"hosts/*/modules/a{ids[0]}.b")).resolve())
+            mended(p, oracle, "a module's folder removed from under its process")
+            tests.check(not Path(f"/proc/{old}").exists(), "and the process without a folder is ended", old)
         tests.same({name: module(p, name) for name in before}, before, "modules of another allocation are the same processes")
     tests.check(stream.sent > 50 and not stream.missing, f"of {stream.sent} packets of another allocation none is lost meanwhile", stream.missing[:10])
     passes(p, 6001, "after modules were killed")
