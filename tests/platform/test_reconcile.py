@@ -269,6 +269,7 @@ def test_second_controller(p, oracle, ids):
         process.wait(10)
     mended(p, oracle, "a second controller")
     folder = p.folder_of("modulehost:h1") / "epoch"
+    until(30, lambda: folder.exists() or order(p, ids))  # it obeys whom it has had an order of
     kept = folder.read_text()
     folder.write_text("99999999999\n")
     kill(p.process("modulehost:h1"))
