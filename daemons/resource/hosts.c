@@ -157,7 +157,7 @@ resource_register_host(struct resource *r, const xmlrpc_value *doc, bool *change
     pthread_mutex_lock(&r->lock);
     int e = 0;
     if (!is_server(r, name)) {
-        *error = resource_reload_platform(r); /* a host may have been added to the file since */
+        *error = resource_reread_platform(r); /* a host may have been added to the file since */
         if (!*error && !is_server(r, name)) {
             *error = fs_xasprintf("host %s is no server of the platform: add <server id=\"%s\" .../> and its <link> to %s", name, name,
                                   r->platform_path);

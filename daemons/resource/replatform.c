@@ -242,6 +242,8 @@ resource_reload_platform(struct resource *r)
 {
     struct fs_platform *platform;
     char *error = NULL;
+    struct stat file = { 0 };
+    (void) stat(r->platform_path, &file); /* first: what changes while it is read has changed since */
     if (fs_platform_read(r->platform_path, &platform, &error)) {
         return error;
     }
@@ -256,7 +258,18 @@ resource_reload_platform(struct resource *r)
     fs_platform_destroy(r->platform);
     resource_open_account(r, platform);
     resource_account_all(r, warn, NULL);
+    r->platform_file = file;
     return NULL;
+}
+
+char *
+resource_reread_platform(struct resource *r)
+{
+    struct stat file;
+    const struct stat *read = &r->platform_file;
+    bool same = !stat(r->platform_path, &file) && file.st_dev == read->st_dev && file.st_ino == read->st_ino && file.st_size == read->st_size
+                && file.st_mtim.tv_sec == read->st_mtim.tv_sec && file.st_mtim.tv_nsec == read->st_mtim.tv_nsec;
+    return same ? NULL : resource_reload_platform(r);
 }
 
 /* Hosts that are no more: as remove_host does it. */
@@ -342,6 +355,7 @@ resource_apply_platform(struct resource *r, const char *text, bool check, bool f
         old = new;
     } else {
         drop_hosts(r);
+        r->platform_file = (struct stat) { 0 };
         fs_log_info("the platform has changed: %zu parts added, %zu removed, %zu changed", fs_size(fs_get(answer, "added")),
                     fs_size(fs_get(answer, "removed")), fs_size(fs_get(answer, "changed")));
     }

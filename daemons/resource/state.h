@@ -3,6 +3,7 @@
 #define DAEMONS_RESOURCE_STATE_H 1
 
 #include <pthread.h>
+#include <sys/stat.h>
 
 #include <flowstream/online.h>
 
@@ -76,6 +77,7 @@ struct resource {
     struct fs_store *store;
     char *platform_path;
     pthread_mutex_t lock;    /* of everything below */
+    struct stat platform_file; /* as it was when it was read last; nothing where another platform was taken up since */
     pthread_cond_t written;  /* a change that was on its way has arrived, or failed */
     pthread_mutex_t placing; /* taken before 'lock' */
     struct fs_platform *platform;
@@ -174,8 +176,9 @@ void resource_close_account(struct resource *);
 void resource_look_at_servers(struct resource *);
 /* links.c: the same for links that are down. */
 void resource_look_at_links(struct resource *);
-/* Read the platform file again and account for all plans anew; NULL or what is wrong, then nothing has changed.  As above. */
+/* Read the platform file again and account for all plans anew; NULL or what is wrong, then nothing has changed.  As above.  The second only where the file has changed since. */
 char *resource_reload_platform(struct resource *);
+char *resource_reread_platform(struct resource *);
 /* model.c: the arc from one node to another, or -1; the module of a plan that a node of the request became, or NULL. */
 int resource_arc_between(const struct fs_platform *, int from, int to);
 xmlrpc_value *resource_module_of(const xmlrpc_value *modules, const char *node);

@@ -5,6 +5,7 @@
  * when they run. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <flowstream/failpoint.h>
 #include <flowstream/log.h>
@@ -19,7 +20,7 @@
 
 FS_LOG_MODULE("install");
 
-enum { ANSWER_MS = 10000 };
+enum { ANSWER_MS = 10000, BUSY_MS = 10000, STEP_US = 10000 };
 
 /* One step: a task of this daemon.  Its value (owned), or NULL with *error. */
 static xmlrpc_value *
@@ -50,6 +51,53 @@ fails(const char *failpoint, char **error)
         *error = fs_xstrdup(failpoint);
     }
     return failpoint;
+}
+
+/* --- Connections lead through modules that run --- */
+
+/* The host of the installed module by hand that is this node, or NULL (owned); *busy: somebody works on it. */
+static char *
+host_of(struct resource *r, const xmlrpc_value *node, bool *busy)
+{
+    xmlrpc_value *doc = resource_module_by_hand(r, fs_get_string(node, "name", ""));
+    int id = fs_get_int(doc, "id", 0);
+    bool mine = id && resource_claim(r, id);
+    fs_free(doc);
+    doc = mine ? resource_allocation(r, id) : NULL; /* now that nobody changes it */
+    const xmlrpc_value *module = fs_item(fs_get(fs_get(doc, "plan"), "modules"), 0);
+    bool is_it = !strcmp(fs_get_string(doc, "state", ""), "installed") && !strcmp(fs_get_string(module, "name", ""), fs_get_string(node, "process", "?"));
+    char *host = is_it ? fs_xstrdup(fs_get_string(module, "host", "")) : NULL;
+    fs_free(doc);
+    if (mine) {
+        resource_release_unchanged(r, id);
+    }
+    *busy = id && !mine;
+    return host;
+}
+
+/* A module is where it runs now: not where it ran when the text was checked, if a backup has brought both back.  From here on nobody deletes it, for who wants to finds its
+ * connections; who has begun to before is waited for. */
+static bool
+find_modules(struct fs_call *call, const xmlrpc_value *request, char **error)
+{
+    struct resource *r = fs_call_state(call);
+    const xmlrpc_value *nodes = fs_get(request, "nodes");
+    int64_t until = fs_now_ms() + BUSY_MS;
+    for (size_t i = 0; i < fs_size(nodes) && !*error; i++) {
+        xmlrpc_value *node = fs_item(nodes, i);
+        bool busy = false;
+        char *host = NULL;
+        while (fs_get(node, "process") && !(host = host_of(r, node, &busy)) && busy && fs_now_ms() < until) {
+            usleep(STEP_US);
+        }
+        if (host) {
+            fs_set(node, "hosts", fs_append(fs_array(), fs_string(host)));
+        } else if (fs_get(node, "process")) {
+            *error = fs_xasprintf("module %s, which create_pm has made, %s", fs_get_string(node, "name", ""), busy ? "is being worked on: try again" : "is not there, or not yet");
+        }
+        free(host);
+    }
+    return !*error;
 }
 
 /* The placement step and what follows from it, in the account and in the store: the plan, or NULL. */
@@ -242,7 +290,7 @@ run(struct fs_call *call)
         fs_free(doc);
         return;
     }
-    bool done = doc && (plan = place(call, id, request, &error)) && add_rules(call, id, request, plan, &error)
+    bool done = doc && find_modules(call, request, &error) && (plan = place(call, id, request, &error)) && add_rules(call, id, request, plan, &error)
                 && carry_out(call, id, request, plan, &error)
                 && !resource_update(r, id, fs_set(fs_set(fs_struct(), "state", fs_string("installed")), "message", fs_string("")), &error);
     if (done) {

@@ -214,6 +214,27 @@ def test_again_at_once(p, s):
     tests.same(ask(last, "full"), 0, "with the same key it is done later")
 
 
+def test_restored(p, s):
+    """A backup brings a module back on another host than before: its connections follow it."""
+    text = 'in :: FromNet("in_port=net0,udp,tp_dst=7778"); movable :: Counter; out :: ToNet("net1"); in -> movable -> out'
+    good("create_pm wherever there is room", s.create_pm({"name": "movable", "type": "Counter"}))
+    good("connections through it", s.create_connections("tor0", 10, text))
+    host = by_name(s)["movable"]["modules"][0]["host"]
+    p.client.backup(p.scratch / "byhand.backup")
+    good("delete_connections", s.delete_connections("tor0", 10, text))
+    good("delete_pm", s.delete_pm({"name": "movable"}))
+    p.client.drain_host(host)
+    p.client.restore(p.scratch / "byhand.backup")
+    tests.check(until(20, lambda: [a["state"] for a in s.list_allocations()["value"]] == ["installed"] * 2), "both are restored while that host takes no modules", s.list_allocations())
+    tests.check(by_name(s)["movable"]["modules"][0]["host"] != host, "the module on another host", by_name(s)["movable"])
+    with watch(p, "net1") as out:
+        send(p, "net0", [udp(n, 7778) for n in range(20)])
+        tests.check(out.wait(20, 10 * PATIENCE) and p.modules(by_name(s)["movable"]["id"])["movable"]["in"] == 20, "traffic goes through them", out.received)
+    p.client.drain_host(host, False)
+    good("delete_connections", s.delete_connections("tor0", 10, text))
+    good("delete_pm", s.delete_pm({"name": "movable"}))
+
+
 def test_end(p, s):
     with Stream(p, "net0", "tun1", port=7000) as stream:
         time.sleep(0.3)
@@ -234,7 +255,7 @@ def test_end(p, s):
 
 
 with Platform() as platform:
-    for part in (test_refusals, test_dead_module, test_again, test_again_killed, test_again_at_once, test_connections, test_crash, test_end):
+    for part in (test_refusals, test_dead_module, test_restored, test_again, test_again_killed, test_again_at_once, test_connections, test_crash, test_end):
         with tests.story(part.__name__):
             part(platform, platform.server())
 tests.check(not platform.leftovers, "the platform leaves nothing", platform.leftovers)

@@ -446,6 +446,25 @@ def test_hosts(p):
     works(p, 7330, "after a host came and went")
 
 
+def test_stranger(p):
+    """A host that is no server of the platform asks again every two seconds: the file is read again when it has changed, not each time, for all plans are entered anew then."""
+    path = p.dir / "platform.xml"
+    whole, host = path.read_bytes(), {"name": "h77", "address": "http://127.0.0.1:9/RPC2", "switch": "unix:/nowhere", "trunk": "t", "incarnation": "1"}
+    tests.refused("a host that is no server of the platform", ["h77", "no server"], p.client.register_host, host)
+    times = path.stat()
+    path.write_bytes(b"x" * len(whole))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # as if nothing had been written
+    tests.refused("the same again, with a file that has not changed", ["h77", "no server"], p.client.register_host, host)
+    path.write_bytes(b"x" * len(whole))
+    tests.refused("with one that has changed and is none", ["platform.xml:1:"], p.client.register_host, host)
+    links = b'<server id="h77" cpu="1" mem="64" bandwidth="10" delay="1"/><link a="tor0" b="h77" a-port="to-h77" b-port="h77-up" bandwidth="10" delay="1" mtu="1600"/>'
+    path.write_bytes(whole.replace(b"</platform>", links + b"</platform>"))
+    tests.check(p.client.register_host(host) is None and p.client.remove_host("h77") is None, "with one that has it as a server it is taken")
+    path.write_bytes(whole)
+    p.client.call("resource", "apply_platform", "")
+    works(p, 7340, "after a stranger")
+
+
 def test_second_up(p):
     done = p.command("up", timeout=90)
     tests.check(done.returncode == 1 and "already up" in done.stderr, "a second up is refused", done.stderr)
@@ -505,7 +524,7 @@ def test_down_after_all_is_dead(p):
 
 
 STORIES = (test_daemons_down, test_stopped, test_switch_away, test_silent_switch, test_port_gone, test_module_does_not_start, test_killed_under_traffic,
-           test_killed_in_the_middle, test_full_disk, test_clients, test_any_order, test_hosts, test_second_up, test_clean_exit, test_down_after_all_is_dead)
+           test_killed_in_the_middle, test_full_disk, test_clients, test_any_order, test_hosts, test_stranger, test_second_up, test_clean_exit, test_down_after_all_is_dead)
 chosen = [s for s in STORIES if not sys.argv[1:] or s.__name__ in sys.argv[1:]]
 with Platform() as platform:
     reports = ""
