@@ -203,6 +203,9 @@ make_groups(struct why *w, int node)
     for (int s = 0; s < w->online->platform->n_servers; s++) {
         enum online_limit limit = limit_on(w, node, s);
         int arc = -1;
+        if (limit == LIMIT_STATE && w->options->only_up) {
+            continue;
+        }
         double missing = limit == LIMIT_CPU || limit == LIMIT_MEM ? missing_on_server(w, node, s)
                          : limit > LIMIT_MEM ? missing_in_all(w, node, s, &arc) : 0;
         add_to_group(w, limit, forbids(w, limit, node, s), arc, s, missing);
@@ -320,8 +323,8 @@ write_groups(const struct why *w, int node)
     if (w->n_more) {
         fprintf(w->out, "\n  and %d more servers", w->n_more);
     }
-    if (!w->online->platform->n_servers) {
-        fputs("\n  the platform has no server", w->out);
+    if (!w->n_groups) {
+        fputs(w->online->platform->n_servers ? "\n  no server is up" : "\n  the platform has no server", w->out);
     }
 }
 

@@ -48,6 +48,7 @@ struct fs_online_options {
     bool (*may_move)(void *aux, uint64_t key, int node, int server); /* the same for the modules of services that are held; NULL: anywhere */
     const char *(*forbids)(void *aux, int node, int server); /* for fs_online_why_not(): why SERVER takes no module, or not NODE, in a few words; NULL, or
                                                               * NULL from it: general ones */
+    bool only_up;   /* for fs_online_why_not(): say nothing of servers that are not up, the caller does */
     void *aux;
     bool in_turn;   /* take servers in their order by racks from place START on, rather than where they fill best */
     int start;

@@ -266,9 +266,9 @@ relaxation_value(const struct choice *c, const struct fs_online_relaxation *x)
     return fs_set(v, "needed", fs_double((double) (is + x->more) / (double) FS_UNIT));
 }
 
-/* Why not: the text, and *value: {reason, would_fit_with}. */
+/* Why not, and *would_fit_with. */
 static char *
-explain(struct resource *r, struct fs_online *online, const struct choice *c, const struct fs_online_options *options, xmlrpc_value **value)
+explain(struct resource *r, struct fs_online *online, const struct choice *c, const struct fs_online_options *options, xmlrpc_value **would_fit_with)
 {
     struct fs_online_relaxation *changes = NULL;
     size_t n = 0;
@@ -281,40 +281,44 @@ explain(struct resource *r, struct fs_online *online, const struct choice *c, co
         why = more;
     }
     free(down);
-    xmlrpc_value *list = fs_array();
+    *would_fit_with = fs_array();
     for (size_t i = 0; i < n; i++) {
-        fs_append(list, relaxation_value(c, &changes[i]));
+        fs_append(*would_fit_with, relaxation_value(c, &changes[i]));
     }
     free(changes);
-    *value = fs_set(fs_set(fs_struct(), "reason", fs_string(why)), "would_fit_with", list);
     return why;
 }
 
+/* With those that were not considered at all, whom the reason leaves out for that.  Where limits are the reason the value says it, too, as {reason, would_fit_with}. */
 static void
-refuse(struct fs_call *call, const char *why, xmlrpc_value *value)
+refuse(struct fs_call *call, const char *why, xmlrpc_value *would_fit_with)
 {
     struct fs_text t = { 0 };
     xmlrpc_value *absent = resource_absent(fs_call_state(call));
-    fs_text_addf(&t, "the request does not fit: %s", why);
+    fs_text_addf(&t, "%s", why);
     for (size_t i = 0; i < fs_size(absent); i++) {
         fs_text_addf(&t, "\n%s", fs_text(fs_item(absent, i), ""));
     }
     fs_free(absent);
-    struct fs_reply reply = { .code = 1, .message = t.text, .value = value };
+    struct fs_reply reply = { .code = 1, .message = fs_xasprintf("the request does not fit: %s", t.text) };
+    if (would_fit_with) {
+        reply.value = fs_set(fs_set(fs_struct(), "reason", fs_string(t.text)), "would_fit_with", would_fit_with);
+    }
     fs_call_reply(call, &reply);
+    free(t.text);
 }
 
 /* --- The task --- */
 
-/* The placement, or NULL with *why and, where limits are the reason, *value. */
+/* The placement, or NULL with *why and, where limits are the reason, *would_fit_with. */
 static xmlrpc_value *
-find_place(struct resource *r, struct fs_online *online, int id, struct choice *c, const xmlrpc_value *flows, char **why, xmlrpc_value **value)
+find_place(struct resource *r, struct fs_online *online, int id, struct choice *c, const xmlrpc_value *flows, char **why, xmlrpc_value **would_fit_with)
 {
-    struct fs_online_options options = { .allowed = allowed, .forbids = forbids, .aux = c, .in_turn = !resource_fills(r), .start = c->first };
+    struct fs_online_options options = { .allowed = allowed, .forbids = forbids, .aux = c, .in_turn = !resource_fills(r), .start = c->first, .only_up = true };
     struct fs_solution *solution = place(online, RESOURCE_TRIAL + (uint32_t) id, c, &options);
     *why = solution ? NULL : explain_direct(c->platform, c->request, flows);
     if (!solution && !*why) {
-        *why = explain(r, online, c, &options, value);
+        *why = explain(r, online, c, &options, would_fit_with);
     }
     xmlrpc_value *placement = solution ? placement_value(c->platform, c->services, solution, flows) : NULL;
     fs_solution_destroy(solution);
@@ -333,18 +337,18 @@ run(struct fs_call *call)
     struct choice c = { .platform = resource_platform(r), .request = request, .closed = resource_closed_servers(r, basesys) };
     c.first = c.platform->n_servers ? id % c.platform->n_servers : 0; /* requests spread over the hosts */
     char *why = all_closed(r, &c, basesys);
-    xmlrpc_value *flows = resource_flows(r, request), *placement = NULL, *value = NULL;
+    xmlrpc_value *flows = resource_flows(r, request), *placement = NULL, *would_fit_with = NULL;
     struct fs_services *services = why ? NULL : resource_services(r, request, flows, &why);
     if (services) {
         c.services = services;
         c.rank = fs_xcalloc((size_t) c.platform->n_servers, sizeof *c.rank);
         c.asked = fs_xcalloc((size_t) services->n_nodes, sizeof *c.asked);
-        placement = find_place(r, online, id, &c, flows, &why, &value);
+        placement = find_place(r, online, id, &c, flows, &why, &would_fit_with);
     }
     if (placement) {
         fs_call_return(call, placement);
     } else {
-        refuse(call, why, value);
+        refuse(call, why, would_fit_with);
     }
     fs_services_destroy(services);
     resource_placing_end(r);

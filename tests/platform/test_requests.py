@@ -324,6 +324,11 @@ def test_drain(p, s):
     tests.same(places, ["h3"] * 3, "no module is put on hosts that are being drained")
     tests.same(p.modules(first)["c"]["state"], "running", f"a module that was on {home} before goes on")
     tests.check("up, draining" in p.command("hosts").stdout, "flowstream hosts says which are being drained")
+    for way in (s.plan_allocation, s.install_allocation):
+        answer = way(text.replace("4711", "4800").replace("c :: Counter", "c :: Counter {cpu=900}"))
+        told = [answer["message"].count(host) for host in ("h1", "h2")]
+        tests.check(answer["code"] == 1 and "h3: cpu " in answer["message"] and "host h1 is being drained: not considered" in answer["message"] and told == [1, 1],
+                    "a request that is too large for the others is refused, and those that are being drained are told once", answer)
     p.command("host", "drain", "h3", check=True)
     tests.refused("a request that fits nowhere else is refused", ["no module host is up", "3 of them are being drained"], p.client.plan_allocation, text.replace("4711", "4800"))
     tests.refused("an unknown host cannot be drained", ["no host 'h9'"], p.client.drain_host, "h9")

@@ -445,7 +445,16 @@ test_reasons(const struct fs_platform *p)
        && strstr(why, "no change of limits helps"),
        "servers that are down or drained are counted");
     free(why);
+    const struct fs_online_options only_up = { .only_up = true };
+    why = fs_online_why_not(o, one, 0, &only_up, NULL, NULL);
+    ok(why && strstr(why, "no server is up") && !strstr(why, "s0-"), "unless the caller names them");
+    free(why);
     fs_online_set_server(o, 3, FS_ONLINE_UP);
+    struct fs_services *large = make_one(p, 1, 9, 10, 1, 20);
+    why = fs_online_why_not(o, large, 0, &only_up, NULL, NULL);
+    ok(why && strstr(why, "s0-3: cpu 0 of 8 cores used, 9 asked") && !strstr(why, "s0-0") && !strstr(why, "no server is up"), "then those that are up are told alone");
+    free(why);
+    fs_services_destroy(large);
     why = fs_online_why_not(o, one, 0, NULL, NULL, NULL);
     ok(!why, "what fits needs no reason");
     free(why);
