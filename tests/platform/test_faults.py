@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -465,6 +466,54 @@ def test_stranger(p):
     works(p, 7340, "after a stranger")
 
 
+class Line:
+    """A TCP connection to a port of ours: what is connected while it is cut hears nothing for ever, as behind a network that has lost its packets."""
+
+    def __init__(self, port):
+        self.port, self.cut, self.held, self._listening = port, True, [], socket.create_server(("127.0.0.1", 0))
+        self.own = self._listening.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            near, _ = self._listening.accept()
+            if self.cut:
+                self.held.append(near)
+            else:
+                far = socket.create_connection(("127.0.0.1", self.port))
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass, args=ends, daemon=True).start()
+
+    @staticmethod
+    def _pass(a, b):
+        with contextlib.suppress(OSError):
+            while data := a.recv(65536):
+                b.sendall(data)
+            b.shutdown(socket.SHUT_WR)
+
+
+def test_line_cut(p):
+    """A host whose way to the resource daemon loses what is sent: when it is whole again the host is soon heard, not only when the lost call is given up."""
+    config = p.folder_of("modulehost:h3") / "config.xml"
+    whole, port = config.read_text(), p.client.url("resource").rpartition(":")[2].partition("/")[0]
+    line = Line(int(port))
+    kill(p, "modulehost:h3")
+    config.write_text(whole.replace(f":{port}/", f":{line.own}/"))
+    start(p, "modulehost:h3")
+    tests.check(until(20, lambda: len(line.held) > 1), "a host that is cut off tries to register: when it is set up, and at its regular times")
+
+    def incarnation():
+        return next(host["incarnation"] for host in p.client.list_hosts() if host["name"] == "h3")
+    before, line.cut = incarnation(), False
+    begin = time.monotonic()
+    tests.check(until(15, lambda: incarnation() != before), "when the line is whole again it is soon heard", f"{time.monotonic() - begin:.1f} s")
+    print(f"# after {time.monotonic() - begin:.1f} s")
+    kill(p, "modulehost:h3")
+    config.write_text(whole)
+    start(p, "modulehost:h3")
+    settled(p)
+
+
 def test_second_up(p):
     done = p.command("up", timeout=90)
     tests.check(done.returncode == 1 and "already up" in done.stderr, "a second up is refused", done.stderr)
@@ -524,7 +573,7 @@ def test_down_after_all_is_dead(p):
 
 
 STORIES = (test_daemons_down, test_stopped, test_switch_away, test_silent_switch, test_port_gone, test_module_does_not_start, test_killed_under_traffic,
-           test_killed_in_the_middle, test_full_disk, test_clients, test_any_order, test_hosts, test_stranger, test_second_up, test_clean_exit, test_down_after_all_is_dead)
+           test_killed_in_the_middle, test_full_disk, test_clients, test_any_order, test_hosts, test_stranger, test_line_cut, test_second_up, test_clean_exit, test_down_after_all_is_dead)
 chosen = [s for s in STORIES if not sys.argv[1:] or s.__name__ in sys.argv[1:]]
 with Platform() as platform:
     reports = ""
