@@ -466,6 +466,23 @@ def test_stranger(p):
     works(p, 7340, "after a stranger")
 
 
+def test_namesake(p):
+    """A second host that has the name of one, by mistake, does not take its place."""
+    host = next(host for host in p.client.list_hosts() if host["name"] == "h2")
+    other = {**{key: host[key] for key in ("name", "bridge", "switch", "trunk", "cpu", "mem", "basesys")}, "address": "http://127.0.0.1:9/RPC2", "incarnation": "other"}
+    tests.refused("a host of the same name at another address", ["there is a host h2 at " + host["address"]], p.client.register_host, other)
+    works(p, 7341, "after a namesake")
+    kill(p, "modulehost:h2")
+
+    def is_taken():
+        with contextlib.suppress(flowstream.Error):
+            return p.client.register_host(other) is None
+    tests.check(until(20, is_taken, 0.5), "when nothing is heard of the first one for long it is taken: it may have moved")
+    start(p, "modulehost:h2")
+    tests.check(until(20, lambda: any(one["address"] == host["address"] for one in p.client.list_hosts()) and settled(p)), "and the first one as well")
+    works(p, 7342, "after a host has moved")
+
+
 class Line:
     """A TCP connection to a port of ours: what is connected while it is cut hears nothing for ever, as behind a network that has lost its packets."""
 
@@ -573,7 +590,8 @@ def test_down_after_all_is_dead(p):
 
 
 STORIES = (test_daemons_down, test_stopped, test_switch_away, test_silent_switch, test_port_gone, test_module_does_not_start, test_killed_under_traffic,
-           test_killed_in_the_middle, test_full_disk, test_clients, test_any_order, test_hosts, test_stranger, test_line_cut, test_second_up, test_clean_exit, test_down_after_all_is_dead)
+           test_killed_in_the_middle, test_full_disk, test_clients, test_any_order, test_hosts, test_stranger, test_namesake,
+           test_line_cut, test_second_up, test_clean_exit, test_down_after_all_is_dead)
 chosen = [s for s in STORIES if not sys.argv[1:] or s.__name__ in sys.argv[1:]]
 with Platform() as platform:
     reports = ""
