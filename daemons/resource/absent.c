@@ -7,7 +7,7 @@
 #include "core/util.h"
 #include "daemons/resource/state.h"
 
-enum { TELL = 8 };
+enum { TELL = 8, LOST_AFTER_MS = 10000 };
 
 void
 resource_note_reached(struct resource *r, const char *name, bool reached)
@@ -36,6 +36,15 @@ resource_switch_away(struct resource *r, const char *name)
     double since = fs_get_double(r->away, name, 0);
     pthread_mutex_unlock(&r->lock);
     return since > 0 ? fs_xasprintf("switch %s is not connected since %d s", name, seconds_since(since)) : NULL;
+}
+
+bool
+resource_switch_is_lost(struct resource *r, const char *name)
+{
+    pthread_mutex_lock(&r->lock);
+    double since = fs_get_double(r->away, name, 0);
+    pthread_mutex_unlock(&r->lock);
+    return since > 0 && (double) fs_now_ms() - since > LOST_AFTER_MS;
 }
 
 /* Why a host gets no modules, or NULL; with the lock held. */

@@ -108,13 +108,24 @@ note_measured(struct host *h, const xmlrpc_value *doc)
     h->free_mem = smoothed(h->free_mem, fs_get_double(doc, "mem_available", -1), ms);
 }
 
+/* Why the registration of a host that is known is not taken, or NULL.  A host is in one place: of two that have its name the one that was here first is it, until nothing is heard of it. */
+static char *
+why_refused(const struct host *h, const xmlrpc_value *doc)
+{
+    int64_t silent = fs_now_ms() - h->last_seen;
+    return h->removed ? same(h->doc, doc, "incarnation") ? fs_xasprintf("host %s was removed: start its daemon again to bring it back", h->name) : NULL
+           : h->last_seen && silent < SILENT_AFTER_MS && !same(h->doc, doc, "address")
+               ? fs_xasprintf("there is a host %s at %s, which was heard of %.1f s ago: stop one of the two or give it another name; one that has moved to %.100s is taken when the "
+                              "other has been silent for %d s", h->name, h->peer_url, (double) silent / 1e3, fs_get_string(doc, "address", ""), SILENT_AFTER_MS / 1000)
+               : NULL;
+}
+
 static int
 enter(struct resource *r, const char *name, const xmlrpc_value *doc, bool *changed, char **error)
 {
     struct host *h = find_host(r, name);
     bool is_new = !h;
-    if (h && h->removed && same(h->doc, doc, "incarnation")) {
-        *error = fs_xasprintf("host %s was removed: start its daemon again to bring it back", name);
+    if (h && (*error = why_refused(h, doc))) {
         return EPERM;
     }
     if (is_new) {

@@ -92,6 +92,8 @@ FS_API void resource_note_links(struct resource *, const char *name, const xmlrp
 FS_API void resource_note_reached(struct resource *, const char *name, bool reached);
 /* "switch tor1 is not connected since 12 s" (owned), or NULL. */
 FS_API char *resource_switch_away(struct resource *, const char *name);
+/* Is that so for as long as makes a host silent? */
+FS_API bool resource_switch_is_lost(struct resource *, const char *name);
 /* Who is not there, a text each: hosts that get no modules now, and why, and switches that cannot be reached.  Empty when all are; shortened where they are many. */
 FS_API xmlrpc_value *resource_absent(struct resource *);
 

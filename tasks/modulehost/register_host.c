@@ -3,8 +3,12 @@
 
 #include <flowstream/method.h>
 
+#include "core/client.h"
 #include "core/daemon.h"
 #include "daemons/modulehost/modulehost.h"
+
+/* Longer than a resource daemon takes that lives; what a network has lost is said again on another connection. */
+enum { ANSWER_MS = 5000 };
 
 static void
 run(struct fs_call *call)
@@ -39,7 +43,9 @@ run(struct fs_call *call)
     }
     fs_set(host, "basesys", basesys);
     struct fs_reply reply;
-    if (fs_call_peer(call, fs_daemon_peer(m->daemon, "resource"), "register_host", fs_append(fs_array(), host), &reply)) {
+    struct fs_peer *resource = fs_daemon_peer(m->daemon, "resource");
+    xmlrpc_value *params = fs_append(fs_array(), host);
+    if (resource ? fs_peer_call(resource, "register_host", params, ANSWER_MS, fs_call_request_id(call), &reply) : fs_call_peer(call, NULL, "register_host", params, &reply)) {
         fs_call_fail(call, "%s", reply.message);
     }
     fs_reply_clear(&reply);

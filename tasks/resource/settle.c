@@ -7,9 +7,12 @@
 #include <flowstream/log.h>
 #include <flowstream/method.h>
 
+#include "core/parallel.h"
 #include "daemons/resource/resource.h"
 
 FS_LOG_MODULE("settle");
+
+enum { AT_A_TIME = 8 };
 
 static bool
 has_plan(struct resource *r, int id)
@@ -48,20 +51,36 @@ settle_one(struct fs_call *call, int id, struct fs_reply *reply)
     return fs_call_task(call, restore ? "install" : "undo_allocation", what, reply);
 }
 
+struct work {
+    struct fs_call *call;
+    int *ids;
+    size_t n, next;
+};
+
+/* One after the other, beside others that do the same. */
 static void
-run(struct fs_call *call)
+some(void *aux, size_t part)
 {
-    struct resource *r = fs_call_state(call);
-    size_t n;
-    int *ids = resource_unsettled_ids(r, &n);
-    for (size_t i = 0; i < n && !fs_call_cancelled(call); i++) {
+    struct work *w = aux;
+    (void) part;
+    for (size_t i; (i = __atomic_fetch_add(&w->next, 1, __ATOMIC_RELAXED)) < w->n && !fs_call_cancelled(w->call);) {
         struct fs_reply reply = { 0 };
-        if (resource_claim(r, ids[i]) && settle_one(call, ids[i], &reply)) {
-            fs_log_limited(FS_LOG_WARNING, "allocation %d cannot be settled yet: %s", ids[i], reply.message);
+        if (resource_claim(fs_call_state(w->call), w->ids[i]) && settle_one(w->call, w->ids[i], &reply)) {
+            fs_log_limited(FS_LOG_WARNING, "allocation %d cannot be settled yet: %s", w->ids[i], reply.message);
         }
         fs_reply_clear(&reply);
     }
-    free(ids);
+}
+
+/* Several at a time, so that one which waits for a switch or host that does not answer does not keep all others waiting; not so many that the daemons which wait with it have no
+ * thread for anything else. */
+static void
+run(struct fs_call *call)
+{
+    struct work w = { .call = call };
+    w.ids = resource_unsettled_ids(fs_call_state(call), &w.n);
+    fs_parallel(w.n < AT_A_TIME ? w.n : AT_A_TIME, some, &w);
+    free(w.ids);
 }
 
 FS_TASK = {

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -177,17 +178,76 @@ def test_switch_away(p):
     works(p, 7023, "after the switch was away")
 
 
+class Line:
+    """A TCP port in front of a socket, which connect() connects to.  What is connected while it is cut hears nothing, as behind a network that loses all packets."""
+
+    def __init__(self, connect, cut=False):
+        self.cut, self.held, self._connect, self._listening = cut, [], connect, socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            near, _ = self._listening.accept()
+            if self.cut:
+                self.held.append(near)
+            else:
+                far = self._connect()
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass, args=ends, daemon=True).start()
+
+    def _pass(self, a, b):
+        with contextlib.suppress(OSError):
+            while data := a.recv(65536):
+                if self.cut:
+                    self.held.append((a, b))
+                    return
+                b.sendall(data)
+            b.shutdown(socket.SHUT_WR)
+
+
+@contextlib.contextmanager
+def configured(p, name, old, new):
+    """A daemon with another text in its configuration."""
+    config = p.folder_of(name) / "config.xml"
+    whole = config.read_text()
+    try:
+        config.write_text(whole.replace(old, new))
+        kill(p, name)
+        start(p, name)
+        yield
+    finally:
+        config.write_text(whole)
+        kill(p, name)
+        start(p, name)
+
+
+def incarnation(p, name):
+    return next(host["incarnation"] for host in p.client.list_hosts() if host["name"] == name)
+
+
+@contextlib.contextmanager
+def line_to_switch(p, name):
+    """The bridge of a host is reached by a line that can be cut."""
+    def connect():
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(str(path))
+        return far
+    path, before = p.dir / f"ovs/br-{name}.mgmt", incarnation(p, name)
+    line = Line(connect)
+    with configured(p, f"modulehost:{name}", f"unix:{path}", f"tcp:127.0.0.1:{line.port}"):
+        until(20, lambda: incarnation(p, name) != before and settled(p))
+        yield line
+        line.cut = False
+    tests.check(settled(p), "with its own switch again the host is up")
+
+
 def test_silent_switch(p):
-    """A switch that takes connections and never answers: rules that are removed from another one are back as soon as ever."""
-    text = chain(7025).replace('("")', '("") {hosts=h1}')
-    standing = p.client.install_allocation(text)
-    host = next(host for host in p.client.list_hosts() if host["name"] == "h3")
-    kill(p, "modulehost:h3")
-    with socket.socket(socket.AF_UNIX) as silent:
-        silent.bind(str(p.scratch / "silent"))
-        silent.listen(100)
-        p.client.register_host({**{key: host[key] for key in ("name", "address", "bridge", "trunk", "cpu", "mem", "basesys")}, "switch": f"unix:{p.scratch}/silent", "incarnation": "silent"})
-        asked, _ = silent.accept()
+    """A switch that never answers: rules that are removed from another one are back as soon as ever."""
+    standing = p.client.install_allocation(chain(7025).replace('("")', '("") {hosts=h1}'))
+    with line_to_switch(p, "h3") as line:
+        line.cut = True
+        time.sleep(3)
         before, gaps = len(p.rules(standing)), []
         for _ in range(3):
             subprocess.run(["ovs-ofctl", "-OOpenFlow14", "del-flows", p.bridges()["tor0"], f"cookie={0xf105 << 48 | standing << 16:#x}/0xffffffffffff0000"], check=True)
@@ -196,11 +256,48 @@ def test_silent_switch(p):
             gaps.append(time.monotonic() - begin)
         tests.check(sorted(gaps)[1] < 7, "another switch has rules that were removed by hand back before the silent one's time is over", gaps)
         print(f"# after {', '.join(f'{gap:.1f}' for gap in gaps)} s")
-        asked.close()
-        start(p, "modulehost:h3")
-        tests.check(settled(p), "with its own switch again the host is up")
     p.client.delete_allocation(standing)
     works(p, 7027, "after a switch was silent")
+
+
+def test_unsettled(p):
+    """Deletions that wait for a switch which never answers do not keep others from being settled."""
+    def ask(method, argument):
+        with contextlib.suppress(flowstream.Error), flowstream.Client(p.dir) as client:
+            client.call("resource", method, argument)
+
+    def ask_all(method, arguments):
+        threads = [threading.Thread(target=ask, args=(method, argument)) for argument in arguments]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def states():
+        with contextlib.suppress(flowstream.Error):
+            return {a["id"]: a["state"] for a in p.client.list_allocations()}
+    with line_to_switch(p, "h3") as line:
+        late, *stuck = (p.client.install_allocation(chain(7050 + n).replace('("")', '("") {hosts=h3}')) for n in range(7))
+        waiting = {late: "installed", **dict.fromkeys(stuck, "deleting")}
+        line.cut = True
+        for thread in ask_all("delete_allocation", stuck):
+            thread.join()
+        tests.same(states(), waiting, "six cannot be deleted")
+        stopped = kill(p, "modulehost:h2", signal.SIGSTOP)
+        ask_all("install_allocation", [chain(7057).replace('("")', '("") {hosts=h2}')])
+        tests.check(until(20, lambda: "installing" in states().values(), 0), "one is being installed", states())
+        kill(p, "resource")
+        os.kill(stopped, signal.SIGCONT)
+        start(p, "resource")
+        begin = time.monotonic()
+        tests.check(until(20, lambda: states() == waiting, 0.2), "when the resource daemon has died it is taken away while they wait", states())
+        print(f"# after {time.monotonic() - begin:.1f} s")
+        away = re.compile(r"switch br-h3 is not connected since (\d\d+) s")
+        tests.check(until(40, lambda: away.search(" ".join(a["message"] for a in p.client.list_allocations())), 0.2), "a switch that is away for long is not asked any more", p.client.list_allocations())
+        begin = time.monotonic()
+        tests.refused("a deletion that needs it says so", ["br-h3 is not connected since"], p.client.delete_allocation, late)
+        tests.check(time.monotonic() - begin < 4 * PATIENCE, "at once", f"{time.monotonic() - begin:.1f} s")
+    tests.check(until(60, lambda: states() == {}, 0.2), "with the switch back they are gone", states())
+    works(p, 7058, "after deletions that waited")
 
 
 def test_port_gone(p):
@@ -465,6 +562,36 @@ def test_stranger(p):
     works(p, 7340, "after a stranger")
 
 
+def test_namesake(p):
+    """A second host that has the name of one, by mistake, does not take its place."""
+    host = next(host for host in p.client.list_hosts() if host["name"] == "h2")
+    other = {**{key: host[key] for key in ("name", "bridge", "switch", "trunk", "cpu", "mem", "basesys")}, "address": "http://127.0.0.1:9/RPC2", "incarnation": "other"}
+    tests.refused("a host of the same name at another address", ["there is a host h2 at " + host["address"]], p.client.register_host, other)
+    works(p, 7341, "after a namesake")
+    kill(p, "modulehost:h2")
+
+    def is_taken():
+        with contextlib.suppress(flowstream.Error):
+            return p.client.register_host(other) is None
+    tests.check(until(20, is_taken, 0.5), "when nothing is heard of the first one for long it is taken: it may have moved")
+    start(p, "modulehost:h2")
+    tests.check(until(20, lambda: any(one["address"] == host["address"] for one in p.client.list_hosts()) and settled(p)), "and the first one as well")
+    works(p, 7342, "after a host has moved")
+
+
+def test_line_cut(p):
+    """A host whose way to the resource daemon loses what is sent: when it is whole again the host is soon heard, not only when the lost call is given up."""
+    port = int(p.client.url("resource").rpartition(":")[2].partition("/")[0])
+    line, before = Line(lambda: socket.create_connection(("127.0.0.1", port)), cut=True), incarnation(p, "h3")
+    with configured(p, "modulehost:h3", f":{port}/", f":{line.port}/"):
+        tests.check(until(20, lambda: len(line.held) > 1), "a host that is cut off tries to register: when it is set up, and at its regular times")
+        line.cut = False
+        begin = time.monotonic()
+        tests.check(until(15, lambda: incarnation(p, "h3") != before), "when the line is whole again it is soon heard", f"{time.monotonic() - begin:.1f} s")
+        print(f"# after {time.monotonic() - begin:.1f} s")
+    settled(p)
+
+
 def test_second_up(p):
     done = p.command("up", timeout=90)
     tests.check(done.returncode == 1 and "already up" in done.stderr, "a second up is refused", done.stderr)
@@ -523,8 +650,9 @@ def test_down_after_all_is_dead(p):
     tests.check(not p.remains(), "no process of a module either", p.remains())
 
 
-STORIES = (test_daemons_down, test_stopped, test_switch_away, test_silent_switch, test_port_gone, test_module_does_not_start, test_killed_under_traffic,
-           test_killed_in_the_middle, test_full_disk, test_clients, test_any_order, test_hosts, test_stranger, test_second_up, test_clean_exit, test_down_after_all_is_dead)
+STORIES = (test_daemons_down, test_stopped, test_switch_away, test_silent_switch, test_unsettled, test_port_gone, test_module_does_not_start, test_killed_under_traffic,
+           test_killed_in_the_middle, test_full_disk, test_clients, test_any_order, test_hosts, test_stranger, test_namesake,
+           test_line_cut, test_second_up, test_clean_exit, test_down_after_all_is_dead)
 chosen = [s for s in STORIES if not sys.argv[1:] or s.__name__ in sys.argv[1:]]
 with Platform() as platform:
     reports = ""
