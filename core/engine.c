@@ -163,10 +163,11 @@ engine_end(struct fs_engine *e, struct task *t, enum task_state state)
     clock_set(e, t, 0);
     count_end(t);
     e->waiting_bytes -= t->bytes;
-    if (!t->written_off) {
+    if (!t->written_off) { /* else its thread has the parameters, and they weigh what they did */
         engine_free_params(t);
+        t->bytes = weight_of_steps(t->steps, t->n_steps, t->caller);
     }
-    t->bytes = weight_of_steps(t->steps, t->n_steps, t->caller) + fs_weight(t->reply.value) + (t->reply.message ? fs_taken(strlen(t->reply.message) + 1) : 0);
+    t->bytes += fs_weight(t->reply.value) + (t->reply.message ? fs_taken(strlen(t->reply.message) + 1) : 0);
     e->ended_bytes += t->bytes;
     t->next_ended = NULL;
     *e->last_ended = t;
