@@ -143,6 +143,17 @@ count_end(struct task *t)
     *(t->state == DONE ? &row->done : t->state == FAILED ? &row->failed : &row->cancelled) += 1;
 }
 
+/* The memory of a task with these steps and their parameters, where those are still there. */
+static size_t
+weight_of_steps(const struct fs_step *steps, size_t n, const char *caller)
+{
+    size_t bytes = fs_taken(sizeof(struct task)) + fs_taken(n * sizeof *steps) + fs_taken(strlen(caller) + 1);
+    for (size_t i = 0; i < n; i++) {
+        bytes += fs_taken(strlen(steps[i].name) + 1) + fs_weight(steps[i].param);
+    }
+    return bytes;
+}
+
 /* The task has ended: remember it, forget the oldest.  Called with the lock held; it is in no queue, and t->reply is set. */
 void
 engine_end(struct fs_engine *e, struct task *t, enum task_state state)
@@ -152,10 +163,11 @@ engine_end(struct fs_engine *e, struct task *t, enum task_state state)
     clock_set(e, t, 0);
     count_end(t);
     e->waiting_bytes -= t->bytes;
-    if (!t->written_off) {
+    if (!t->written_off) { /* else its thread has the parameters, and they weigh what they did */
         engine_free_params(t);
+        t->bytes = weight_of_steps(t->steps, t->n_steps, t->caller);
     }
-    t->bytes = sizeof *t + fs_weight(t->reply.value) + (t->reply.message ? strlen(t->reply.message) : 0);
+    t->bytes += fs_weight(t->reply.value) + (t->reply.message ? fs_taken(strlen(t->reply.message) + 1) : 0);
     e->ended_bytes += t->bytes;
     t->next_ended = NULL;
     *e->last_ended = t;
@@ -215,16 +227,6 @@ engine_enqueue(struct fs_engine *e, struct task *t)
     }
 }
 
-static size_t
-weight_of(const struct fs_submission *s)
-{
-    size_t bytes = sizeof(struct task) + s->n * sizeof *s->steps;
-    for (size_t i = 0; i < s->n; i++) {
-        bytes += strlen(s->steps[i].name) + 1 + fs_weight(s->steps[i].param);
-    }
-    return bytes;
-}
-
 /* NULL, or why the engine takes no more. */
 static char *
 why_not(const struct fs_engine *e, size_t bytes)
@@ -266,7 +268,7 @@ new_task(struct fs_engine *e, const struct fs_submission *s, size_t bytes)
 int
 fs_engine_submit(struct fs_engine *e, const struct fs_submission *s, struct fs_reply *reply)
 {
-    size_t bytes = weight_of(s);
+    size_t bytes = weight_of_steps(s->steps, s->n, s->caller ? s->caller : "");
     pthread_mutex_lock(&e->lock);
     char *why = why_not(e, bytes);
     if (!why && !e->n_threads) {

@@ -27,7 +27,7 @@ struct fs_engine_limits {
     size_t waiting;        /* tasks */
     size_t waiting_bytes;  /* of their parameters, about */
     size_t results;        /* tasks that have ended and are kept for get_task */
-    size_t result_bytes;   /* of their values, about */
+    size_t result_bytes;   /* of the memory that they take */
     unsigned result_seconds;
 };
 

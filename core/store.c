@@ -40,10 +40,16 @@ struct fs_store_promise {
     struct change changes[];
 };
 
+/* A file that was opened: another one by that name is not ours. */
+struct identity {
+    char *path;
+    dev_t dev;
+    ino_t ino; /* 0: there was none */
+};
+
 struct fs_store {
     char *path;
-    dev_t dev; /* the file that was opened: another one by that name is not ours */
-    ino_t ino;
+    struct identity file, log;
     pthread_mutex_t lock; /* of the queue and the figures */
     pthread_cond_t change;
     struct fs_store_promise *head, **tail;
@@ -81,23 +87,37 @@ prepare(struct fs_store *s)
     return good;
 }
 
-/* Is the file that we write still the one by that name?  0 or ENOENT. */
+static void
+identify(struct identity *f, char *path)
+{
+    struct stat st;
+    bool there = !stat(path, &st);
+    *f = (struct identity) { path, there ? st.st_dev : 0, there ? st.st_ino : 0 };
+}
+
+static bool
+is_still(const struct identity *f)
+{
+    struct stat st;
+    return !f->ino || (!stat(f->path, &st) && st.st_dev == f->dev && st.st_ino == f->ino);
+}
+
+/* Are the files that we write still the ones by those names?  What is written into a log that nobody finds is gone with us.  0 or ENOENT. */
 static int
 still_there(struct fs_store *s, char **error)
 {
-    struct stat st;
-    if (!stat(s->path, &st) && st.st_dev == s->dev && st.st_ino == s->ino) {
+    if (is_still(&s->file) && is_still(&s->log)) {
         return 0;
     }
-    *error = fs_xasprintf("store %s: the file was deleted or replaced while it was in use, nothing can be kept any more ('flowstream backup FILE' still writes all "
-                          "that is known; then stop the daemon, copy FILE to %s, remove %s-wal and %s-shm and start it)", s->path, s->path, s->path, s->path);
+    *error = fs_xasprintf("store %s: %s was deleted or replaced while it was in use, nothing can be kept any more ('flowstream backup FILE' still writes all "
+                          "that is known; then stop the daemon, copy FILE to %s, remove %s-wal and %s-shm and start it)", s->path,
+                          is_still(&s->file) ? "its log" : "the file", s->path, s->path, s->path);
     return ENOENT;
 }
 
 static int
 open_database(struct fs_store *s, char **error)
 {
-    struct stat st;
     if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK
         || sqlite3_exec(s->db, "PRAGMA busy_timeout=2000; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL", NULL, NULL, NULL) != SQLITE_OK) {
         return store_explain(s->db, s->path, "cannot be opened", error);
@@ -106,12 +126,11 @@ open_database(struct fs_store *s, char **error)
         *error = fs_xasprintf("store %s: it is read-only (does the folder exist, and may this user write to it?)", s->path);
         return EROFS;
     }
-    if (stat(s->path, &st)) {
+    identify(&s->file, store_real_name(s->path, ""));
+    if (!s->file.ino) {
         *error = fs_xasprintf("store %s: %s", s->path, strerror(errno));
         return EIO;
     }
-    s->dev = st.st_dev;
-    s->ino = st.st_ino;
     if (FS_FAILPOINT_ERROR("store.recover")) {
         *error = fs_xasprintf("store %s: failpoint store.recover", s->path);
         return EIO;
@@ -121,6 +140,7 @@ open_database(struct fs_store *s, char **error)
     if (!e && !prepare(s)) {
         e = store_explain(s->db, s->path, "cannot be prepared", error);
     }
+    identify(&s->log, store_real_name(s->path, "-wal"));
     sqlite3_wal_hook(s->db, on_commit, s); /* in place of the checkpoint after 1,000 pages, whose errors nobody sees */
     return e;
 }
@@ -144,6 +164,7 @@ fs_store_open(const char *path, struct fs_store **store, char **error)
     pthread_cond_init(&s->change, NULL);
     e = open_database(s, error);
     if (e) {
+        sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL); /* what is refused is left as it is: its log may be another's */
         fs_store_close(s);
         return e;
     }
@@ -163,6 +184,8 @@ fs_store_close(struct fs_store *s)
         pthread_mutex_destroy(&s->lock);
         pthread_mutex_destroy(&s->db_lock);
         pthread_cond_destroy(&s->change);
+        free(s->file.path);
+        free(s->log.path);
         free(s->path);
         free(s);
     }
@@ -591,4 +614,15 @@ fs_store_backup(struct fs_store *s, const char *path, char **error)
     }
     free(new);
     return e;
+}
+
+void
+fs_store_remove(const char *path)
+{
+    static const char *const ends[] = { "", "-wal", "-shm", "-journal", ".made" };
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        char *file = fs_xasprintf("%s%s", path, ends[i]);
+        unlink(file);
+        free(file);
+    }
 }

@@ -60,6 +60,8 @@ FS_API void fs_store_figures(struct fs_store *, struct fs_store_figures *);
 /* A copy of one moment into a new file, checked after it was written; writers go on meanwhile.  Works also where the store's own file was
  * deleted.  EEXIST where there is such a file already. */
 FS_API int fs_store_backup(struct fs_store *, const char *path, char **error);
+/* Remove a store that nobody has open, with all that lies beside it. */
+FS_API void fs_store_remove(const char *path);
 /* Is the file a whole store of this or an older schema?  Changes nothing.  0 with the figures (may be NULL), or an errno with *error. */
 FS_API int fs_store_check(const char *path, struct fs_store_figures *, char **error);
 

@@ -163,10 +163,18 @@ scan_frames(FILE *f, struct wal *w, size_t *good, size_t *commits)
     return broken;
 }
 
+char *
+store_real_name(const char *path, const char *end)
+{
+    char *real = realpath(path, NULL), *name = fs_xasprintf("%s%s", real ? real : path, end);
+    free(real);
+    return name;
+}
+
 static int
 look_at_log(const char *path, char **error)
 {
-    char *name = fs_xasprintf("%s-wal", path);
+    char *name = store_real_name(path, "-wal");
     struct stat st;
     FILE *f = fopen(name, "re");
     int e = 0;
@@ -218,6 +226,9 @@ store_look(const char *path, bool *fresh, char **error)
         *error = fs_xasprintf("store %s: it is gone, but %s is there: somebody deleted it (" RESTORE "; to begin with an empty store and lose all allocations remove %s*)",
                               path, stat(mark, &made) ? log : mark, path, path, path, path);
         e = ENOENT;
+    } else if (there && !S_ISREG(st.st_mode)) {
+        *error = fs_xasprintf("store %s: it is no file (" RESTORE ")", path, path, path, path);
+        e = EINVAL;
     } else if (there && st.st_size < 512) {
         *error = fs_xasprintf("store %s: it has %lld bytes, it was cut off (damaged: restore a copy, or move it away with %s to begin with an empty store)", path,
                               (long long) st.st_size, mark);

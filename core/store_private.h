@@ -32,6 +32,8 @@ int store_migrate(sqlite3 *db, const char *path, char **error);
 int store_verify(sqlite3 *db, const char *path, struct store_sum *sum, char **error);
 /* The schema that the file says it has, or -1 with *error. */
 int store_schema(sqlite3 *db, const char *path, char **error);
+/* The name of a file of the store, owned: "" or "-wal".  Where the store is a symbolic link SQLite has its log beside that to which it leads. */
+char *store_real_name(const char *path, const char *end);
 /* Make what happened to names in the folder of 'path' last. */
 int store_sync_folder(const char *path);
 

@@ -49,6 +49,14 @@ fs_xstrdup(const char *s)
     return must(strdup(s));
 }
 
+/* As glibc has it: a word before each, multiples of 16, 32 at least. */
+size_t
+fs_taken(size_t bytes)
+{
+    size_t all = (bytes + sizeof(size_t) + 15) & ~(size_t) 15;
+    return all < 32 ? 32 : all;
+}
+
 char *
 fs_xvasprintf(const char *format, va_list args)
 {

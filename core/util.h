@@ -17,6 +17,9 @@ FS_API char *fs_xstrdup(const char *);
 FS_API char *fs_xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 FS_API char *fs_xvasprintf(const char *format, va_list) __attribute__((format(printf, 1, 0)));
 
+/* What an allocation of so many bytes takes of the memory. */
+FS_API size_t fs_taken(size_t bytes);
+
 /* A text that grows. Start with { 0 }; 'text' is NULL or NUL-terminated, owned by the holder. */
 struct fs_text {
     char *text;

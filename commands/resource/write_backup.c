@@ -9,6 +9,7 @@
 #include <flowstream/method.h>
 
 #include "core/daemon.h"
+#include "core/store.h"
 #include "core/util.h"
 
 /* NULL, or what is wrong. */
@@ -16,7 +17,10 @@ static char *
 append(const char *path, double at, const unsigned char *bytes, size_t n)
 {
     struct stat st;
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | (at > 0 ? 0 : O_TRUNC), 0600);
+    if (at == 0) {
+        fs_store_remove(path); /* with the log of one whose reading was cut short: it would be taken for this one's */
+    }
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     char *why = NULL;
     if (fd < 0 || fstat(fd, &st)) {
         why = fs_xasprintf("%s: %s", path, strerror(errno));

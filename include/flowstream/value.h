@@ -50,7 +50,7 @@ FS_API double fs_number(const xmlrpc_value *, double otherwise);
 FS_API size_t fs_size(const xmlrpc_value *);
 FS_API xmlrpc_value *fs_item(const xmlrpc_value *array, size_t i);
 FS_API const char *fs_member(const xmlrpc_value *strct, size_t i, xmlrpc_value **member);
-/* About how many bytes of memory a value takes; NULL takes none. */
+/* How many bytes of memory a value takes, with what the library and malloc need for it; NULL takes none. */
 FS_API size_t fs_weight(const xmlrpc_value *);
 /* "string", "int", ...: the name of a value's type as in an XML-RPC signature. */
 FS_API const char *fs_type_name(const xmlrpc_value *);

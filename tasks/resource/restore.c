@@ -46,7 +46,7 @@ take_doc(void *aux, const char *name, xmlrpc_value *doc)
 static char *
 read_backup(struct fs_call *call, struct plan *p)
 {
-    char *path = fs_xasprintf("%s/restore.db", fs_daemon_dir(fs_call_daemon(call))), *mark = fs_xasprintf("%s.made", path), *error = NULL;
+    char *path = fs_xasprintf("%s/restore.db", fs_daemon_dir(fs_call_daemon(call))), *error = NULL;
     struct fs_store *s = NULL;
     if (access(path, R_OK)) {
         error = fs_xasprintf("%s: there is no backup to restore; write_backup takes one in", path);
@@ -54,9 +54,7 @@ read_backup(struct fs_call *call, struct plan *p)
         fs_store_read(s, "allocation", take_doc, p, &error);
         fs_store_close(s);
     }
-    unlink(path); /* it was read, or is of no use */
-    unlink(mark);
-    free(mark);
+    fs_store_remove(path); /* it was read, or is of no use */
     free(path);
     return error;
 }

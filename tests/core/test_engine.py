@@ -58,6 +58,21 @@ HALF = """
     fs_call_fail(call, "told to end");
 """
 
+SMALL = """
+    int n = fs_get_int(fs_call_param(call, 0), "n", 0);
+    bool names = fs_get_bool(fs_call_param(call, 0), "names", false);
+    xmlrpc_value *v = names ? fs_struct() : fs_array();
+    for (int i = 0; i < n; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "member%d", i);
+        if (names) {
+            fs_set(v, name, fs_int(i));
+        } else {
+            fs_append(v, fs_int(i));
+        }
+    }
+    fs_call_return(call, v);
+"""
 BIG = """
     size_t n = (size_t) fs_get_double(fs_call_param(call, 0), "size", 0);
     char *text = calloc(1, n + 1);
@@ -360,6 +375,31 @@ def test_bounds():
         d.remove()
 
 
+def test_memory():
+    """The limit of what is kept of results is one of memory, also where they are of many small values."""
+    limit = 24 << 20
+    d = Daemon(limits=f'<limits results="100000" result-bytes="{limit}" task-threads="2"/>')
+    d.drop("task", "small", SMALL, ANY)
+    d.start()
+    try:
+        p = d.proxy()
+        value(p.run_task("small", {"n": 1000}, {"wait": 20}))
+        before = figures(p)["resident_bytes"]
+        for _ in range(300):  # of 0.2 and 0.5 MB
+            handles = [value(p.run_task("small", {"n": 1000, "names": names})) for names in (False, True)]
+            wait_for(lambda: all(p.get_task(h)["value"]["state"] == "done" for h in handles))
+        f = figures(p)
+        grown = f["resident_bytes"] - before
+        ok(f["task_result_bytes"] > 0.9 * limit, "as much is kept as the limit allows", f)
+        if sanitizer_flags():
+            skip("and takes no more memory than that", "AddressSanitizer keeps what was freed")
+        else:
+            ok(grown < 1.7 * limit, "and takes no more memory than that, but for what malloc cannot use", (grown / limit, f))
+    finally:
+        d.stop()
+        d.remove()
+
+
 def main():
     D.drop("task", "note", NOTE.replace('"%s", fs_get', '"note", fs_get'), ANY)
     D.drop("task", "make", NOTE.replace('"%s", fs_get', '"make", fs_get'), ANY + '.undo = "unmake",')
@@ -372,7 +412,7 @@ def main():
     D.start()
     try:
         run_all([test_results, test_priorities, test_one_thread_order, test_compound, test_cancel, test_tasks_that_wait_for_tasks, test_many,
-                 test_fair, test_deadlines, test_retries, test_progress, test_bounds, test_hanging,
+                 test_fair, test_deadlines, test_retries, test_progress, test_bounds, test_memory, test_hanging,
                  lambda: ok(D.stop() == 0, "it ends cleanly", D.log()[-3000:])])
     finally:
         D.stop()

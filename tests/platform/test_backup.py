@@ -65,6 +65,7 @@ def test_backup(p, ledger):
 def test_restore(p, ledger, oracle):
     ledger.delete(p.client, "c5001")
     install(p, ledger, 5003)
+    shutil.copy(p.folder_of("resource") / "store.db-wal", p.folder_of("resource") / "restore.db-wal")  # as of one that was killed while it read another backup
     with Stream(p, "net0", "net1", port=5000) as stream:
         time.sleep(0.2)
         done = p.command("restore", str(p.scratch / "one.backup"), "--json")
@@ -79,6 +80,7 @@ def test_restore(p, ledger, oracle):
     tests.same(out.received, 40, "one that was deleted carries traffic again, under its id")
     again = p.client.restore(p.scratch / "one.backup")
     tests.same({key: len(value) for key, value in again.items()}, {"deleted": 0, "restored": 0, "unchanged": 3, "problems": 0}, "restoring again changes nothing")
+    tests.same([path.name for path in p.folder_of("resource").glob("restore.db*")], [], "and leaves no files")
     before = ledger.entries["c5003"].id
     install(p, ledger, 5004)
     tests.check(ledger.entries["c5004"].id > before, "ids of before are not used again", (before, ledger.entries["c5004"].id))

@@ -1,5 +1,5 @@
 # Tests of core: the library's unit test, the daemon that tests/core/*.py drive, the fuzz targets.
-check_PROGRAMS += tests/unit/test-core tests/unit/test-store tests/core/testdaemon bench/store/store-load bench/store/store-many
+check_PROGRAMS += tests/unit/test-core tests/unit/test-store tests/unit/test-store-faults tests/core/testdaemon bench/store/store-load bench/store/store-many
 tests_unit_test_core_SOURCES = tests/unit/test_core.c
 tests_unit_test_core_CPPFLAGS = $(AM_CPPFLAGS)
 tests_unit_test_core_LDFLAGS = $(AM_LDFLAGS) -pie -Wl,--disable-new-dtags -Wl,-rpath,'$$ORIGIN/../../lib'
@@ -10,6 +10,11 @@ tests_unit_test_store_CPPFLAGS = $(AM_CPPFLAGS) $(SQLITE_CFLAGS)
 tests_unit_test_store_LDFLAGS = $(tests_unit_test_core_LDFLAGS)
 tests_unit_test_store_LDADD = $(tests_unit_test_core_LDADD) $(SQLITE_LIBS)
 tests_unit_test_store_DEPENDENCIES = lib/libflowstream-core.so
+tests_unit_test_store_faults_SOURCES = tests/unit/test_store_faults.c
+tests_unit_test_store_faults_CPPFLAGS = $(tests_unit_test_store_CPPFLAGS)
+tests_unit_test_store_faults_LDFLAGS = $(tests_unit_test_core_LDFLAGS)
+tests_unit_test_store_faults_LDADD = $(tests_unit_test_store_LDADD)
+tests_unit_test_store_faults_DEPENDENCIES = lib/libflowstream-core.so
 bench_store_store_load_SOURCES = bench/store/store_load.c
 bench_store_store_load_CPPFLAGS = $(AM_CPPFLAGS)
 bench_store_store_load_LDFLAGS = $(tests_unit_test_core_LDFLAGS)
@@ -31,7 +36,7 @@ tests_core_testdaemon_LDFLAGS = $(AM_LDFLAGS) -pie -Wl,--disable-new-dtags -Wl,-
 tests_core_testdaemon_LDADD = -lflowstream-core
 tests_core_testdaemon_DEPENDENCIES = lib/libflowstream-core.so
 EXTRA_DIST += tests/core/daemon.py tests/core/test_server.py tests/core/test_door.py tests/core/test_loader.py tests/core/test_engine.py \
-    tests/core/test_corpus.py tests/tsan.supp
+    tests/core/test_corpus.py tests/core/test_supervise.py tests/tsan.supp
 
 # Not part of any other target: tests/fuzz/fuzz_xmlrpc -max_total_time=60 tests/fuzz/corpus/xmlrpc
 FUZZ_CORE = core/elf.c core/util.c core/value.c core/xmlrpc.c core/xmlrpc_encode.c

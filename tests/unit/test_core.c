@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <math.h>
 #include <sched.h>
 #include <stdio.h>
@@ -586,6 +587,59 @@ test_packed(void)
     fs_free(all);
 }
 
+static size_t
+in_use(void)
+{
+    struct mallinfo2 m = mallinfo2();
+    return m.uordblks + m.hblkhd;
+}
+
+/* Some thousand copies of a value: what malloc says that they take, and what fs_weight() does. */
+static void
+check_weight(const char *name, xmlrpc_value *one)
+{
+    enum { COPIES = 2000 };
+    static xmlrpc_value *copies[COPIES];
+    size_t before = in_use(), weight = fs_weight(one) * COPIES;
+    for (size_t i = 0; i < COPIES; i++) {
+        copies[i] = fs_copy(one);
+    }
+    size_t real = in_use() - before;
+    char *detail = fs_xasprintf("it takes %zu and weighs %zu", real / COPIES, weight / COPIES);
+    ok(real < weight + weight / 32 && real > weight - weight / 32, name, detail);
+    free(detail);
+    for (size_t i = 0; i < COPIES; i++) {
+        fs_free(copies[i]);
+    }
+    fs_free(one);
+}
+
+static void
+test_weight(void)
+{
+    if (!in_use()) {
+        printf("ok %d - the weight of values # SKIP another malloc, that of a sanitizer\n", ++n_tests);
+        return;
+    }
+    xmlrpc_value *numbers = fs_array(), *members = fs_struct();
+    for (int i = 0; i < 37; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "member%d", i);
+        fs_append(numbers, fs_int(i));
+        fs_set(members, name, fs_double(i));
+    }
+    char *text = fs_xcalloc(1, 1000);
+    memset(text, 'x', 999);
+    check_weight("the weight of a number", fs_int(1));
+    check_weight("of a short text", fs_string("short"));
+    check_weight("of a long text", fs_string(text));
+    check_weight("of nothing", fs_array());
+    check_weight("of 37 numbers", numbers);
+    check_weight("of 37 members", members);
+    check_weight("of something of all", something_of_all());
+    free(text);
+}
+
 static void
 test_log(void)
 {
@@ -614,6 +668,7 @@ main(void)
     test_elf("lib/libflowstream-core.so");
     test_metrics();
     test_packed();
+    test_weight();
     test_log();
     char *command = fs_xasprintf("rm -rf '%s'", folder);
     n_failed += system(command) != 0;

@@ -380,6 +380,107 @@ test_deleted(void)
     free(copy);
 }
 
+/* Answered changes go into the log: where nobody finds it any more they would be gone with the process. */
+static void
+test_log_deleted(void)
+{
+    char *path = in_folder("unlogged"), *log = fs_xasprintf("%s-wal", path), *error = NULL;
+    struct fs_store *s = open_new(path);
+    put(s, 1, 11, 10, &error);
+    unlink(log);
+    ok(put(s, 2, 22, 10, &error) && strstr(error, "its log was deleted or replaced"), "the log deleted while it is used: refused", error);
+    free(error);
+    error = NULL;
+    fs_store_close(s);
+    ok_read(path, "0001=11,10 ", "what was answered before is kept");
+    free(log);
+    free(path);
+}
+
+/* The index beside the log is made anew, whatever it holds. */
+static void
+test_index(const char *base)
+{
+    char *path = in_folder("index"), *index = fs_xasprintf("%s-shm", path), junk[40000];
+    memset(junk, 0x5a, sizeof junk);
+    for (size_t size = 0; size <= sizeof junk; size += sizeof junk / 4) {
+        copy_store(base, path);
+        fs_write_file(AT_FDCWD, index, junk, size, 0600);
+        ok_read(path, history[RECORDS], "an index that is torn or means nothing");
+    }
+    free(index);
+    free(path);
+}
+
+/* A backup was put in the place of the store, and its log forgotten. */
+static void
+test_foreign_log(const char *base)
+{
+    char *path = in_folder("foreign"), *log = fs_xasprintf("%s-wal", path), *theirs = fs_xasprintf("%s-wal", base), *copy = in_folder("foreign.copy"), *error = NULL;
+    char *bytes, *again;
+    size_t n, m;
+    struct fs_store *s = open_new(path);
+    put(s, 1, 11, 3000, &error);
+    put(s, 2, 22, 90000, &error);
+    fs_store_close(s);
+    copy_file(path, copy);
+    copy_file(theirs, log);
+    if (fs_read_file(AT_FDCWD, path, 64 << 20, false, &bytes, &n)) {
+        exit(1);
+    }
+    ok_refused(path, "damaged", "the log of another store");
+    bool same = !fs_read_file(AT_FDCWD, path, 64 << 20, false, &again, &m) && n == m && !memcmp(bytes, again, n);
+    ok(same && size_of(log) > 0, "both are left as they were", NULL);
+    unlink(log);
+    ok_read(path, "0001=11,3000 0002=22,90000 ", "without that log it is whole");
+    free(again);
+    free(bytes);
+    free(copy);
+    free(theirs);
+    free(log);
+    free(path);
+}
+
+/* A store on another disk, by a symbolic link: its log lies there, too, and is looked at as well. */
+static void
+test_link(const char *base)
+{
+    char *path = in_folder("link"), *there = in_folder("there"), *log = fs_xasprintf("%s-wal", there), *error = NULL;
+    copy_store(base, there);
+    if (symlink(there, path)) {
+        perror(path);
+        exit(1);
+    }
+    ok_read(path, history[RECORDS], "a store that is a link");
+    copy_store(base, there);
+    flip(log, size_of(log) / 2, 1);
+    ok_refused(path, "transactions follow", "with a log that is damaged where the link leads");
+    copy_store(base, there);
+    struct fs_store *s = open_new(path);
+    unlink(there);
+    ok(put(s, 99, 1, 10, &error) && strstr(error, "deleted or replaced"), "deleted where the link leads", error);
+    free(error);
+    fs_store_close(s);
+    ok_refused(path, "somebody deleted it", "a link that leads nowhere is no empty store");
+    unlink(path);
+    free(log);
+    free(there);
+    free(path);
+}
+
+static void
+test_no_file(void)
+{
+    char *path = in_folder("thing");
+    mkdir(path, 0700);
+    ok_refused(path, "it is no file", "a folder in the place of the store");
+    rmdir(path);
+    mkfifo(path, 0600);
+    ok_refused(path, "it is no file", "a pipe in the place of the store");
+    unlink(path);
+    free(path);
+}
+
 /* --- A disk that cannot be synced: SQLite's own layer over files, with a sync that fails when we say so --- */
 
 static int *syncs_fail; /* shared with the child */
@@ -521,6 +622,11 @@ main(void)
     test_truncated(base);
     test_versions(base);
     test_deleted();
+    test_log_deleted();
+    test_index(base);
+    test_foreign_log(base);
+    test_link(base);
+    test_no_file();
     test_sync_fails();
     test_group();
     for (int i = 0; i <= RECORDS; i++) {
