@@ -29,7 +29,7 @@ def run(*command, **more):
 
 
 def build(folder):
-    sources = [str(path) for path in sorted((ROOT / "lang").glob("*.c")) if path.name not in ("main.c", "files.c", "types.c")]
+    sources = [str(path) for path in sorted((ROOT / "lang").glob("*.c")) if path.name not in ("main.c", "files.c", "types.c")] + [str(ROOT / "core" / "suggest.c")]
     run("clang-14", "-std=gnu11", "-D_GNU_SOURCE", "-g", "-O1", "-fsanitize=fuzzer", "-fprofile-instr-generate", "-fcoverage-mapping", f"-I{ROOT}", f"-I{ROOT}/include", f"-I{BUILD}",
         "-o", f"{folder}/target", str(ROOT / "tests" / "fuzz" / "fuzz_lang.c"), *sources)
 
@@ -96,7 +96,7 @@ def main():
                 shutil.copy(path, options.keep)
         files, said = measure(folder, inputs)
         print(said)
-        files = [file for file in files if "/lang/" in file["filename"] and "/tests/" not in file["filename"]]
+        files = [file for file in files if ("/lang/" in file["filename"] or "/core/suggest.c" in file["filename"]) and "/tests/" not in file["filename"]]
         list_missing(files, options.all)
         table(files)
     return 0
