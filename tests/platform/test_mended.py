@@ -5,6 +5,7 @@ Needs a build with --enable-failpoints, as platform/failpoints does.  Each story
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -73,12 +74,14 @@ def test_restore_what_goes(m):
     """A deletion that cannot be ended yet is no reason to call the allocation unchanged: it would go on going."""
     entry, backup = m.install(), m.p.scratch / "goes.backup"
     m.p.client.backup(backup)
+    m.point(("resource",), "recover.settle", "error")  # its next turn does nothing
     m.point(("resource",), "delete.rules_gone", "error")
     m.ledger.delete(m.p.client, entry.key)
     tests.same([(a["id"], a["state"]) for a in m.p.client.list_allocations()], [(entry.id, "deleting")], "a deletion waits for its next turn")
     answer = m.p.client.restore(backup)
     tests.same((answer["deleted"], answer["restored"], answer["problems"]), ([entry.id], [entry.id], []), "a backup that has it deletes it and installs it again")
     entry.fate = "installed"
+    m.point(("resource",), "recover.settle", "off")
     m.run("resource", "settle")
     m.settled("after the next turn")
     m.end(entry)
@@ -88,17 +91,16 @@ def test_restore_what_cannot_go(m):
     """Where it cannot be taken away, it cannot be restored yet, and the answer says so."""
     entry, backup = m.install(), m.p.scratch / "stays.backup"
     m.p.client.backup(backup)
-    for _ in range(2):
-        m.point(("resource",), "delete.rules_gone", "error")
-        with contextlib.suppress(flowstream.Error):
-            if entry.fate == "installed":
-                m.ledger.delete(m.p.client, entry.key)
-            else:
-                answer = m.p.client.restore(backup)
+    m.point(("resource",), "recover.settle", "error")
+    m.point(("resource",), "delete.rules_gone", "error")
+    m.ledger.delete(m.p.client, entry.key)
+    m.point(("resource",), "delete.rules_gone", "error")
+    answer = m.p.client.restore(backup)
     tests.check(answer["restored"] == [] and any("restore once more" in problem for problem in answer["problems"]), "the problem says to restore once more", answer)
     answer = m.p.client.restore(backup)
     tests.same((answer["restored"], answer["problems"]), ([entry.id], []), "and once more it is done")
     entry.fate = "installed"
+    m.point(("resource",), "recover.settle", "off")
     m.settled("after that")
     m.end(entry)
 
@@ -182,8 +184,12 @@ def test_set_up_one_at_a_time(m):
         if any(said):
             break
     tests.check(not any(said), "the trunk was taken away, and four make it again at the same time: one does, and all are content", said)
-    ready(m.p)
-    m.oracle = Oracle(m.p, m.ledger)  # the trunk has another number in its switch now
+
+    def rules_follow():
+        number = re.search(r" (\d+)\(h1-trunk\)", processes.run(["ovs-ofctl", "-OOpenFlow14", "show", m.p.bridges()["br-h1"]]))
+        return number and any(f"in_port={number[1]}," in rule for rule in m.oracle.rules()[0]["br-h1"])
+    tests.check(until(20, rules_follow, 0.1), "the rules follow to its new number in the switch", m.oracle.rules()[0])
+    m.oracle = Oracle(m.p, m.ledger)
 
 
 def test_dies_as_it_is_made(m):
@@ -206,8 +212,8 @@ def test_removed_by_hand(m):
     """A process that was taken away with its folder when its allocation is deleted: its rings, its control group and its modules' names go all the same."""
     entry = m.install()
     (host, name), pids = next(iter(m.processes_of(entry).items()))
-    os.kill(pids[0], signal.SIGKILL)
     (m.p.dir / f"hosts/{host}/modules/{name}").rename(m.p.scratch / name)
+    os.kill(pids[0], signal.SIGKILL)
     m.end(entry)
     m.settled("a module was taken away by hand, then its allocation was deleted", 0)
 
@@ -245,7 +251,7 @@ def test_switch_alone(m):
     """Whoever has one switch reconciled relies on it afterwards: he waits for those who are at it, who may have begun before."""
     entry = m.install()
     target = m.p.bridges()["tor0"]
-    passed = m.point(("openflow",), "bundle.before_commit", "delay:1500")
+    passed = m.point(("openflow",), "bundle.before_commit", "delay:1000")
     processes.run(["ovs-ofctl", "-OOpenFlow14", "del-flows", target, f"cookie={0xf105 << 48 | entry.id << 16:#x}/0xffffffffffff0000"])
     tests.check(until(20, lambda: m.point(("openflow",), "bundle.before_commit") > passed, 0.02), "the regular look has begun to put rules back")
     m.run("resource", "reconcile_switches", {"switch": "tor0"})
