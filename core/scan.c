@@ -89,7 +89,8 @@ identify(struct fs_loader *l, enum fs_method_kind kind, int folder, const char *
     const struct folder *f = &l->folders[kind - 1][folder];
     snprintf(file, sizeof file, "%s%s", name, suffix);
     memset(id, 0, sizeof *id);
-    if (f->fd < 0 || fstatat(f->fd, file, &st, AT_SYMLINK_NOFOLLOW)) {
+    int fd = __atomic_load_n(&f->fd, __ATOMIC_ACQUIRE); /* a folder may come while calls are served */
+    if (fd < 0 || fstatat(fd, file, &st, AT_SYMLINK_NOFOLLOW)) {
         return false;
     }
     *id = (struct identity) { st.st_dev, st.st_ino, st.st_size, st.st_mtim, st.st_ctim };

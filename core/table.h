@@ -39,7 +39,7 @@ struct fs_loader {
     struct fs_daemon *daemon;
     struct folder {
         char *path;
-        int fd;               /* -1: it is not there */
+        int fd;               /* -1: it is not there; atomic */
         int64_t seen;         /* nanoseconds: its time of change when it was read; atomic */
     } folders[2][2];          /* [kind - 1][own, common] */
     struct fs_images *images;

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import threading
 import xmlrpc.client
 
 from daemon import SOURCE, Daemon, ok, run_all, wait_for
@@ -122,6 +123,35 @@ def test_later_folder():
     ok(a["code"] == 0 and a["value"] == "late", "a folder that is made later serves", a)
 
 
+def test_folder_under_load():
+    """A folder of the daemon's own is made while common commands are called: they look into it while another reads it for the first time."""
+    d = Daemon()
+    own = os.path.dirname(d.path("command", "late"))
+    os.rmdir(own)
+    d.start()
+    said, over = set(), threading.Event()
+
+    def call():
+        with d.proxy() as p:
+            while not over.is_set():
+                said.add(says(p, "ping"))
+    callers = [threading.Thread(target=call) for _ in range(6)]
+    for thread in callers:
+        thread.start()
+    try:
+        made = d.build("command", "late", SAY.format("late"))
+        os.mkdir(own)
+        shutil.copy(made, d.path("command", "late"))
+        there = wait_for(lambda: says(d.proxy(), "late") == "late")
+    finally:
+        over.set()
+        for thread in callers:
+            thread.join()
+        ended = d.stop()
+        d.remove()
+    ok(there and said == {"pong"} and ended == 0, "a folder that is made while commands are called", (there, said, ended))
+
+
 def test_upgrade():
     p = D.proxy()
     with open(D.build("command", "fresh", SAY.format("fresh")), "rb") as f:
@@ -151,7 +181,7 @@ def test_emptied_image():
 
 D.start()
 try:
-    run_all([test_life, test_tried_at_the_start, test_refused, test_later_folder, test_upgrade, test_emptied_image,
+    run_all([test_life, test_tried_at_the_start, test_refused, test_later_folder, test_folder_under_load, test_upgrade, test_emptied_image,
              lambda: ok(D.stop() == 0, "it ends cleanly", D.log()[-3000:])])
 finally:
     D.stop()
