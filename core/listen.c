@@ -45,9 +45,8 @@ listen_unix(const char *path, int *fdp)
             if (there) {
                 unlink(address.sun_path);
             }
-            mode_t before = umask(0177);
-            error = bind(fd, (struct sockaddr *) &address, sizeof address) ? errno : 0;
-            umask(before);
+            /* Its mode is the file's.  Not by umask(), which is the process's: calls that came over the first socket may be making files and folders. */
+            error = fchmod(fd, 0600) || bind(fd, (struct sockaddr *) &address, sizeof address) ? errno : 0;
         }
     }
     close(dir);
