@@ -270,6 +270,24 @@ port_spi(const xmlrpc_value *flow, const char *port, int spi, bool limits)
     return limits && rate > 0 ? fs_set(v, "rate", fs_double(rate)) : v;
 }
 
+static int
+last_spi(struct resource *r)
+{
+    pthread_mutex_lock(&r->lock);
+    int spi = r->last_spi;
+    pthread_mutex_unlock(&r->lock);
+    return spi;
+}
+
+/* The numbers behind it were given out on trial. */
+static void
+set_last_spi(struct resource *r, int spi)
+{
+    pthread_mutex_lock(&r->lock);
+    r->last_spi = spi;
+    pthread_mutex_unlock(&r->lock);
+}
+
 static bool
 spi_in_use(struct resource *r, int spi)
 {
@@ -407,7 +425,7 @@ xmlrpc_value *
 resource_make_plan(struct resource *r, int id, const xmlrpc_value *request, const xmlrpc_value *placement, bool account, char **error)
 {
     xmlrpc_value *plan = fs_struct(), *modules = fs_array(), *flows = fs_array();
-    int spi_before = r->last_spi;
+    int spi_before = last_spi(r);
     *error = fill_plan(r, id, request, placement, modules, flows);
     fs_set(plan, "modules", modules);
     fs_set(plan, "flows", flows);
@@ -416,7 +434,7 @@ resource_make_plan(struct resource *r, int id, const xmlrpc_value *request, cons
         *error = account_plan(r, id, plan);
     }
     if (!account) {
-        r->last_spi = spi_before;
+        set_last_spi(r, spi_before);
     }
     if (*error) {
         fs_free(plan);
