@@ -14,6 +14,18 @@
 
 #include "core/util.h"
 
+/* The library counts references without a lock, also where a value is only read: what two threads look at goes wrong.  ThreadSanitizer does not see into the library, so
+ * it is told here what the library does to a value. */
+#ifdef __SANITIZE_THREAD__
+void __tsan_read1(void *);
+void __tsan_write1(void *);
+#define READS(V) __tsan_read1((void *) (uintptr_t) (V))
+#define COUNTS(V) __tsan_write1((void *) (uintptr_t) (V))
+#else
+#define READS(V) ((void) 0)
+#define COUNTS(V) ((void) 0)
+#endif
+
 static void
 must(xmlrpc_env *env)
 {
@@ -133,6 +145,8 @@ fs_set(xmlrpc_value *strct, const char *key, xmlrpc_value *member)
     xmlrpc_env env;
     xmlrpc_env_init(&env);
     xmlrpc_value *name = fs_string(key); /* a key is text as any other */
+    COUNTS(strct);
+    COUNTS(member);
     xmlrpc_struct_set_value_v(&env, strct, name, member);
     must(&env);
     xmlrpc_DECREF(name);
@@ -145,6 +159,8 @@ fs_append(xmlrpc_value *array, xmlrpc_value *item)
 {
     xmlrpc_env env;
     xmlrpc_env_init(&env);
+    COUNTS(array);
+    COUNTS(item);
     xmlrpc_array_append_item(&env, array, item);
     must(&env);
     xmlrpc_DECREF(item);
@@ -155,6 +171,7 @@ void
 fs_free(xmlrpc_value *v)
 {
     if (v) {
+        COUNTS(v);
         xmlrpc_DECREF(v);
     }
 }
@@ -162,6 +179,9 @@ fs_free(xmlrpc_value *v)
 bool
 fs_is(const xmlrpc_value *v, xmlrpc_type type)
 {
+    if (v) {
+        READS(v);
+    }
     return v && xmlrpc_value_type((xmlrpc_value *) (uintptr_t) v) == type;
 }
 
@@ -195,6 +215,7 @@ fs_item(const xmlrpc_value *array, size_t i)
     xmlrpc_value *item = NULL;
     xmlrpc_array_read_item(&env, array, (unsigned) i, &item);
     must(&env);
+    COUNTS(item);
     xmlrpc_DECREF(item); /* the array keeps it alive */
     return item;
 }
@@ -240,6 +261,7 @@ fs_get(const xmlrpc_value *v, const char *key)
     xmlrpc_struct_find_value(&env, unconst(v), key, &member);
     must(&env);
     if (member) {
+        COUNTS(member);
         xmlrpc_DECREF(member); /* the struct keeps it alive */
     }
     return member;
