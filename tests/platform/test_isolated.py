@@ -285,6 +285,7 @@ def first_run(tests, loadable):
         p.start_traffic("net1", "server", "serve", apart.OUTSIDE["net1"])
         until(30, lambda: ":0050 " in p.room("net1").run("cat", "/proc/net/tcp"))
         p.drop("resource", "tasks", "place_allocation", loadable)
+        until(10, lambda: "exe" not in programs(p.room("resource")))  # the child that tries it
         clean = state_of(p)
         before = {name: p.counted(name) for name in apart.OUTSIDE}
         allocation = check_request_id(tests, p, "one-id-for-all")
