@@ -24,15 +24,22 @@ struct plan {
     xmlrpc_value *deleted, *restored, *unchanged, *problems;
 };
 
+/* One in another state is being installed, and nobody was answered, or deleted, and soon gone. */
+static bool
+is_wanted(const xmlrpc_value *doc)
+{
+    const char *state = fs_get_string(doc, "state", "");
+    return !strcmp(state, "installed") || !strcmp(state, "restoring");
+}
+
 static void
 take_doc(void *aux, const char *name, xmlrpc_value *doc)
 {
     struct plan *p = aux;
-    const char *state = fs_get_string(doc, "state", "");
-    if (!strcmp(state, "installed") || !strcmp(state, "restoring")) {
+    if (is_wanted(doc)) {
         fs_set(p->docs, name, doc);
     } else {
-        fs_free(doc); /* was being installed or deleted when the backup was made: nobody was answered */
+        fs_free(doc);
     }
 }
 
@@ -61,7 +68,7 @@ is_same(struct fs_call *call, int id, const struct plan *p)
     snprintf(name, sizeof name, "%d", id);
     const xmlrpc_value *theirs = fs_get(p->docs, name);
     xmlrpc_value *mine = resource_allocation(fs_call_state(call), id);
-    bool same = theirs && mine && !strcmp(fs_get_string(mine, "text", ""), fs_get_string(theirs, "text", ""))
+    bool same = theirs && mine && is_wanted(mine) && !strcmp(fs_get_string(mine, "text", ""), fs_get_string(theirs, "text", ""))
                 && fs_get_double(mine, "created", 0) == fs_get_double(theirs, "created", 1);
     fs_free(mine);
     return same;
