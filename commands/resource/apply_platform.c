@@ -1,5 +1,6 @@
 /* apply_platform: another platform file while everything runs. */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <flowstream/log.h>
 #include <flowstream/method.h>
@@ -9,15 +10,29 @@
 
 FS_LOG_MODULE("platform");
 
+enum { BUSY_MS = 30000, STEP_US = 10000 };
+
+/* Claim an allocation, waiting for whoever works on it: what he has installed would stay. */
+static bool
+claim(struct resource *r, int id, int64_t until)
+{
+    bool mine;
+    while (!(mine = resource_claim(r, id)) && resource_exists(r, id) && fs_now_ms() < until) {
+        usleep(STEP_US);
+    }
+    return mine;
+}
+
 /* What would be cut is deleted as by delete_allocation, while its hosts and switches are still part of the platform. */
 static void
 delete_cut(struct fs_call *call, const xmlrpc_value *cuts)
 {
     struct resource *r = fs_call_state(call);
+    int64_t until = fs_now_ms() + BUSY_MS;
     for (size_t i = 0; i < fs_size(cuts); i++) {
         int id = fs_get_int(fs_item(cuts, i), "id", 0);
         struct fs_reply reply = { 0 };
-        if (resource_claim(r, id) && fs_call_task(call, "undo_allocation", fs_set(fs_struct(), "id", fs_int(id)), &reply)) {
+        if (claim(r, id, until) && fs_call_task(call, "undo_allocation", fs_set(fs_struct(), "id", fs_int(id)), &reply)) {
             fs_log_warning("allocation %d cannot be taken away whole before the platform changes: %s", id, reply.message);
         }
         fs_reply_clear(&reply);

@@ -369,7 +369,7 @@ resource_host_states(struct resource *r)
     xmlrpc_value *all = fs_array();
     pthread_mutex_lock(&r->lock);
     for (struct host *h = r->hosts; h; h = h->next) {
-        if (!h->removed) {
+        if (!h->removed && is_server(r, h->name)) { /* it may have been taken out of the file while we were down */
             fs_append(all, fs_set(fs_set(fs_struct(), "name", fs_string(h->name)), "state", fs_string(resource_host_state(h))));
         }
     }

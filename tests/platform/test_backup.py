@@ -97,6 +97,27 @@ def test_restore(p, ledger, oracle):
     tests.check(ledger.entries["c5004"].id > before, "ids of before are not used again", (before, ledger.entries["c5004"].id))
 
 
+def test_half_deleted(p, ledger, oracle):
+    """The backup wants one whose deletion waits for a switch: it is not taken for unchanged, as it would be gone as soon as the switch is back."""
+    id_ = ledger.entries["c5000"].id
+    switch = p.process("ovs-vswitchd")
+    os.kill(switch, signal.SIGSTOP)
+    try:
+        tests.refused("a deletion while the switch is stopped", ["not all could be taken away yet"], p.client.delete_allocation, id_)
+
+        def restored():
+            with contextlib.suppress(flowstream.Error):  # somebody is at it just now
+                return p.client.restore(p.scratch / "one.backup")
+        done = until(60, restored, 0.2)
+        tests.check(id_ not in done["unchanged"] and any(f"allocation {id_}:" in problem for problem in done["problems"]), "one that is half deleted is a problem, not unchanged", done)
+    finally:
+        os.kill(switch, signal.SIGCONT)
+    tests.check(until(30, lambda: all(a["id"] != id_ for a in p.client.list_allocations())), "then its deletion ends")
+    tests.same(until(20, restored, 0.2)["problems"], [], "and it is restored, when that is asked again")
+    standing(ledger, 5000, 5001, 5002)
+    ok_oracle(oracle, "what the backup wanted is there again")
+
+
 def test_refused(p, oracle):
     whole = (p.scratch / "one.backup").read_bytes()
     at = whole.index(b"c5000")
@@ -152,8 +173,8 @@ def test_damaged(p, ledger, oracle):
 with Platform(supervise=True) as platform:
     the_ledger = Ledger(platform.scratch / "ledger")
     the_oracle = Oracle(platform, the_ledger)
-    for story, arguments in ((test_backup, (the_ledger,)), (test_restore, (the_ledger, the_oracle)), (test_refused, (the_oracle,)), (test_killed, (the_ledger, the_oracle)),
-                             (test_damaged, (the_ledger, the_oracle))):
+    for story, arguments in ((test_backup, (the_ledger,)), (test_restore, (the_ledger, the_oracle)), (test_half_deleted, (the_ledger, the_oracle)), (test_refused, (the_oracle,)),
+                             (test_killed, (the_ledger, the_oracle)), (test_damaged, (the_ledger, the_oracle))):
         with tests.story(story.__name__):
             story(platform, *arguments)
 tests.check(not platform.leftovers, "down leaves nothing", platform.leftovers)

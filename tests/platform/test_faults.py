@@ -579,6 +579,50 @@ def test_namesake(p):
     works(p, 7342, "after a host has moved")
 
 
+def test_cut_while_installed(p):
+    """A network port is taken out of the platform by force while somebody installs what leaves there: that does not stay."""
+    whole, answers = (p.dir / "platform.xml").read_text(), {}
+    without = re.sub(r'<io [^>]*id="tun1"[^>]*/>|<link [^>]*"tun1"[^>]*/>', "", whole)
+
+    def ask(method, *arguments):
+        with flowstream.Client(p.dir) as client:
+            try:
+                answers[method] = client.call("resource", method, *arguments)
+            except flowstream.Error as error:
+                answers[method] = str(error)
+    stopped = kill(p, "ovs-vswitchd", signal.SIGSTOP)
+    threads = [threading.Thread(target=ask, args=("install_allocation", 'NAME=cut\nFromNet("in_port=net0,udp,tp_dst=7343") -> ToNet("tun1")\n')),
+               threading.Thread(target=ask, args=("apply_platform", without, {"force": True}))]
+    threads[0].start()
+    tests.check(until(10, lambda: [a["state"] for a in p.client.list_allocations() if a["paths"]] == ["installing"], 0), "an allocation is being installed", p.client.list_allocations())
+    threads[1].start()
+    time.sleep(1)
+    os.kill(stopped, signal.SIGCONT)
+    for thread in threads:
+        thread.join()
+    tests.check(until(20, lambda: not p.client.list_allocations()), "without the port it is gone", (answers, p.client.list_allocations()))
+    tests.same([cut["name"] for cut in answers["apply_platform"]["cut"]], ["cut"], "the answer says so")
+    p.client.call("resource", "apply_platform", whole)
+    works(p, 7344, "after a port was cut off")
+
+
+def test_host_not_in_file(p):
+    """A host was taken out of the platform file while the resource daemon was down: it is missed by nobody."""
+    path = p.dir / "platform.xml"
+    whole = path.read_text()
+    kill(p, "resource")
+    path.write_text(re.sub(r'<server [^>]*id="h3"[^>]*/>|<link [^>]*"h3"[^>]*/>', "", whole))
+    start(p, "resource")
+    tests.check(until(20, lambda: p.client.hosts_up() == ["h1", "h2"]), "the other two are up", p.client.list_hosts())
+    tests.check(until(10, lambda: p.client.get_drift()["differences"] == []), "there is no drift", p.client.get_drift())
+    tests.same(p.client.collect_garbage(dry_run=True)["problems"], [], "nor is anything that could not be looked at")
+    kill(p, "resource")
+    path.write_text(whole)
+    start(p, "resource")
+    tests.check(settled(p), "with it in the file it is back")
+    works(p, 7345, "after a host was not in the file")
+
+
 def test_line_cut(p):
     """A host whose way to the resource daemon loses what is sent: when it is whole again the host is soon heard, not only when the lost call is given up."""
     port = int(p.client.url("resource").rpartition(":")[2].partition("/")[0])
@@ -651,7 +695,7 @@ def test_down_after_all_is_dead(p):
 
 
 STORIES = (test_daemons_down, test_stopped, test_switch_away, test_silent_switch, test_unsettled, test_port_gone, test_module_does_not_start, test_killed_under_traffic,
-           test_killed_in_the_middle, test_full_disk, test_clients, test_any_order, test_hosts, test_stranger, test_namesake,
+           test_killed_in_the_middle, test_full_disk, test_clients, test_any_order, test_hosts, test_stranger, test_namesake, test_cut_while_installed, test_host_not_in_file,
            test_line_cut, test_second_up, test_clean_exit, test_down_after_all_is_dead)
 chosen = [s for s in STORIES if not sys.argv[1:] or s.__name__ in sys.argv[1:]]
 with Platform() as platform:
