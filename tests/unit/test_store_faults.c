@@ -346,7 +346,7 @@ static const struct {
     { "an older schema is brought up", prepare_old, work_open, judge_old, 0 },
     { "a start after kill -9", prepare_killed, work_open, judge_killed, 0 },
     { "two changes", prepare_killed, work_write, judge_write, 0 },
-    { "two changes and the log brought in", prepare_killed, work_write_much, judge_write, 397 },
+    { "two changes and the log brought in", prepare_killed, work_write_much, judge_write, 601 },
     { "a backup", prepare_killed, work_backup, judge_backup, 0 },
 };
 
