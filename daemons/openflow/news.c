@@ -22,7 +22,7 @@
 
 FS_LOG_MODULE("openflow");
 
-enum { LOOK_MS = 1000, AGAIN_MS = 20, PROBE_MS = 100, GIVE_UP_MS = 30000, TELL_MS = 15000, TELL_BRIEFLY_MS = 2000, QUIET_MS = 300 };
+enum { LOOK_MS = 1000, AGAIN_MS = 20, PROBE_MS = 100, GIVE_UP_MS = 30000, TELL_MS = 15000, TELL_BRIEFLY_MS = 2000, QUIET_MS = 300, PAUSE_MS = 50 };
 
 struct news {
     struct fs_daemon *daemon;
@@ -33,6 +33,7 @@ struct news {
         struct switches_one one;
         int64_t lost;   /* when its connection was; 0: it was not */
         uint64_t state; /* what it had told when that was last looked at */
+        int64_t told;   /* when the resource daemon was last told of it */
     } *all;
     size_t n;
 };
@@ -47,7 +48,7 @@ add(void *aux, const struct switches_one *one)
         }
     }
     n->all = fs_xrealloc(n->all, (n->n + 1) * sizeof *n->all);
-    n->all[n->n++] = (struct watched) { *one, 0, 0 };
+    n->all[n->n++] = (struct watched) { .one = *one };
 }
 
 /* Is there one whose connection was lost? */
@@ -102,14 +103,16 @@ tell_found(struct news *n)
     }
 }
 
-/* The switch has told something: was it somebody else?  What comes right after a change of ours is taken for ours. */
+/* The switch has told something: was it somebody else?  What comes right after a change of ours is taken for ours, and who changes something a thousand times a second is not told
+ * of each time: the resource daemon looks by itself every second. */
 static void
 hear(struct news *n, struct watched *w)
 {
     uint64_t state = fs_follow_state(w->one.follow, true);
     bool changed = state && w->state && state != w->state;
     w->state = state ? state : w->state;
-    if (changed && fs_switch_quiet(w->one.sw) > QUIET_MS) {
+    if (changed && fs_switch_quiet(w->one.sw) > QUIET_MS && fs_now_ms() - w->told > PAUSE_MS) {
+        w->told = fs_now_ms();
         fs_log_limited(FS_LOG_INFO, "somebody has changed rules or meters of ours in switch %s", w->one.name);
         tell(n, "reconcile_switches", fs_set(fs_struct(), "switch", fs_string(w->one.name)), TELL_BRIEFLY_MS);
     }
