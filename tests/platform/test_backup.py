@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -125,6 +126,10 @@ def test_refused(p, oracle):
                                  ("flipped.backup", whole[:at] + b"C" + whole[at + 1:], ["not what was written"])):
         (p.scratch / name).write_bytes(content)
         tests.refused(f"{name} is refused", words, p.client.restore, p.scratch / name)
+    shutil.copy(p.scratch / "one.backup", p.scratch / "newer.backup")
+    with contextlib.closing(sqlite3.connect(p.scratch / "newer.backup")) as newer:
+        newer.execute("PRAGMA user_version=9")
+    tests.refused("one of a newer version is refused", ["newer Flowstream", "schema 9"], p.client.restore, p.scratch / "newer.backup")
     tests.refused("a file that is not there", ["No such file"], p.client.restore, p.scratch / "none")
     ok_oracle(oracle, "and nothing has changed")
 
