@@ -90,7 +90,7 @@ class Story:
         fired = False
         for _ in range(tries):  # modules are placed where there is room: the point may be on another host's way
             getattr(self, way)()
-            fired = until(5 if ends or next_start or name == "recover.rules" else 0.5, has_fired, 0.02)
+            fired = until(5 if next_start or name == "recover.rules" else 2 if ends else 0.5, has_fired, 0.02)  # what is seen late is seen at the next try
             if fired:
                 break
         self.disarm(name, daemons)
