@@ -25,4 +25,4 @@ bench_alloc_online_LDADD = -lflowstream-alloc
 bench_alloc_online_DEPENDENCIES = lib/libflowstream-alloc.so
 EXTRA_DIST += bench/alloc/online.py
 EXTRA_DIST += bench/faults/nothing_lost.py bench/faults/failpoints.py bench/faults/many.py bench/faults/recovery.py bench/faults/restarts.py bench/faults/switch_kills.py bench/store/run.py bench/store/daemon.py \
-    bench/faults/hour.py bench/faults/mixed.py bench/faults/footing.py
+    bench/faults/hour.py bench/faults/footing.py

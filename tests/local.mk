@@ -15,4 +15,5 @@ tests: all
 .PHONY: tests
 EXTRA_DIST += tests/run.py tests/suite.txt tests/lsan.supp tests/lib/flowtest.py examples/demo.py examples/document.flow examples/mirror.flow examples/split.flow examples/web.flow
 EXTRA_DIST += tests/lib/flood.py tests/lib/traffic.py tests/lib/loadables.py
-EXTRA_DIST += tests/lib/oracle.py tests/lib/chaos.py tests/platform/test_nothing_lost.py tests/platform/test_supervisor.py tests/platform/test_backup.py tests/platform/test_failpoints.py tests/platform/test_stops.py tests/lib/failpoints.py tests/lib/faultways.py
+EXTRA_DIST += tests/lib/oracle.py tests/lib/chaos.py tests/platform/test_nothing_lost.py tests/platform/test_supervisor.py tests/platform/test_backup.py tests/platform/test_failpoints.py tests/platform/test_stops.py tests/lib/failpoints.py tests/lib/faultways.py \
+    tests/lib/mixed.py tests/lib/jitter.h tests/platform/test_mixed.py
