@@ -81,6 +81,7 @@ modulehost_start(struct fs_daemon *daemon, const struct fs_settings *s, char **e
     }
     struct modulehost *m = fs_xcalloc(1, sizeof *m);
     m->daemon = daemon;
+    pthread_mutex_init(&m->setup, NULL);
     m->name = copy(s, "name");
     m->address = copy(s, "url");
     m->bridge = copy(s, "bridge");
@@ -137,6 +138,7 @@ modulehost_stop(void *state)
     free(m->basesys);
     modulehost_meter_free(m->meter);
     modulehost_watch_free(m->watch);
+    pthread_mutex_destroy(&m->setup);
     free(m->programs);
     free(m);
 }

@@ -3,6 +3,8 @@
 #ifndef DAEMONS_MODULEHOST_H
 #define DAEMONS_MODULEHOST_H 1
 
+#include <pthread.h>
+
 #include <flowstream/pm.h>
 #include <flowstream/value.h>
 
@@ -15,6 +17,7 @@ struct modulehost {
     double cpu, mem;
     int mtu;
     bool ready; /* setup_host has done its work; atomic */
+    pthread_mutex_t setup; /* one setup_host at a time, of whichever version: its turn may come while watch_host has asked for it */
     struct modulehost_watch *watch;
     struct modulehost_meter *meter;
 };

@@ -162,11 +162,10 @@ set_up(struct modulehost *m)
 static void
 run(struct fs_call *call)
 {
-    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER; /* its turn may come while watch_host has asked for it */
     struct modulehost *m = fs_call_state(call);
-    pthread_mutex_lock(&one_at_a_time);
+    pthread_mutex_lock(&m->setup);
     char *error = set_up(m);
-    pthread_mutex_unlock(&one_at_a_time);
+    pthread_mutex_unlock(&m->setup);
     bool was_ready = __atomic_exchange_n(&m->ready, !error, __ATOMIC_RELAXED);
     if (error) {
         fs_call_fail(call, "host %s: %s", m->name, error);
