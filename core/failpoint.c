@@ -91,12 +91,14 @@ read_orders(void)
     const char *given = getenv("FLOWSTREAM_FAILPOINTS");
     char *text;
     size_t n;
+    pthread_mutex_lock(&lock); /* somebody may be asking how often one was hit */
     arm_all(fs_xstrdup(given ? given : ""), "FLOWSTREAM_FAILPOINTS");
     if (!fs_read_file(AT_FDCWD, "failpoints", 4096, true, &text, &n)) {
         unlink("failpoints"); /* for this start alone */
         text[strcspn(text, "\n")] = '\0';
         arm_all(text, "failpoints");
     }
+    pthread_mutex_unlock(&lock);
 }
 
 char *
