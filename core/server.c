@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -131,7 +132,7 @@ fs_server_listen(struct fs_server *s, const char *where, char **bound, char **er
         return code;
     }
     struct listener *l = &s->listeners[s->n_listeners];
-    *l = (struct listener) { .server = s, .door = make_door(&s->options, is_unix), .unix_path = is_unix ? fs_xstrdup(where + 5) : NULL };
+    *l = (struct listener) { .server = s, .door = make_door(&s->options, is_unix), .unix_path = is_unix ? fs_xstrdup(where + 5) : NULL, .closed = -1 };
     struct MHD_Daemon *d = start_library(s, l, fd);
     if (!d) {
         *error = fs_xasprintf("libmicrohttpd cannot serve %s%s", where, s->certificate && !is_unix ? " with this certificate and key" : "");
@@ -177,17 +178,19 @@ fs_server_figures(struct fs_server *s)
     return fs_set(v, "password_hashes", fs_double(credentials_checks(s->credentials)));
 }
 
-/* No new connections; nobody finds the Unix sockets any more. */
+/* No new connections; nobody finds the Unix sockets any more.  Callers are refused from now on, but the descriptors are not closed yet: a thread of the library may be about to wait for
+ * one, and would wait for whatever had got its number. */
 static void
 close_doors(struct fs_server *s)
 {
     for (size_t i = 0; i < s->n_listeners; i++) {
-        int fd = MHD_quiesce_daemon(s->listeners[i].daemon);
-        if (fd >= 0) {
-            close(fd);
+        struct listener *l = &s->listeners[i];
+        l->closed = MHD_quiesce_daemon(l->daemon);
+        if (l->closed >= 0 && !l->inherited) {
+            shutdown(l->closed, SHUT_RDWR);
         }
-        if (s->listeners[i].unix_path && !s->listeners[i].inherited) {
-            unlink(s->listeners[i].unix_path);
+        if (l->unix_path && !l->inherited) {
+            unlink(l->unix_path);
         }
     }
 }
@@ -229,6 +232,9 @@ fs_server_destroy(struct fs_server *s)
     }
     for (size_t i = 0; i < s->n_listeners; i++) {
         MHD_stop_daemon(s->listeners[i].daemon);
+        if (s->listeners[i].closed >= 0) {
+            close(s->listeners[i].closed);
+        }
         door_destroy(s->listeners[i].door);
         free(s->listeners[i].unix_path);
     }

@@ -19,7 +19,8 @@ struct listener {
     struct MHD_Daemon *daemon;
     struct door *door;
     char *unix_path; /* to unlink; NULL: it is TCP */
-    bool inherited;  /* it is the supervisor's: not ours to unlink */
+    bool inherited;  /* it is the supervisor's: not ours to unlink, nor to shut down */
+    int closed;      /* the socket, once nobody is let in any more: its number is kept until the library's threads have ended; else -1 */
 };
 
 struct fs_server {

@@ -3,13 +3,14 @@
 import http.client
 import os
 import re
+import signal
 import socket
 import subprocess
 import threading
 import time
 import xmlrpc.client
 
-from daemon import ANY, Daemon, ok, run_all
+from daemon import ANY, Daemon, ok, run_all, wait_for
 
 D = Daemon(limits='<limits body="100000" idle="2" threads="64"/>')
 AUTH = "Authorization: Basic dGVzdGVyOnNlY3JldA==\r\n"
@@ -207,16 +208,26 @@ def test_bad_config():
     ok(os.path.exists(victim), "which is left alone")
 
 
+def refuses():
+    try:
+        socket.create_connection(("127.0.0.1", D.port)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 def test_end():
     answers = []
 
     def call():
-        answers.append(D.proxy().slow(1500))
+        answers.append(D.proxy().slow(4000))
 
     threads = [threading.Thread(target=call) for _ in range(8)]
     for t in threads:
         t.start()
     time.sleep(0.5)
+    D.process.send_signal(signal.SIGTERM)
+    ok(wait_for(refuses, 3) and any(t.is_alive() for t in threads), "SIGTERM: callers who come now are refused, while calls are under way")
     status = D.stop()
     for t in threads:
         t.join()
