@@ -56,6 +56,12 @@ def lists(p, client):
         client.call(daemon, method)
 
 
+def plans(p, client):
+    """What a plan tries out and takes back comes between the steps of installations."""
+    for _ in range(10):
+        client.plan_allocation(CHAIN.format(name="plan", port=60002))
+
+
 class Curious:
     """Threads that ask for one thing each, again and again."""
 
@@ -86,7 +92,7 @@ def test_all_together(p):
     oracle = Oracle(p, ledger)
     pids = {daemon: p.process(daemon) for daemon in DAEMONS}
     tests.check(ledger.install(p.client, "stream", CHAIN.format(name="stream", port=60001), ("a", "b")), "one whose packets a bad request wants", ledger.entries["stream"].words)
-    load, curious = Load(p, ledger, SEED, CLIENTS), Curious(p, metrics, read_platform, statistics, lists)
+    load, curious = Load(p, ledger, SEED, CLIENTS), Curious(p, metrics, read_platform, statistics, lists, plans)
     load.go.set()
     time.sleep(SECONDS)
     tests.check(load.pause(), "every call has ended")
