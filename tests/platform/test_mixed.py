@@ -19,7 +19,7 @@ from oracle import Ledger, Oracle  # noqa: E402
 
 need_root_of_namespaces()
 tests = Tests()
-SECONDS = float(os.environ.get("FLOWSTREAM_SECONDS", 12 * PATIENCE))
+SECONDS = float(os.environ.get("FLOWSTREAM_SECONDS", 6 * PATIENCE))
 SEED = int(os.environ.get("FLOWSTREAM_SEED", time.time()))
 CLIENTS = 8
 ENOUGH = 20  # actions: fewer are no load
