@@ -158,27 +158,62 @@ mend(struct fs_switch *sw, const struct found *f, char **error)
     return e;
 }
 
-/* Keep of 'w' what is of the allocations that are not as they should be, by what the switch has told. */
+/* How many of the changes behind 'from' are of this allocation; they are in the order of the ids. */
+static size_t
+rules_of(const struct wanted *w, size_t from, uint32_t id)
+{
+    size_t n = 0;
+    while (from + n < w->n && fs_cookie_allocation(w->changes[from + n].cookie) == id) {
+        n++;
+    }
+    return n;
+}
+
+/* Keep of 'w' those allocations with their changes, in their order, that are (or are not) of a kind. */
+static void
+keep(struct wanted *w, const bool *kind, bool which)
+{
+    struct wanted left = { 0 };
+    for (size_t i = 0, from = 0, n; i < w->n_ids; i++, from += n) {
+        n = rules_of(w, from, w->ids[i]);
+        if (kind[i] == which) {
+            memmove(w->changes + left.n, w->changes + from, n * sizeof *w->changes);
+            left.n += n;
+            w->ids[left.n_ids++] = w->ids[i];
+        }
+    }
+    w->n = left.n;
+    w->n_ids = left.n_ids;
+}
+
+/* Leave out of 'w' the allocations that are as they should be, by what the switch has told.  One with another number of rules is not: what it would have to be is not worked out. */
 static int
 leave_out_right(struct fs_switch *sw, struct fs_follow *follow, struct wanted *w, char **error)
 {
     struct fs_digest *is = fs_xcalloc(w->n_ids + 1, 2 * sizeof *is), *should = is + w->n_ids;
-    int e = fs_switch_expect(sw, w->ids, w->n_ids, w->changes, w->n, w->meters, w->n_meters, should, SWITCH_MS, error);
-    e = e ? e : fs_follow_digests(follow, w->ids, w->n_ids, is, SWITCH_MS, error);
-    struct wanted left = { 0 };
-    for (size_t i = 0, change = 0; i < w->n_ids && !e; i++) {
-        bool right = is[i].n == should[i].n && is[i].n_meters == should[i].n_meters && is[i].digest == should[i].digest;
-        for (; change < w->n && fs_cookie_allocation(w->changes[change].cookie) == w->ids[i]; change++) {
-            w->changes[left.n] = w->changes[change];
-            left.n += !right;
+    bool *right = fs_xcalloc(w->n_ids + 1, sizeof *right);
+    struct wanted maybe = { fs_xcalloc(w->n_ids + 1, sizeof *w->ids), fs_xcalloc(w->n + 1, sizeof *w->changes), w->n_ids, w->n, w->meters, w->n_meters };
+    memcpy(maybe.ids, w->ids, w->n_ids * sizeof *w->ids);
+    memcpy(maybe.changes, w->changes, w->n * sizeof *w->changes);
+    int e = fs_follow_digests(follow, w->ids, w->n_ids, is, SWITCH_MS, error);
+    for (size_t i = 0, from = 0, n; i < w->n_ids && !e; i++, from += n) {
+        n = rules_of(w, from, w->ids[i]);
+        right[i] = is[i].n == n;
+    }
+    keep(&maybe, right, true);
+    e = e || !maybe.n_ids ? e : fs_switch_expect(sw, maybe.ids, maybe.n_ids, maybe.changes, maybe.n, maybe.meters, maybe.n_meters, should, SWITCH_MS, error);
+    for (size_t i = 0, k = 0; i < w->n_ids && !e; i++) {
+        if (right[i]) {
+            right[i] = is[i].n == should[k].n && is[i].n_meters == should[k].n_meters && is[i].digest == should[k].digest;
+            k++;
         }
-        w->ids[left.n_ids] = w->ids[i];
-        left.n_ids += !right;
     }
     if (!e) {
-        w->n = left.n;
-        w->n_ids = left.n_ids;
+        keep(w, right, false);
     }
+    free(maybe.ids);
+    free(maybe.changes);
+    free(right);
     free(is);
     return e;
 }
@@ -201,7 +236,7 @@ run(struct fs_call *call)
     struct fs_switch *sw = error ? NULL : switches_get(fs_call_state(call), fs_get_string(param, "switch", ""), fs_get_string(param, "target", ""), &error);
     bool dry = fs_get_bool(param, "dry_run", false);
     struct fs_follow *follow = sw ? switches_follow(fs_call_state(call), fs_get_string(param, "switch", ""), fs_get_string(param, "target", ""), &error) : NULL;
-    int e = !follow ? 1 : dry ? 0 : leave_out_right(sw, follow, &w, &error); /* who only asks is told what the switch has, and not what it has told */
+    int e = !follow ? 1 : dry || !w.n_ids ? 0 : leave_out_right(sw, follow, &w, &error); /* who only asks is told what the switch has, and not what it has told */
     e = e || !w.n_ids ? e : compare(sw, &w, &f, &error);
     e = e || dry ? e : mend(sw, &f, &error);
     if (e) {
